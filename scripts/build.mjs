@@ -1,0 +1,42 @@
+// Builds everything that runs: kernels (AssemblyScript -> WASM), then TypeScript -> dist/.
+//
+// Node 20 cannot run .ts files, so sources, tests, benchmarks and scripts are compiled together; a newer
+// Node gains nothing from a second way of running the same code. Kernels are compiled only when their
+// sources changed.
+//
+// Usage: node scripts/build.mjs [--types] [--quiet]     --types only checks types
+import { spawnSync } from "node:child_process";
+import { existsSync, readdirSync, rmSync, statSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const root = join(dirname(fileURLToPath(import.meta.url)), "..");
+const quiet = process.argv.includes("--quiet");
+
+function run(script, ...args) {
+  const stdio = quiet ? ["ignore", "ignore", "inherit"] : "inherit";
+  const { status } = spawnSync(process.execPath, [script, ...args], { cwd: root, stdio });
+  if (status !== 0) process.exit(status ?? 1);
+}
+
+function newest(folder) {
+  const times = readdirSync(join(root, folder)).map((name) => statSync(join(root, folder, name)).mtimeMs);
+  return Math.max(...times);
+}
+
+const tsc = join(root, "node_modules/typescript/bin/tsc");
+if (!existsSync(tsc)) {
+  console.error("Cannot build: the development packages are missing, run npm ci --ignore-scripts first");
+  process.exit(1);
+}
+const embedded = join(root, "src/kernels/wasm-binary.ts");
+if (!existsSync(embedded) || statSync(embedded).mtimeMs < newest("src/kernels/assembly")) {
+  run("scripts/build-kernels.mjs");
+}
+if (process.argv.includes("--types")) {
+  run(tsc, "--noEmit");
+} else {
+  // Files of deleted sources would go on running as tests.
+  rmSync(join(root, "dist"), { recursive: true, force: true });
+  run(tsc);
+}
