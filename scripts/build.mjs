@@ -6,7 +6,7 @@
 //
 // Usage: node scripts/build.mjs [--types] [--quiet]     --types only checks types
 import { spawnSync } from "node:child_process";
-import { existsSync, readdirSync, rmSync, statSync } from "node:fs";
+import { existsSync, readdirSync, renameSync, rmSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -16,7 +16,10 @@ const quiet = process.argv.includes("--quiet");
 function run(script, ...args) {
   const stdio = quiet ? ["ignore", "ignore", "inherit"] : "inherit";
   const { status } = spawnSync(process.execPath, [script, ...args], { cwd: root, stdio });
-  if (status !== 0) process.exit(status ?? 1);
+  if (status !== 0) {
+    rmSync(join(root, `.dist-${process.pid}`), { recursive: true, force: true });
+    process.exit(status ?? 1);
+  }
 }
 
 function newest(folder) {
@@ -36,7 +39,14 @@ if (!existsSync(embedded) || statSync(embedded).mtimeMs < newest("src/kernels/as
 if (process.argv.includes("--types")) {
   run(tsc, "--noEmit");
 } else {
-  // Files of deleted sources would go on running as tests.
-  rmSync(join(root, "dist"), { recursive: true, force: true });
-  run(tsc);
+  // Into a new folder: files of deleted sources must not go on running, and whoever runs the old ones
+  // meanwhile must not find half of them.
+  const fresh = join(root, `.dist-${process.pid}`);
+  try {
+    run(tsc, "--outDir", fresh);
+    rmSync(join(root, "dist"), { recursive: true, force: true });
+    renameSync(fresh, join(root, "dist"));
+  } finally {
+    rmSync(fresh, { recursive: true, force: true });
+  }
 }

@@ -3,8 +3,23 @@
 // on the CPU, so nothing relaxed may enter here.
 
 export {
-  ABS_MASK, EXPONENT_MASK, LEAST_EXPONENT, mergeBandE4m3, mergePair, mergeRows, NAN_CODE, PACKED_BIAS,
-  RAW_MASK, SIGN_MASK, STEP_SHIFT,
+  mergeBandE4m3,
+  mergeMany,
+  mergePair,
+  mergeRows,
+} from "./merge";
+// Constants that must not be folded; merge.ts says why.
+export {
+  ABS_MASK,
+  EXPONENT_MASK,
+  HALF_STEP,
+  LEAST_EXPONENT,
+  NAN_CODE,
+  ONE,
+  PACKED_BIAS,
+  RAW_MASK,
+  SIGN_MASK,
+  STEP_SHIFT,
 } from "./merge";
 export {
   firstDifference,

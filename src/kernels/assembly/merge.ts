@@ -11,7 +11,7 @@
 //
 // Inputs are described by 32-byte records in memory:
 //   +0 dtype  +4 data  +8 row stride in bytes  +12 scales (f32 per column block, 0: none)
-//   +16 weight λ (f32)  +20 unused
+//   +16 weight λ (f32)  +20 folded scales (scratch)
 
 import { BF16, E4M3, E5M2, F16, F32, TWO_120_BITS } from "./codec";
 import {
@@ -75,6 +75,8 @@ export let EXPONENT_MASK: i32 = 0x7f800000;
 export let LEAST_EXPONENT: i32 = 0x3c800000; // 2^-6, the smallest normal E4M3
 export let STEP_SHIFT: i32 = 20 << 23;
 // Every lane of four codes carries a bias of 968 (121 · 8); it leaves in one subtraction per 16 codes.
+export let ONE: i32 = 1;
+export let HALF_STEP: i32 = 0x7fff; // of BF16, less one
 export let PACKED_BIAS: i32 = 968 + (968 << 8) + (968 << 16) + (968 << 24);
 
 // @ts-ignore: decorator
@@ -272,6 +274,161 @@ export function mergePair(
   return mergePairAs(inputs, rows, cols, blockCols, out, strideOut, scalesOut, maxima, powerOfTwo, 2);
 }
 
+// Any number of FP8 parents ------------------------------------------------------------------------
+// As above, with a loop over the parents inside. Each record holds at +20 the folded scales (f32 per
+// column block), made once per band, so that the loop broadcasts them from memory.
+
+// @ts-ignore: decorator
+@inline
+function foldScales(inputs: usize, count: i32, blocks: i32, kind: i32): void {
+  for (let p = 0; p < count; p++) {
+    const record = inputs + <usize>p * RECORD;
+    const scales = load<usize>(record, 12);
+    const folded = load<usize>(record, 20);
+    const lambda = load<f32>(record, 16);
+    for (let b = 0; b < blocks; b++) store<f32>(folded + (<usize>b << 2), foldedScale(scales, b, lambda, kind));
+  }
+}
+
+// @ts-ignore: decorator
+@inline
+function sum1(inputs: usize, count: i32, row: i32, col: i32, block: i32, kind: i32): f32 {
+  let acc: f32 = 0;
+  for (let p = 0; p < count; p++) {
+    const record = inputs + <usize>p * RECORD;
+    const code = load<u8>(load<usize>(record, 4) + <usize>row * load<usize>(record, 8) + <usize>col);
+    const scale = f32x4.splat(load<f32>(load<usize>(record, 20) + (<usize>block << 2)));
+    const one = term(rawTop(i32x4.splat(<i32>code << 24)), scale, f32x4.splat(load<f32>(record, 16)), kind);
+    acc = p == 0 ? f32x4.extract_lane(one, 0) : acc + f32x4.extract_lane(one, 0);
+  }
+  return acc;
+}
+
+// @ts-ignore: decorator
+@inline
+function hasNanCode(inputs: usize, count: i32, rows: i32, cols: i32): bool {
+  const nanCode = i32x4.splat(NAN_CODE);
+  for (let p = 0; p < count; p++) {
+    const record = inputs + <usize>p * RECORD;
+    for (let row = 0; row < rows; row++) {
+      const src = load<usize>(record, 4) + <usize>row * load<usize>(record, 8);
+      let nan = i32x4.splat(0);
+      let col = 0;
+      for (; col + 16 <= cols; col += 16) {
+        nan = v128.or(nan, i8x16.eq(v128.and(v128.load(src + <usize>col), nanCode), nanCode));
+      }
+      if (v128.any_true(nan)) return true;
+      for (; col < cols; col++) if ((load<u8>(src + <usize>col) & 0x7f) == 0x7f) return true;
+    }
+  }
+  return false;
+}
+
+// @ts-ignore: decorator
+@inline
+function manyWalk(
+  inputs: usize, count: i32, rows: i32, cols: i32, blockCols: i32,
+  out: usize, strideOut: usize, scalesOut: usize, maxima: usize, kind: i32, encoding: bool,
+): void {
+  const abs = i32x4.splat(ABS_MASK);
+  const mask = i32x4.splat(RAW_MASK);
+  const sign = i32x4.splat(SIGN_MASK);
+  const exponent = i32x4.splat(EXPONENT_MASK);
+  const least = i32x4.splat(LEAST_EXPONENT);
+  const shift = i32x4.splat(STEP_SHIFT);
+  const bias = i32x4.splat(PACKED_BIAS);
+  const last = inputs + <usize>count * RECORD;
+  for (let row = 0; row < rows; row++) {
+    const rowOut = out + <usize>row * strideOut;
+    for (let col = 0, block = 0; col < cols; block++) {
+      const end = min<i32>(col + blockCols, cols);
+      const s = encoding ? load<f32>(scalesOut + (<usize>block << 2)) : <f32>1;
+      const vs = f32x4.splat(s);
+      let largest = i32x4.splat(0);
+      for (; col + 16 <= end; col += 16) {
+        // The first parent opens the sums: 0 + x would turn -0 into +0.
+        let v = v128.load(load<usize>(inputs, 4) + <usize>row * load<usize>(inputs, 8) + <usize>col);
+        let scale = v128.load32_splat(load<usize>(inputs, 20) + (<usize>block << 2));
+        let lambda = v128.load32_splat(inputs, 16);
+        let t3 = term(rawBy(v, 0, mask), scale, lambda, kind);
+        let t2 = term(rawBy(v, 8, mask), scale, lambda, kind);
+        let t1 = term(rawBy(v, 16, mask), scale, lambda, kind);
+        let t0 = term(rawBy(v, 24, mask), scale, lambda, kind);
+        for (let record = inputs + RECORD; record < last; record += RECORD) {
+          v = v128.load(load<usize>(record, 4) + <usize>row * load<usize>(record, 8) + <usize>col);
+          scale = v128.load32_splat(load<usize>(record, 20) + (<usize>block << 2));
+          lambda = v128.load32_splat(record, 16);
+          t3 = f32x4.add(t3, term(rawBy(v, 0, mask), scale, lambda, kind));
+          t2 = f32x4.add(t2, term(rawBy(v, 8, mask), scale, lambda, kind));
+          t1 = f32x4.add(t1, term(rawBy(v, 16, mask), scale, lambda, kind));
+          t0 = f32x4.add(t0, term(rawBy(v, 24, mask), scale, lambda, kind));
+        }
+        if (encoding) {
+          t3 = f32x4.div(t3, vs);
+          let codes = i32x4.shl(biasedCode(t3, abs, exponent, least, shift), 24);
+          t2 = f32x4.div(t2, vs);
+          codes = i32x4.add(codes, i32x4.shl(biasedCode(t2, abs, exponent, least, shift), 16));
+          t1 = f32x4.div(t1, vs);
+          codes = i32x4.add(codes, i32x4.shl(biasedCode(t1, abs, exponent, least, shift), 8));
+          t0 = f32x4.div(t0, vs);
+          codes = i32x4.add(codes, biasedCode(t0, abs, exponent, least, shift));
+          let signs = v128.or(v128.and(t3, sign), i32x4.shr_u(v128.and(t2, sign), 8));
+          signs = v128.or(signs, i32x4.shr_u(v128.and(t1, sign), 16));
+          signs = v128.or(signs, i32x4.shr_u(v128.and(t0, sign), 24));
+          v128.store(rowOut + <usize>col, v128.or(i32x4.sub(codes, bias), signs));
+        } else {
+          const upper = i32x4.max_s(v128.and(t3, abs), v128.and(t2, abs));
+          const lower = i32x4.max_s(v128.and(t1, abs), v128.and(t0, abs));
+          largest = i32x4.max_s(largest, i32x4.max_s(upper, lower));
+        }
+      }
+      if (encoding) {
+        for (; col < end; col++) {
+          const q = f32x4.splat(sum1(inputs, count, row, col, block, kind) / s);
+          store<u8>(rowOut + <usize>col, <u8>i32x4.extract_lane(encodeFiniteE4m3x4(q), 0));
+        }
+      } else {
+        let most = max<i32>(load<i32>(maxima + (<usize>block << 2)), maxLane(largest));
+        for (; col < end; col++) {
+          most = max<i32>(most, reinterpret<i32>(sum1(inputs, count, row, col, block, kind)) & ABS);
+        }
+        store<i32>(maxima + (<usize>block << 2), most);
+      }
+    }
+  }
+}
+
+// @ts-ignore: decorator
+@inline
+function mergeManyAs(
+  inputs: usize, count: i32, rows: i32, cols: i32, blockCols: i32,
+  out: usize, strideOut: usize, scalesOut: usize, maxima: usize, powerOfTwo: bool, kind: i32,
+): i32 {
+  const blocks = (cols + blockCols - 1) / blockCols;
+  memory.fill(maxima, 0, <usize>blocks << 2);
+  foldScales(inputs, count, blocks, kind);
+  manyWalk(inputs, count, rows, cols, blockCols, out, strideOut, scalesOut, maxima, kind, false);
+  const bad = scalesFromMaxima(maxima, blocks, scalesOut, powerOfTwo);
+  if (bad >= 0) return bad;
+  manyWalk(inputs, count, rows, cols, blockCols, out, strideOut, scalesOut, maxima, kind, true);
+  return -1;
+}
+
+/** As mergePair, for `count` E4M3 parents. Each record points at +20 to blocks × f32 of scratch. */
+export function mergeMany(
+  inputs: usize, count: i32, rows: i32, cols: i32, blockCols: i32,
+  out: usize, strideOut: usize, scalesOut: usize, maxima: usize, powerOfTwo: bool, kind: i32,
+): i32 {
+  if (hasNanCode(inputs, count, rows, cols)) return -2;
+  if (kind == 0) {
+    return mergeManyAs(inputs, count, rows, cols, blockCols, out, strideOut, scalesOut, maxima, powerOfTwo, 0);
+  }
+  if (kind == 1) {
+    return mergeManyAs(inputs, count, rows, cols, blockCols, out, strideOut, scalesOut, maxima, powerOfTwo, 1);
+  }
+  return mergeManyAs(inputs, count, rows, cols, blockCols, out, strideOut, scalesOut, maxima, powerOfTwo, 2);
+}
+
 // Any number of parents in any formats: a row of acc in memory ------------------------------------
 
 // @ts-ignore: decorator
@@ -285,7 +442,8 @@ function accumulateAs(
     const scale = scales ? load<f32>(scales + (<usize>block << 2)) : <f32>1;
     const vscale = f32x4.splat(scale);
     for (; col + 4 <= end; col += 4) {
-      const term = f32x4.mul(lambda, f32x4.mul(load4(dtype, src, col), vscale));
+      const value = load4(dtype, src, col);
+      const term = f32x4.mul(lambda, scales ? f32x4.mul(value, vscale) : value);
       const at = acc + (<usize>col << 2);
       v128.store(at, first ? term : f32x4.add(v128.load(at), term));
     }
@@ -320,7 +478,7 @@ function sumRow(inputs: usize, count: i32, row: i32, cols: i32, blockCols: i32, 
 
 /** Raises maxima[block] to the largest |acc| bits of each column block. */
 function maximaRow(acc: usize, cols: i32, blockCols: i32, maxima: usize): void {
-  const abs = i32x4.splat(ABS);
+  const abs = i32x4.splat(ABS_MASK);
   for (let col = 0, block = 0; col < cols; block++) {
     const end = min<i32>(col + blockCols, cols);
     let largest = i32x4.splat(0);
@@ -374,13 +532,21 @@ export function mergeBandE4m3(
 // @ts-ignore: decorator
 @inline
 function narrowRowAs(dtype: i32, acc: usize, cols: i32, out: usize, limit: i32): bool {
-  const abs = i32x4.splat(ABS);
+  const abs = i32x4.splat(ABS_MASK);
+  const one = i32x4.splat(ONE);
+  const half = i32x4.splat(HALF_STEP);
   let most = i32x4.splat(0);
   let col = 0;
   for (; col + 4 <= cols; col += 4) {
     const value = v128.load(acc + (<usize>col << 2));
     most = i32x4.max_s(most, v128.and(value, abs));
-    store4(dtype, out, col, encode4(dtype, value, true));
+    // A result that is not finite ends the merge, so BF16 needs no test for NaN here.
+    if (dtype == BF16) {
+      const odd = v128.and(i32x4.shr_u(value, 16), one);
+      store4(BF16, out, col, i32x4.shr_u(i32x4.add(i32x4.add(value, half), odd), 16));
+    } else {
+      store4(dtype, out, col, encode4(dtype, value, true));
+    }
   }
   let largest = maxLane(most);
   for (; col < cols; col++) {

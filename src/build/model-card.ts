@@ -1,0 +1,74 @@
+/**
+ * The child's README.md: a model card that the Hub understands and people can read. Only what is known
+ * from the build; no number that was not counted.
+ */
+import { formatBytes, formatInteger } from "../base/format.ts";
+import { VERSION } from "../base/version.ts";
+import type { BuildPlan } from "../plan/plan.ts";
+
+export function modelCard(plan: BuildPlan, { licence }: { licence: string | undefined }): string {
+  const { parents, totals, output } = plan;
+  const base = parents[plan.base]!;
+  const named = (index: number) => parents[index]!.name;
+  const { copied, merged } = totals.tensors;
+  const how =
+    merged === 0
+      ? "Every tensor is a byte-for-byte copy from one of the parents."
+      : `${formatInteger(copied)} tensors are byte-for-byte copies, ${formatInteger(merged)} are computed from several parents.`;
+  const lines = [
+    "---",
+    ...(licence ? [`license: ${licence}`] : []),
+    "library_name: transformers",
+    "pipeline_tag: text-generation",
+    "tags: [merge, moe, assembly-of-experts, chimera]",
+    "base_model:",
+    ...parents.map(({ name, location }) => `  - ${JSON.stringify(hubName(location) ?? name)}`),
+    "base_model_relation: merge",
+    "---",
+    "",
+    "# A child by Assembly of Experts",
+    "",
+    `Made from ${parents.length} parent${parents.length === 1 ? "" : "s"} without training, tensor by tensor ` +
+      "([Assembly of Experts](https://arxiv.org/abs/2506.14794)), with " +
+      `[Chimera](https://www.npmjs.com/package/chimera) ${VERSION}. ${how}`,
+    "",
+    "| parent | part | headers (SHA-256) | revision |",
+    "|---|---|---|---|",
+    ...parents.map(({ name, digest, revision }, index) => {
+      const parts = [
+        ...(index === plan.base ? ["base"] : []),
+        ...(index === plan.files.tokenizer ? ["tokenizer"] : []),
+        ...(index === plan.files.chatTemplate ? ["chat template"] : []),
+      ];
+      return `| ${name} | ${parts.join(", ") || "donor"} | \`${digest.slice(0, 16)}…\` | ${revision ?? "–"} |`;
+    }),
+    "",
+    "## Recipe",
+    "",
+    "```yaml",
+    plan.recipe.trimEnd(),
+    "```",
+    "",
+    "## Contents",
+    "",
+    `- ${formatInteger(totals.elements)} elements in ${formatInteger(totals.tensors.all)} tensors, ` +
+      `${formatBytes(totals.tensorBytes)} in ${plan.shards.length} shard${plan.shards.length === 1 ? "" : "s"}` +
+      `${output.quantized ? ", FP8 (E4M3) with block scales" : ""}`,
+    `- The chat template is that of ${named(plan.files.chatTemplate)}. It decides much of whether a child thinks: ` +
+      "serve the child with the template that lies in its folder.",
+    `- Plan \`${plan.digest}\`. \`chimera.json\` holds the recipe and the SHA-256 of every file; ` +
+      "`chimera verify` checks the child against its parents.",
+    "",
+    "## Limits",
+    "",
+    `Nothing was trained or evaluated in making it. It inherits limits and licences of its parents (base: ${base.name}).`,
+    "",
+  ];
+  return lines.join("\n");
+}
+
+/** "org/name" of a folder in the Hub's cache: models--org--name/snapshots/… */
+function hubName(location: string): string | undefined {
+  const match = /models--([^/]+?)--([^/]+)\/snapshots\//.exec(location);
+  return match ? `${match[1]}/${match[2]}` : undefined;
+}

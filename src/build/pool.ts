@@ -1,0 +1,79 @@
+/**
+ * Worker threads that build shards: each takes the next one when it is done with the last.
+ *
+ * The first failure stops all: the others see the stop flag between two pieces, discard what they had
+ * begun and end.
+ */
+import { Worker } from "node:worker_threads";
+import { BuildError, CheckpointError, Interrupted } from "../base/errors.ts";
+import type { ShardTask } from "./assemble-shard.ts";
+import type { ShardRecord } from "./state.ts";
+import type { SentError, WorkerAnswer, WorkerSetup } from "./worker.ts";
+
+export interface PoolOptions {
+  setup: Omit<WorkerSetup, "stop">;
+  workers: number;
+  signal?: AbortSignal;
+  onBytes: (bytes: number) => void;
+  onRecord: (record: ShardRecord, seconds: number) => void;
+}
+
+/** Builds all tasks. Throws the first error; Interrupted when the signal fired. */
+export async function runPool(tasks: readonly ShardTask[], options: PoolOptions): Promise<void> {
+  const { setup, signal, onBytes, onRecord } = options;
+  const stop = new SharedArrayBuffer(4);
+  const halt = () => void Atomics.store(new Int32Array(stop), 0, 1);
+  signal?.addEventListener("abort", halt);
+  if (signal?.aborted) halt();
+  let next = 0;
+  let failure: Error | undefined;
+
+  const runWorker = () =>
+    new Promise<void>((resolve) => {
+      const worker = new Worker(new URL("./worker.js", import.meta.url), { workerData: { ...setup, stop } });
+      let startedAt = 0;
+      const fail = (error: Error) => {
+        failure ??= error;
+        halt();
+      };
+      const give = () => {
+        if (next >= tasks.length || failure || signal?.aborted) void worker.terminate();
+        else {
+          startedAt = performance.now();
+          worker.postMessage(tasks[next++]);
+        }
+      };
+      worker.on("message", (answer: WorkerAnswer) => {
+        if (answer.kind === "bytes") onBytes(answer.bytes);
+        else if (answer.kind === "done") {
+          onRecord(answer.record, (performance.now() - startedAt) / 1000);
+          give();
+        } else {
+          fail(revive(answer.error));
+          void worker.terminate();
+        }
+      });
+      worker.on("error", fail);
+      worker.on("exit", () => resolve());
+      give();
+    });
+
+  const count = Math.max(1, Math.min(options.workers, tasks.length));
+  try {
+    if (tasks.length > 0) await Promise.all(Array.from({ length: count }, runWorker));
+  } finally {
+    signal?.removeEventListener("abort", halt);
+  }
+  if (failure && !(failure instanceof Interrupted)) throw failure;
+  if (signal?.aborted || failure) throw new Interrupted("The build was stopped; what is complete is kept");
+}
+
+function revive({ name, message, code, note, stack }: SentError): Error {
+  const options = note ? { note } : {};
+  if (name === "CheckpointError") return new CheckpointError(code ?? "unknown", message, options);
+  if (name === "BuildError") return new BuildError(code ?? "unknown", message, options);
+  if (name === "Interrupted") return new Interrupted(message);
+  const error = new Error(message);
+  if (stack) error.stack = stack;
+  return error;
+}

@@ -1,0 +1,82 @@
+/**
+ * The parents' files that a worker reads: opened when first needed, checked against the plan, and checked
+ * again when a shard is done, so that a parent that changes meanwhile is noticed.
+ */
+import { CheckpointError } from "../base/errors.ts";
+import type { Source, Store } from "../checkpoint/source.ts";
+import { openStore } from "../checkpoint/stores.ts";
+import type { Operand } from "../logical/operand.ts";
+import type { PlanMerge, PlanOperand, PlanOutput, PlanParent } from "../plan/plan.ts";
+
+export class ParentSources {
+  readonly #parents: readonly PlanParent[];
+  readonly #stores: Store[];
+  readonly #open = new Map<string, Promise<Source>>();
+
+  /** `stores` stand in for the parents' locations, for tests and for stores that are open already. */
+  constructor(parents: readonly PlanParent[], stores?: readonly Store[]) {
+    this.#parents = parents;
+    this.#stores = stores ? [...stores] : parents.map(({ location }) => openStore(location));
+  }
+
+  nameOf(parent: number): string {
+    return this.#parents[parent]!.name;
+  }
+
+  get(parent: number, shard: string): Promise<Source> {
+    const key = `${parent}/${shard}`;
+    let source = this.#open.get(key);
+    if (!source) {
+      source = this.#openChecked(parent, shard);
+      this.#open.set(key, source);
+    }
+    return source;
+  }
+
+  async #openChecked(parent: number, shard: string): Promise<Source> {
+    const { name, shards } = this.#parents[parent]!;
+    const source = await this.#stores[parent]!.open(shard);
+    const planned = shards.find((entry) => entry.name === shard)?.identity;
+    if (planned !== source.identity) {
+      await source.close();
+      const values = `size and time of change were ${planned} and are ${source.identity}`;
+      throw new CheckpointError(
+        "changed",
+        `Cannot read "${shard}" of parent "${name}": ${values}, wanted the file that was planned with`,
+        { note: "Plan again; an unfinished build of the old plan cannot be resumed with other parents" },
+      );
+    }
+    return source;
+  }
+
+  /** The operand behind a plan's entry. */
+  async operand(entry: PlanOperand, merge: PlanMerge, output: PlanOutput): Promise<Operand> {
+    const { parent, dtype, offset, byteLength, scale } = entry;
+    const [rows, cols] = output.block;
+    return {
+      name: merge.name,
+      owner: this.nameOf(parent),
+      dtype,
+      shape: merge.shape,
+      source: await this.get(parent, entry.shard),
+      offset,
+      byteLength,
+      ...(scale ? { scale: { ...scale, source: await this.get(parent, scale.shard) } } : {}),
+      block: { rows, cols },
+    };
+  }
+
+  /** Throws CheckpointError when a file that was read is no longer what it was; closes all. */
+  async checkAndClose(): Promise<void> {
+    try {
+      for (const source of this.#open.values()) await (await source).checkUnchanged();
+    } finally {
+      await this.close();
+    }
+  }
+
+  async close(): Promise<void> {
+    for (const source of this.#open.values()) await source.then((s) => s.close()).catch(() => {});
+    this.#open.clear();
+  }
+}

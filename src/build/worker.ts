@@ -1,0 +1,82 @@
+/** One worker thread: builds one shard at a time, as the pool asks. */
+import { parentPort, workerData } from "node:worker_threads";
+import { Interrupted } from "../base/errors.ts";
+import { openOutput } from "../checkpoint/stores.ts";
+import { createKernels } from "../kernels/probe.ts";
+import { Heap, HEAP_BYTES } from "../logical/heap.ts";
+import type { PlanOutput, PlanParent } from "../plan/plan.ts";
+import type { ShardTask } from "./assemble-shard.ts";
+import { buildShard } from "./build-shard.ts";
+import type { ShardRecord } from "./state.ts";
+import { ParentSources } from "./sources.ts";
+
+export interface WorkerSetup {
+  parents: PlanParent[];
+  output: PlanOutput;
+  planDigest: string;
+  location: string;
+  kernels: "auto" | "wasm" | "scalar";
+  hash: boolean;
+  /** One int32 that is not 0 when the build is to stop. */
+  stop: SharedArrayBuffer;
+}
+
+export type WorkerAnswer =
+  | { kind: "bytes"; bytes: number }
+  | { kind: "done"; record: ShardRecord }
+  | { kind: "failed"; error: SentError };
+
+/** Errors lose their class between threads; this is what the pool makes them anew from. */
+export interface SentError {
+  name: string;
+  message: string;
+  code?: string;
+  note?: string;
+  stack?: string;
+}
+
+const port = parentPort!;
+const setup = workerData as WorkerSetup;
+const stop = new Int32Array(setup.stop);
+const kernels = createKernels(HEAP_BYTES, setup.kernels);
+const target = openOutput(setup.location);
+
+const send = (answer: WorkerAnswer) => port.postMessage(answer);
+
+port.on("message", async (task: ShardTask) => {
+  let unsent = 0;
+  let sentAt = 0;
+  const flush = () => {
+    if (unsent > 0) send({ kind: "bytes", bytes: unsent });
+    unsent = 0;
+  };
+  try {
+    const record = await buildShard(task, {
+      kernels,
+      heap: new Heap(kernels.bytes.length),
+      sources: new ParentSources(setup.parents),
+      output: setup.output,
+      target,
+      planDigest: setup.planDigest,
+      hash: setup.hash,
+      checkpoint: () => {
+        if (Atomics.load(stop, 0) !== 0) throw new Interrupted("stopped");
+      },
+      onBytes: (bytes) => {
+        unsent += bytes;
+        const now = performance.now();
+        if (now - sentAt < 50) return;
+        sentAt = now;
+        flush();
+      },
+    });
+    flush();
+    send({ kind: "done", record });
+  } catch (error) {
+    const { name, message, code, note, stack } = error as SentError;
+    send({
+      kind: "failed",
+      error: { name, message, ...(code ? { code } : {}), ...(note ? { note } : {}), ...(stack ? { stack } : {}) },
+    });
+  }
+});

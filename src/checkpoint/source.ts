@@ -1,0 +1,73 @@
+/**
+ * Where bytes come from and go to. Everything above this layer reads through a Source and writes through
+ * a Sink and never learns what is behind: a folder now, HTTP ranges or an object store later.
+ */
+
+/** One readable file of a store. */
+export interface Source {
+  /** Its name within the store, for messages. */
+  readonly name: string;
+  readonly byteLength: number;
+  /**
+   * Changes when the content may have changed: size and modification time of a file, an ETag elsewhere.
+   * Compared as text.
+   */
+  readonly identity: string;
+  /** Fills `into` completely from `offset` (which may exceed 2^32) or throws CheckpointError. */
+  read(into: Uint8Array, offset: number): Promise<void>;
+  /** Throws CheckpointError when the content is not the one that was opened. */
+  checkUnchanged(): Promise<void>;
+  close(): Promise<void>;
+}
+
+export interface StoreEntry {
+  name: string;
+  byteLength: number;
+}
+
+/** A flat set of named files to read: a checkpoint's folder. */
+export interface Store {
+  /** Where it lies, in a form that openStore() takes, also on another thread. */
+  readonly location: string;
+  /** Short name for people: the last part of the location. */
+  readonly label: string;
+  /** Its files; folders are left out. */
+  list(): Promise<StoreEntry[]>;
+  /** Throws CheckpointError "missing" when there is none. */
+  open(name: string): Promise<Source>;
+  /** A whole small file; undefined when there is none. Throws above `limitBytes`. */
+  readSmall(name: string, limitBytes?: number): Promise<Uint8Array | undefined>;
+}
+
+/** One file being written. Its name appears only when it is complete. */
+export interface Sink {
+  readonly name: string;
+  write(bytes: Uint8Array, offset: number): Promise<void>;
+  /** Reads back what was written. */
+  read(into: Uint8Array, offset: number): Promise<void>;
+  /** Makes the content durable under its temporary name. */
+  flush(): Promise<void>;
+  /** Gives the flushed file its name, atomically. */
+  publish(): Promise<void>;
+  /** Removes what was written, unless published. Safe to call twice. */
+  discard(): Promise<void>;
+}
+
+/** A folder that is being made. Names starting with ".chimera/" hold the state of a build. */
+export interface OutputStore extends Store {
+  /** Makes the folder, and that of the state, where they are missing. */
+  prepare(): Promise<void>;
+  /** A sink of exactly `byteLength` bytes under a temporary name of its own. */
+  create(name: string, byteLength: number): Promise<Sink>;
+  /** Writes a small file: temporary name, flush, rename. */
+  writeSmall(name: string, bytes: Uint8Array): Promise<void>;
+  /** Makes a file that must not exist yet; false when it does. Atomic: the base of locks. */
+  claim(name: string, text: string): Promise<boolean>;
+  remove(name: string): Promise<void>;
+  /** Names under a prefix such as ".chimera/", and temporary ones with it. */
+  listUnder(prefix: string): Promise<StoreEntry[]>;
+  /** Removes the build's state folder and all in it. */
+  removeState(): Promise<void>;
+  /** Free bytes for an ordinary user; undefined when the store cannot tell. */
+  freeBytes(): Promise<number | undefined>;
+}

@@ -1,0 +1,36 @@
+/**
+ * From a location, as people write it, to the store behind it. The one place that knows the kinds of
+ * locations; workers get locations and open their own stores.
+ */
+import { CheckpointError } from "../base/errors.ts";
+import { asSingleFile, openFolder, openOutputFolder } from "./node.ts";
+import type { OpenOptions } from "./checkpoint.ts";
+import type { OutputStore, Store } from "./source.ts";
+
+const SCHEME = /^([a-z][a-z0-9+.-]+):/i;
+
+function refuseScheme(location: string): void {
+  const scheme = SCHEME.exec(location)?.[1];
+  if (!scheme || scheme.length === 1) return; // one letter: a drive
+  throw new CheckpointError("unknown-scheme", `Cannot open "${location}": "${scheme}:" is not known, wanted a folder`);
+}
+
+/** A store to read. */
+export function openStore(location: string): Store {
+  refuseScheme(location);
+  return openFolder(location);
+}
+
+/** A store to write. */
+export function openOutput(location: string): OutputStore {
+  refuseScheme(location);
+  return openOutputFolder(location);
+}
+
+/** A store and, when the location is one file of it, which: for commands that take either. */
+export function openLocation(location: string): { store: Store; options: OpenOptions } {
+  refuseScheme(location);
+  const file = asSingleFile(location);
+  if (file) return { store: openFolder(file.folder), options: { only: file.name } };
+  return { store: openFolder(location), options: {} };
+}

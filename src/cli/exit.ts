@@ -1,0 +1,75 @@
+/**
+ * From errors to exit statuses and to what people read. The only place that knows both (stack.md section 7).
+ *
+ * 0 done · 1 unexpected · 2 usage or recipe invalid · 3 input missing or damaged · 4 verification mismatch ·
+ * 5 not enough disk · 75 try again later, state saved · 130, 143 interrupted, state saved
+ */
+import { CommanderError } from "commander";
+import { BuildError, CheckpointError, Interrupted, PlanError, type Problem, RecipeError } from "../base/errors.ts";
+import { note, paintError } from "./terminal.ts";
+
+/** A command's own wish to end with a status, after it has said everything. */
+export class ExitStatus extends Error {
+  readonly status: number;
+  constructor(status: number) {
+    super(`exit ${status}`);
+    this.status = status;
+  }
+}
+
+/** A wrong use of the command line. */
+export class UsageError extends Error {
+  readonly note: string | undefined;
+  constructor(message: string, note?: string) {
+    super(message);
+    this.note = note;
+  }
+}
+
+const BUILD_STATUS: Record<string, number> = {
+  "disk-space": 5,
+  "disk-full": 5,
+  locked: 75,
+  "parts-missing": 3,
+  damaged: 3,
+  "write-failed": 1,
+};
+
+/** Says what happened on stderr and returns the exit status. */
+export function report(error: unknown, { signal }: { signal?: "SIGINT" | "SIGTERM" } = {}): number {
+  if (error instanceof ExitStatus) return error.status;
+  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2; // commander has spoken
+  if (error instanceof Interrupted) {
+    note(`${paintError("yellow", "stopped:")} ${error.message}; run the same command again to go on`);
+    return signal === "SIGTERM" ? 143 : 130;
+  }
+  if (error instanceof UsageError) {
+    say({ message: error.message, ...(error.note ? { note: error.note } : {}) });
+    return 2;
+  }
+  if (error instanceof RecipeError || error instanceof PlanError) {
+    sayAll(error.problems);
+    return 2;
+  }
+  if (error instanceof CheckpointError || error instanceof BuildError) {
+    say({ message: error.message, ...(error.note ? { note: error.note } : {}) });
+    return error instanceof CheckpointError ? 3 : (BUILD_STATUS[error.code] ?? 2);
+  }
+  note(`${paintError("red", "internal error:")} ${error instanceof Error ? (error.stack ?? error.message) : error}`);
+  return 1;
+}
+
+const MOST_SHOWN = 40;
+
+function sayAll(problems: readonly Problem[]): void {
+  for (const problem of problems.slice(0, MOST_SHOWN)) say(problem);
+  const rest = problems.length - MOST_SHOWN;
+  if (rest > 0) note(`… and ${rest} more`);
+  note(`${problems.length} problem${problems.length === 1 ? "" : "s"}, nothing written`);
+}
+
+function say({ message, note: advice, file, line, column }: Omit<Problem, "code">): void {
+  const place = file && line ? `${file}:${line}:${column} ` : line ? `line ${line}:${column} ` : "";
+  note(`${paintError("red", "error:")} ${place}${message}`);
+  if (advice) note(`  ${paintError("cyan", "note:")} ${advice}`);
+}

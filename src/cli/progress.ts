@@ -1,0 +1,97 @@
+/**
+ * Progress on stderr: a bar where a person looks, a line now and then in a log, NDJSON for programs.
+ *
+ * The rate is that of the last seconds, so that it follows a disk that slows down; what a resumed build
+ * found done does not count as speed.
+ */
+import { formatBytes, formatDuration } from "../base/format.ts";
+import { columns, note, paintError } from "./terminal.ts";
+
+export const PROGRESS_MODES = ["auto", "bar", "plain", "json", "none"] as const;
+export type ProgressMode = (typeof PROGRESS_MODES)[number];
+
+export interface ProgressState {
+  /** Bytes. */
+  done: number;
+  total: number;
+  /** What else is worth a word: "shard 3 of 163". */
+  detail?: string;
+}
+
+export interface Progress {
+  update(state: ProgressState): void;
+  /** An event of the engine, for mode "json". */
+  event(event: object): void;
+  /** Ends the bar's line. */
+  end(): void;
+}
+
+const BAR_INTERVAL_MS = 100;
+const PLAIN_INTERVAL_MS = 5000;
+const WINDOW_MS = 5000;
+
+export function createProgress(mode: ProgressMode, label: string): Progress {
+  const kind = mode === "auto" ? (process.stderr.isTTY && process.env.TERM !== "dumb" ? "bar" : "plain") : mode;
+  if (kind === "none") return { update() {}, event() {}, end() {} };
+  if (kind === "json") {
+    const write = (event: object) => note(JSON.stringify(event));
+    return { update() {}, event: write, end() {} };
+  }
+  return new Meter(kind === "bar", label);
+}
+
+class Meter implements Progress {
+  readonly #bar: boolean;
+  readonly #label: string;
+  readonly #samples: { at: number; done: number }[] = [];
+  #drawnAt = 0;
+  #last: ProgressState | undefined;
+  #dirty = false;
+
+  constructor(bar: boolean, label: string) {
+    this.#bar = bar;
+    this.#label = label;
+    // The first plain line comes after two seconds: what is quicker needs none.
+    this.#drawnAt = bar ? 0 : performance.now() - PLAIN_INTERVAL_MS + 2000;
+  }
+
+  update(state: ProgressState): void {
+    const now = performance.now();
+    this.#last = state;
+    this.#samples.push({ at: now, done: state.done });
+    while (this.#samples.length > 2 && now - this.#samples[0]!.at > WINDOW_MS) this.#samples.shift();
+    const interval = this.#bar ? BAR_INTERVAL_MS : PLAIN_INTERVAL_MS;
+    if (now - this.#drawnAt < interval) return;
+    this.#drawnAt = now;
+    this.#draw(state);
+  }
+
+  event(): void {}
+
+  end(): void {
+    if (!this.#dirty) return;
+    if (this.#last) this.#draw(this.#last);
+    process.stderr.write("\n");
+    this.#dirty = false;
+  }
+
+  #draw({ done, total, detail }: ProgressState): void {
+    const share = total > 0 ? Math.min(1, done / total) : 1;
+    const first = this.#samples[0]!;
+    const last = this.#samples.at(-1)!;
+    const rate = last.at > first.at ? ((last.done - first.done) / (last.at - first.at)) * 1000 : 0;
+    const left = rate > 0 ? formatDuration((total - done) / rate) : "–";
+    const percent = `${Math.floor(share * 100)} %`.padStart(5);
+    const speed = `${(rate / 1e9).toFixed(rate < 1e9 ? 3 : 2)} GB/s`;
+    const facts = `${formatBytes(done)} of ${formatBytes(total)} · ${speed} · ${left} left${detail ? ` · ${detail}` : ""}`;
+    if (!this.#bar) {
+      note(`${this.#label}: ${percent.trim()} · ${facts}`);
+      return;
+    }
+    const room = Math.max(10, Math.min(30, columns() - facts.length - this.#label.length - 12));
+    const filled = Math.round(share * room);
+    const bar = paintError("cyan", "█".repeat(filled)) + paintError("dim", "░".repeat(room - filled));
+    process.stderr.write(`\r\x1b[K${this.#label} ${bar} ${percent} ${facts}`.slice(0, columns() + 40));
+    this.#dirty = true;
+  }
+}

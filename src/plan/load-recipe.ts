@@ -1,0 +1,56 @@
+/** Reading recipe and plan files. */
+import { CheckpointError, PlanError, RecipeError } from "../base/errors.ts";
+import { readTextFile } from "../checkpoint/node.ts";
+import { parseRecipe } from "../recipe/parse.ts";
+import type { Recipe } from "../recipe/recipe.ts";
+import { type BuildPlan, PLAN_FORMAT, type PlanTensor } from "./plan.ts";
+import { planDigest } from "./plan-recipe.ts";
+
+/** Parses a recipe file. Throws RecipeError, also when there is no such file. */
+export async function loadRecipe(path: string): Promise<Recipe> {
+  let text: string;
+  try {
+    text = await readTextFile(path, 5_000_000);
+  } catch (error) {
+    if (!(error instanceof CheckpointError)) throw error;
+    throw new RecipeError([{ code: error.code, message: error.message }]);
+  }
+  return parseRecipe(text, { file: path });
+}
+
+/** Reads a plan that `chimera plan -o` wrote. Throws PlanError when it is none, or was edited. */
+export async function loadPlan(path: string): Promise<BuildPlan> {
+  return parsePlan(await readTextFile(path, 2_000_000_000), path);
+}
+
+/** Checks that a text is a plan of this version, unchanged since it was made. */
+export function parsePlan(text: string, path: string): BuildPlan {
+  const fail = (code: string, what: string, note?: string): never => {
+    throw new PlanError([{ code, message: `Cannot use plan "${path}": ${what}`, ...(note ? { note } : {}) }]);
+  };
+  let plan: BuildPlan | undefined;
+  try {
+    plan = JSON.parse(text) as BuildPlan;
+  } catch (error) {
+    fail("plan-json", (error as Error).message);
+  }
+  if (plan?.format !== PLAN_FORMAT) fail("not-a-plan", `its format is not "${PLAN_FORMAT}"`);
+  if (plan!.version !== 1) fail("plan-version", `its version is ${plan!.version}, wanted 1`);
+  let digest = "";
+  try {
+    digest = planDigest(plan!);
+  } catch {
+    fail("plan-json", "it is incomplete");
+  }
+  if (digest !== plan!.digest) {
+    fail("plan-changed", `its content has digest ${digest}, it says ${plan!.digest}`, "A plan must not be edited; make a new one");
+  }
+  const names = plan!.shards.flatMap(({ name, tensors }) => [name, ...tensors.map(({ action }) => shardOf(action))]);
+  const strange = names.find((name) => name !== undefined && !/^[^/\\\0]+\.safetensors$/.test(name));
+  if (strange !== undefined) fail("plan-path", `it names the file "${strange}", wanted a plain *.safetensors name`);
+  return plan!;
+}
+
+function shardOf(action: PlanTensor["action"]): string | undefined {
+  return action.kind === "copy" ? action.shard : undefined;
+}
