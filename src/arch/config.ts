@@ -59,10 +59,6 @@ export class ConfigReader {
     this.config = config;
   }
 
-  has(key: string): boolean {
-    return Object.hasOwn(this.config, key);
-  }
-
   /** A whole number; 0 beside a problem when there is none. */
   count(key: string, least: number, fallback: Fallback = {}): number {
     const value = own(this.config, key);

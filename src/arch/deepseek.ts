@@ -45,8 +45,8 @@ export function absurdity(sizes: DeepseekSizes, storage: Storage, naming: Naming
   return undefined;
 }
 
-// Counts without making them, from one layer of each kind and one expert.
-function countTensors(sizes: DeepseekSizes, storage: Storage, naming: Naming): number {
+/** How many expectedTensors() would give, from one layer of each kind and one expert. */
+export function countTensors(sizes: DeepseekSizes, storage: Storage, naming: Naming): number {
   const { numLayers, numMtpLayers, numExperts } = sizes;
   if (numLayers + numMtpLayers > MAX_TENSORS) return numLayers + numMtpLayers;
   const parts = partsOf(sizes, 1);

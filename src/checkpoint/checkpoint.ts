@@ -56,14 +56,18 @@ export async function openCheckpoint(store: Store, { only }: OpenOptions = {}): 
   const configText = configBytes && new TextDecoder().decode(configBytes);
   const indexName = only ? (only.endsWith(".json") ? only : undefined) : findIndex(entries);
   const indexBytes = indexName && (await store.readSmall(indexName, MAX_INDEX_BYTES));
-  if (indexName && !indexBytes) throw new CheckpointError("missing", `Cannot open "${indexName}": it is not there`);
+  if (indexName && !indexBytes)
+    throw new CheckpointError("missing", `Cannot open "${indexName}": it is not there`);
   const index = indexBytes ? parseShardIndex(indexBytes, `${store.label}/${indexName}`) : undefined;
 
   const present = new Set(entries.map(({ name }) => name));
   const shardNames = index ? [...new Set(index.weightMap.values())] : only ? [only] : looseShards(entries);
   if (shardNames.length === 0 && !index) {
-    const note = "A checkpoint is a folder with *.safetensors files, and an index.json when there are several";
-    throw new CheckpointError("missing", `Cannot open "${store.location}": it holds no .safetensors file`, { note });
+    const note =
+      "A checkpoint is a folder with *.safetensors files, and an index.json when there are several";
+    throw new CheckpointError("missing", `Cannot open "${store.location}": it holds no .safetensors file`, {
+      note,
+    });
   }
   const shards: Shard[] = [];
   for (const name of shardNames) {
@@ -79,7 +83,9 @@ export async function openCheckpoint(store: Store, { only }: OpenOptions = {}): 
     }
   }
   const { tensors, unread, problems } = join(shards, index?.weightMap, store.label);
-  problems.push(...oddities({ entries, shardNames, only, hasIndex: index !== undefined, label: store.label }));
+  problems.push(
+    ...oddities({ entries, shardNames, only, hasIndex: index !== undefined, label: store.label }),
+  );
   return {
     store,
     label: store.label,
@@ -110,7 +116,10 @@ function parseConfig(text: string, label: string): Record<string, unknown> {
   try {
     value = JSON.parse(text);
   } catch (error) {
-    throw new CheckpointError("config-json", `Cannot read "${label}/config.json": ${(error as Error).message}`);
+    throw new CheckpointError(
+      "config-json",
+      `Cannot read "${label}/config.json": ${(error as Error).message}`,
+    );
   }
   if (typeof value !== "object" || value === null || Array.isArray(value)) {
     throw new CheckpointError("config-json", `Cannot read "${label}/config.json": it is not an object`);

@@ -10,12 +10,17 @@ import { CheckpointError } from "../base/errors.ts";
 import { formatInteger } from "../base/format.ts";
 import { nearest } from "../base/nearest.ts";
 import { byteLengthOf, DTYPES, type Dtype, formatShape, isDtype } from "../tensor/dtype.ts";
+import { shown } from "./shown.ts";
 import type { Source } from "./source.ts";
-import { JsonFault, JsonScanner } from "./strict-json.ts";
+import { type JsonScanner, scanJson } from "./strict-json.ts";
 
 /** The reference implementation's cap. */
 export const MAX_HEADER_BYTES = 100_000_000;
 const MAX_DIMENSIONS = 32;
+const OPEN_BRACE = 0x7b;
+const PARTIAL = "The download may be partial";
+/** "version ", read as a header's length: the first word of a Git LFS pointer. */
+const LFS_POINTER = 0x206e6f6973726576n;
 
 /** A header entry. Offsets count from the start of the file. */
 export interface TensorInfo {
@@ -40,35 +45,41 @@ export interface ShardHeader {
 /** Reads and validates the header of an open shard. Throws CheckpointError. */
 export async function readHeader(source: Source): Promise<ShardHeader> {
   const { name, byteLength: fileBytes } = source;
-  const fail = (code: string, what: string): never => {
-    throw new CheckpointError(code, `Cannot read "${name}": ${what}`);
+  const fail = (code: string, what: string, note?: string): never => {
+    throw new CheckpointError(code, `Cannot read "${shown(name)}": ${what}`, note ? { note } : {});
   };
-  if (fileBytes < 8) fail("truncated", `the file holds ${fileBytes} bytes, wanted at least 8`);
+  if (fileBytes < 8) fail("truncated", `the file holds ${fileBytes} bytes, wanted at least 8`, PARTIAL);
   const prefix = new Uint8Array(8);
   await source.read(prefix, 0);
-  const length = Number(new DataView(prefix.buffer).getBigUint64(0, true));
-  if (length > MAX_HEADER_BYTES) {
-    const limit = formatInteger(MAX_HEADER_BYTES);
-    fail("header-too-large", `header length is ${length} bytes, wanted at most ${limit}`);
+  const length = new DataView(prefix.buffer).getBigUint64(0, true);
+  if (length > BigInt(MAX_HEADER_BYTES)) {
+    const note =
+      length === LFS_POINTER ? "This is a Git LFS pointer instead of the file: run git lfs pull" : undefined;
+    failOnSize(length.toLocaleString("en-US"), name, note);
   }
-  if (length > fileBytes - 8) {
-    const rest = formatInteger(fileBytes - 8);
-    fail("truncated", `header length is ${formatInteger(length)} bytes, the file holds ${rest} after it`);
+  if (Number(length) > fileBytes - 8) {
+    const values = `header length is ${formatInteger(Number(length))} bytes`;
+    fail("truncated", `${values}, the file holds ${formatInteger(fileBytes - 8)} after it`, PARTIAL);
   }
-  const json = new Uint8Array(length);
+  const json = new Uint8Array(Number(length));
   await source.read(json, 8);
   return parseHeader(json, { file: name, fileBytes });
 }
 
+function failOnSize(length: string, file: string, note?: string): never {
+  const limit = formatInteger(MAX_HEADER_BYTES);
+  const what = `header length is ${length} bytes, wanted at most ${limit}`;
+  throw new CheckpointError(
+    "header-too-large",
+    `Cannot read "${shown(file)}": ${what}`,
+    note ? { note } : {},
+  );
+}
+
 /** Validates the JSON bytes of a header against the size of its file. Throws CheckpointError. */
 export function parseHeader(json: Uint8Array, { file, fileBytes }: HeaderContext): ShardHeader {
-  try {
-    return validateLayout(scanHeader(json), 8 + json.length, { file, fileBytes });
-  } catch (error) {
-    if (!(error instanceof JsonFault)) throw error;
-    const where = error.offset > 0 ? ` (at byte ${error.offset} of the header)` : "";
-    throw new CheckpointError("header-json", `Cannot read "${file}": ${error.message}${where}`);
-  }
+  if (json.length > MAX_HEADER_BYTES) failOnSize(formatInteger(json.length), file);
+  return validateLayout(scanHeader(json, file), 8 + json.length, { file, fileBytes });
 }
 
 export interface HeaderContext {
@@ -84,19 +95,11 @@ interface RawTensor {
   end: number;
 }
 
-function scanHeader(json: Uint8Array): { metadata: Map<string, string>; tensors: RawTensor[] } {
-  if (json[0] !== 0x7b) throw new JsonFault("the header does not start with {", 0);
-  let text: string;
-  try {
-    text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(json);
-  } catch {
-    throw new JsonFault("the header is not valid UTF-8", 0);
-  }
-  const scanner = new JsonScanner(text);
+function scanHeader(json: Uint8Array, file: string): { metadata: Map<string, string>; tensors: RawTensor[] } {
   const metadata = new Map<string, string>();
   const tensors: RawTensor[] = [];
   const seen = new Set<string>();
-  scanner.object((name) => {
+  const scanEntry = (scanner: JsonScanner, name: string) => {
     if (seen.has(name)) scanner.fail(`found "${shown(name)}" twice, wanted each name once`);
     seen.add(name);
     if (name !== "__metadata__") {
@@ -104,11 +107,16 @@ function scanHeader(json: Uint8Array): { metadata: Map<string, string>; tensors:
       return;
     }
     scanner.object((key) => {
-      if (metadata.has(key)) scanner.fail(`found "${shown(key)}" twice in __metadata__, wanted each key once`);
+      if (metadata.has(key))
+        scanner.fail(`found "${shown(key)}" twice in __metadata__, wanted each key once`);
       metadata.set(key, scanner.string());
     });
+  };
+  scanJson(json, { file: shown(file), code: "header-json" }, (scanner) => {
+    // JSON may begin with space; a header may not.
+    if (json[0] !== OPEN_BRACE) scanner.fail("the header does not start with {");
+    scanner.object((name) => scanEntry(scanner, name));
   });
-  scanner.end();
   return { metadata, tensors };
 }
 
@@ -126,15 +134,17 @@ function scanTensor(scanner: JsonScanner, name: string): RawTensor {
     } else if (key === "shape") {
       once(shape);
       const dims: number[] = [];
-      scanner.array(MAX_DIMENSIONS, () => dims.push(scanner.integer(`dimension of "${shown(name)}"`)));
+      scanner.array(MAX_DIMENSIONS, () => dims.push(scanner.integer("dimension", name)));
       shape = dims;
     } else if (key === "data_offsets") {
       once(offsets);
       const pair: number[] = [];
-      scanner.array(2, () => pair.push(scanner.integer(`offset of "${shown(name)}"`)));
+      scanner.array(2, () => pair.push(scanner.integer("offset", name)));
       offsets = pair;
     } else {
-      scanner.fail(`found key "${shown(key)}" in the entry of "${shown(name)}", wanted dtype, shape, data_offsets`);
+      scanner.fail(
+        `found key "${shown(key)}" in the entry of "${shown(name)}", wanted dtype, shape, data_offsets`,
+      );
     }
   });
   if (dtype === undefined || shape === undefined || offsets?.length !== 2) {
@@ -150,7 +160,11 @@ function validateLayout(
   { file, fileBytes }: HeaderContext,
 ): ShardHeader {
   const fail = (code: string, name: string, what: string, note?: string): never => {
-    throw new CheckpointError(code, `Cannot read "${shown(name)}" in "${file}": ${what}`, note ? { note } : {});
+    throw new CheckpointError(
+      code,
+      `Cannot read "${shown(name)}" in "${shown(file)}": ${what}`,
+      note ? { note } : {},
+    );
   };
   tensors.sort((a, b) => a.begin - b.begin || a.end - b.end);
   const dataBytes = fileBytes - dataStart;
@@ -174,13 +188,16 @@ function validateLayout(
     }
     if (begin !== position) {
       const what = begin < position ? "overlaps the tensor before it" : "leaves a gap before it";
-      fail(begin < position ? "overlap" : "gap", name, `it begins at ${begin} and ${what}, wanted ${position}`);
+      fail(
+        begin < position ? "overlap" : "gap",
+        name,
+        `it begins at ${begin} and ${what}, wanted ${position}`,
+      );
     }
     position = end;
     if (end > dataBytes) {
-      const note = "The download may be partial";
       const held = formatInteger(Math.max(0, dataBytes));
-      fail("truncated", name, `its data ends at byte ${formatInteger(end)}, the file holds ${held}`, note);
+      fail("truncated", name, `its data ends at byte ${formatInteger(end)}, the file holds ${held}`, PARTIAL);
     }
     infos.push({ name, dtype, shape, offset: dataStart + begin, byteLength });
   }
@@ -188,16 +205,10 @@ function validateLayout(
     const [said, held] = [formatInteger(position), formatInteger(dataBytes)];
     throw new CheckpointError(
       "trailing-data",
-      `Cannot read "${file}": its header describes ${said} bytes of data, the file holds ${held}`,
+      `Cannot read "${shown(file)}": its header describes ${said} bytes of data, the file holds ${held}`,
     );
   }
   return { metadata, tensors: infos, dataStart, fileBytes };
-}
-
-/** Names come from strangers: shortened, and without control characters, for messages. */
-function shown(name: string): string {
-  const clean = name.replace(/\p{Cc}/gu, "�");
-  return clean.length > 200 ? `${clean.slice(0, 200)}…` : clean;
 }
 
 /** What a header is made of: names, types and shapes in the order of the data. */
@@ -212,7 +223,10 @@ export interface HeaderEntry {
  * multiple of 8. Entries follow one another without gaps. As the reference writer does it, so that equal
  * tensors in equal order give equal bytes. Throws CheckpointError where the reader would.
  */
-export function encodeHeader(entries: readonly HeaderEntry[], metadata: ReadonlyMap<string, string>): Uint8Array {
+export function encodeHeader(
+  entries: readonly HeaderEntry[],
+  metadata: ReadonlyMap<string, string>,
+): Uint8Array {
   const parts: string[] = [];
   if (metadata.size > 0) {
     const pairs = [...metadata].map(([key, value]) => `${JSON.stringify(key)}:${JSON.stringify(value)}`);

@@ -30,7 +30,9 @@ function rethrowWrite(error: unknown, path: string): never {
       cause: error,
     });
   }
-  throw new BuildError("write-failed", `Cannot write "${path}": ${(error as Error).message}`, { cause: error });
+  throw new BuildError("write-failed", `Cannot write "${path}": ${(error as Error).message}`, {
+    cause: error,
+  });
 }
 
 class FileSource implements Source {
@@ -101,7 +103,9 @@ function openError(error: unknown, path: string): unknown {
   if (isCode(error, "ENOENT", "ENOTDIR")) {
     return new CheckpointError("missing", `Cannot open "${path}": there is no such file`);
   }
-  return new CheckpointError("read-failed", `Cannot open "${path}": ${(error as Error).message}`, { cause: error });
+  return new CheckpointError("read-failed", `Cannot open "${path}": ${(error as Error).message}`, {
+    cause: error,
+  });
 }
 
 class FolderStore implements Store {
@@ -129,7 +133,10 @@ class FolderStore implements Store {
     try {
       const { size } = fs.statSync(path);
       if (size > limitBytes) {
-        throw new CheckpointError("too-large", `Cannot read "${path}": ${size} bytes, wanted at most ${limitBytes}`);
+        throw new CheckpointError(
+          "too-large",
+          `Cannot read "${path}": ${size} bytes, wanted at most ${limitBytes}`,
+        );
       }
       return fs.readFileSync(path);
     } catch (error) {
@@ -348,7 +355,10 @@ export async function readTextFile(path: string, limitBytes: number): Promise<st
   try {
     const { size } = fs.statSync(path);
     if (size > limitBytes) {
-      throw new CheckpointError("too-large", `Cannot read "${path}": ${size} bytes, wanted at most ${limitBytes}`);
+      throw new CheckpointError(
+        "too-large",
+        `Cannot read "${path}": ${size} bytes, wanted at most ${limitBytes}`,
+      );
     }
     return fs.readFileSync(path, "utf8");
   } catch (error) {
@@ -368,5 +378,17 @@ export function processStart(pid: number): string {
     return `${fs.readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim()}/${ticks}`;
   } catch {
     return "";
+  }
+}
+
+/** Writes a text file anywhere: under a temporary name beside it first, so that it is whole or absent. */
+export async function writeFileAtomically(path: string, text: string): Promise<void> {
+  const temporary = `${path}.${process.pid}.tmp`;
+  try {
+    fs.writeFileSync(temporary, text, { flush: true });
+    fs.renameSync(temporary, path);
+  } catch (error) {
+    fs.rmSync(temporary, { force: true });
+    rethrowWrite(error, path);
   }
 }

@@ -45,7 +45,8 @@ export function parseShardIndex(bytes: Uint8Array, file: string): ShardIndex {
     scanner.end();
   } catch (error) {
     if (error instanceof CheckpointError) throw error;
-    const what = error instanceof JsonFault ? `${error.message} (at character ${error.offset})` : "it is not UTF-8";
+    const what =
+      error instanceof JsonFault ? `${error.message} (at character ${error.offset})` : "it is not UTF-8";
     throw new CheckpointError("index-json", `Cannot read "${file}": ${what}`);
   }
   if (!found) throw new CheckpointError("index-json", `Cannot read "${file}": it has no weight_map`);
@@ -53,7 +54,8 @@ export function parseShardIndex(bytes: Uint8Array, file: string): ShardIndex {
 }
 
 function shardName(shard: string, tensor: string, file: string): string {
-  const plain = shard !== "" && shard !== "." && shard !== ".." && !/[/\\\0]/.test(shard) && !/^[a-z]:/i.test(shard);
+  const plain =
+    shard !== "" && shard !== "." && shard !== ".." && !/[/\\\0]/.test(shard) && !/^[a-z]:/i.test(shard);
   if (plain) return shard;
   throw new CheckpointError(
     "index-path",
@@ -64,6 +66,8 @@ function shardName(shard: string, tensor: string, file: string): string {
 
 /** The text of an index: two-space indent and a final newline, as the reference writers make it. */
 export function formatShardIndex(weightMap: ReadonlyMap<string, string>, totalSize: number): string {
-  const lines = [...weightMap].map(([name, shard]) => `    ${JSON.stringify(name)}: ${JSON.stringify(shard)}`);
+  const lines = [...weightMap].map(
+    ([name, shard]) => `    ${JSON.stringify(name)}: ${JSON.stringify(shard)}`,
+  );
   return `{\n  "metadata": {\n    "total_size": ${totalSize}\n  },\n  "weight_map": {\n${lines.join(",\n")}\n  }\n}\n`;
 }

@@ -3,8 +3,8 @@
  * locations; workers get locations and open their own stores.
  */
 import { CheckpointError } from "../base/errors.ts";
-import { asSingleFile, openFolder, openOutputFolder } from "./node.ts";
 import type { OpenOptions } from "./checkpoint.ts";
+import { asSingleFile, openFolder, openOutputFolder } from "./node.ts";
 import type { OutputStore, Store } from "./source.ts";
 
 const SCHEME = /^([a-z][a-z0-9+.-]+):/i;
@@ -12,7 +12,10 @@ const SCHEME = /^([a-z][a-z0-9+.-]+):/i;
 function refuseScheme(location: string): void {
   const scheme = SCHEME.exec(location)?.[1];
   if (!scheme || scheme.length === 1) return; // one letter: a drive
-  throw new CheckpointError("unknown-scheme", `Cannot open "${location}": "${scheme}:" is not known, wanted a folder`);
+  throw new CheckpointError(
+    "unknown-scheme",
+    `Cannot open "${location}": "${scheme}:" is not known, wanted a folder`,
+  );
 }
 
 /** A store to read. */

@@ -18,9 +18,9 @@ import {
   Parser,
   parseDocument,
 } from "yaml";
+import { formatBytes } from "../base/format.ts";
 import type { Faults } from "./faults.ts";
 import type { Position } from "./recipe.ts";
-import { formatBytes } from "../base/format.ts";
 import { MAX_RECIPE_BYTES } from "./vocabulary.ts";
 import { escapeControls, quote } from "./wording.ts";
 
@@ -103,7 +103,8 @@ export function readDocument(text: string, faults: Faults): Value | undefined {
   };
   for (const { message, pos, code } of [...document.errors, ...document.warnings]) {
     const what = message.charAt(0).toLowerCase() + escapeControls(message.slice(1, 200).replace(/\s+/g, " "));
-    const note = code === "MULTIPLE_DOCS" ? "One file holds one recipe; remove what follows the line ---" : undefined;
+    const note =
+      code === "MULTIPLE_DOCS" ? "One file holds one recipe; remove what follows the line ---" : undefined;
     faults.add(at(pos[0]), "yaml-syntax", `Cannot read the recipe as YAML: ${what}, wanted YAML 1.2`, note);
   }
   const yaml = document.directives?.yaml;
@@ -182,7 +183,12 @@ class Converter {
         if (key.kind === "scalar") entries.push({ key: key.text, at: key.at, value: converted.value });
         else if (key.kind !== "broken") {
           const what = key.kind === "list" ? "a list" : "a mapping";
-          this.#faults.add(key.at, "wrong-type", `Cannot use a key: it is ${what}, wanted a word`, QUOTE_GLOBS);
+          this.#faults.add(
+            key.at,
+            "wrong-type",
+            `Cannot use a key: it is ${what}, wanted a word`,
+            QUOTE_GLOBS,
+          );
         }
       }
       return { value: { kind: "mapping", entries, at }, size: sizeOf(values) };
@@ -202,7 +208,10 @@ class Converter {
     const word = quote(`*${alias.source}`);
     const [code, message, note] =
       target === "open"
-        ? ["recursive-alias", `Cannot use the alias ${word}: it lies within itself, wanted a value without it`]
+        ? [
+            "recursive-alias",
+            `Cannot use the alias ${word}: it lies within itself, wanted a value without it`,
+          ]
         : [
             "unknown-alias",
             `Cannot use the alias ${word}: nothing before it has the anchor ${quote(`&${alias.source}`)}, wanted one`,

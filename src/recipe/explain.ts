@@ -87,8 +87,7 @@ function outcome(
   layer: number | undefined,
   context: ExplainContext,
 ): Partial<Explanation> & { formula: string } {
-  const test =
-    rule.threshold === undefined ? {} : { threshold: rule.threshold, measure: rule.measure };
+  const test = rule.threshold === undefined ? {} : { threshold: rule.threshold, measure: rule.measure };
   const isGradient = Object.values(rule.weights).some(Array.isArray);
   if (isGradient && layer !== undefined && !context.selectedLayers) {
     const formula = "a weighted sum whose weights follow a gradient over the layers that the rule selects";
@@ -143,11 +142,14 @@ export function formatExplanation(explanation: Explanation): string {
       continue;
     }
     const words = selectors.filter((each) => each.selects).map(({ selector }) => selector);
-    const what = verdict === "takes" ? "takes it" : `selects it, but rule ${by! + 1} comes later and takes it`;
+    const what =
+      verdict === "takes" ? "takes it" : `selects it, but rule ${by! + 1} comes later and takes it`;
     lines.push(`  ${where} ${what}: ${words.join("; ")}`);
   }
   if (weights) {
-    lines.push(`  weights: ${weights.map(({ parent, weight }) => `${parent} ${formatWeight(weight)}`).join(", ")}`);
+    lines.push(
+      `  weights: ${weights.map(({ parent, weight }) => `${parent} ${formatWeight(weight)}`).join(", ")}`,
+    );
   }
   lines.push(`  result: ${formula}`);
   return lines.join("\n");

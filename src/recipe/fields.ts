@@ -18,7 +18,13 @@ export function describe(value: Value): string {
 }
 
 /** `subject` names what is read, quoted where it is a word of the file. */
-export function addWrongType(faults: Faults, subject: string, value: Value, wanted: string, note?: string): void {
+export function addWrongType(
+  faults: Faults,
+  subject: string,
+  value: Value,
+  wanted: string,
+  note?: string,
+): void {
   if (value.kind === "broken") return;
   faults.add(value.at, "wrong-type", `Cannot read ${subject}: ${describe(value)}, wanted ${wanted}`, note);
 }
@@ -71,7 +77,11 @@ export function requireField(
 ): Field | undefined {
   const field = fields.get(key);
   if (!field) {
-    faults.add(at ?? START, "missing-key", `Cannot read ${whole}: ${quote(key)} is missing, wanted ${wanted}`);
+    faults.add(
+      at ?? START,
+      "missing-key",
+      `Cannot read ${whole}: ${quote(key)} is missing, wanted ${wanted}`,
+    );
   }
   return field;
 }
@@ -96,8 +106,15 @@ export function readWord<Word extends string>(
 }
 
 /** A text that is not blank. */
-export function readText(value: Value, subject: string, wanted: string, faults: Faults, note?: string): string | undefined {
-  if (value.kind === "scalar" && typeof value.value === "string" && value.value.trim() !== "") return value.value;
+export function readText(
+  value: Value,
+  subject: string,
+  wanted: string,
+  faults: Faults,
+  note?: string,
+): string | undefined {
+  if (value.kind === "scalar" && typeof value.value === "string" && value.value.trim() !== "")
+    return value.value;
   addWrongType(faults, subject, value, wanted, note);
   return undefined;
 }

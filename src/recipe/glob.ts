@@ -55,7 +55,8 @@ class Compiler {
     while (this.#index < this.#pattern.length) {
       const char = this.#pattern[this.#index]!;
       if (this.#depth > 0 && (char === "," || char === "}")) break;
-      if (char === "}" || char === "]") throw new RangeError(`it has "${char}" without an opening bracket, wanted pairs`);
+      if (char === "}" || char === "]")
+        throw new RangeError(`it has "${char}" without an opening bracket, wanted pairs`);
       this.#index++;
       parts.push(this.#part(char));
     }
@@ -105,7 +106,8 @@ class Compiler {
     for (let i = 0; i < body.length; i++) {
       const isRange = body[i + 1] === "-" && i + 2 < body.length;
       const [low, high] = [body.charCodeAt(i), body.charCodeAt(isRange ? i + 2 : i)];
-      if (low > high) throw new RangeError(`its class "[${body}]" runs backwards, wanted the lower character first`);
+      if (low > high)
+        throw new RangeError(`its class "[${body}]" runs backwards, wanted the lower character first`);
       ranges.push([low, high]);
       if (isRange) i += 2;
     }

@@ -22,19 +22,18 @@ export function parseRecipe(text: string, options: { file?: string } = {}): Reci
     if (root) recipe = readRecipe(root, text, options.file, faults);
   } catch (error) {
     const what = error instanceof Error ? error.message : String(error);
-    faults.add(START, "internal", `internal: reading the recipe failed: ${escapeControls(what.slice(0, 200))}`);
+    faults.add(
+      START,
+      "internal",
+      `internal: reading the recipe failed: ${escapeControls(what.slice(0, 200))}`,
+    );
   }
   faults.throwIfAny();
   return recipe!;
 }
 
 /** A recipe that is right only if no faults were added. */
-function readRecipe(
-  root: Value,
-  text: string,
-  file: string | undefined,
-  faults: Faults,
-): Recipe | undefined {
+function readRecipe(root: Value, text: string, file: string | undefined, faults: Faults): Recipe | undefined {
   if (root.kind === "scalar" && root.value === null) {
     const message = 'Cannot read the recipe: it is empty, wanted "version", "parents", "base" and "rules"';
     faults.add(root.at, "empty-recipe", message, "Write one with: chimera recipe init");
@@ -62,7 +61,8 @@ function readRecipe(
   const hasNone = !rulesField || (rulesField.value.kind === "list" && rulesField.value.items.length === 0);
   if (parents && parents.length > 1 && hasNone && !borrows) {
     const message = `Cannot read the recipe: it has ${parents.length} parents and no rule, wanted a rule that uses them`;
-    const note = "Without rules the child is a copy of the base; a recipe with the base as its only parent says so";
+    const note =
+      "Without rules the child is a copy of the base; a recipe with the base as its only parent says so";
     faults.add(rulesField?.at ?? root.at, "no-rules", message, note);
   }
   return {
@@ -98,7 +98,11 @@ function readParents(field: Field | undefined, faults: Faults): ParentRef[] | un
     return undefined;
   }
   if (field.value.entries.length === 0) {
-    faults.add(field.value.at, "empty-parents", `Cannot read "parents": no parent is listed, wanted ${wanted}`);
+    faults.add(
+      field.value.at,
+      "empty-parents",
+      `Cannot read "parents": no parent is listed, wanted ${wanted}`,
+    );
     return undefined;
   }
   return [...readFields(field.value, '"parents"', undefined, faults)!.values()].map(({ key, at, value }) => {
@@ -139,7 +143,13 @@ function readParentName(
 function readRules(field: Field | undefined, known: Known, faults: Faults): Rule[] | undefined {
   if (!field) return [];
   if (field.value.kind !== "list") {
-    addWrongType(faults, '"rules"', field.value, "a list of rules", 'A recipe without rules leaves "rules" out');
+    addWrongType(
+      faults,
+      '"rules"',
+      field.value,
+      "a list of rules",
+      'A recipe without rules leaves "rules" out',
+    );
     return undefined;
   }
   return field.value.items.flatMap((item, index) => readRule(item, index, known, faults) ?? []);

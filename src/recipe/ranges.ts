@@ -1,7 +1,7 @@
 /** Ranges of layers or experts: `7`, `3-60`, `[3-9, 20]`. Both ends belong to them; they may overlap. */
 import type { Field, Value } from "./document.ts";
-import { addWrongType } from "./fields.ts";
 import type { Faults } from "./faults.ts";
+import { addWrongType } from "./fields.ts";
 import type { IndexRange } from "./recipe.ts";
 import { RANGE } from "./vocabulary.ts";
 import { quote } from "./wording.ts";
@@ -39,7 +39,12 @@ function readRange(value: Value, key: string, faults: Faults): IndexRange | unde
   // Numbers by value (1e1 is 10), texts by pattern.
   const match = RANGE.exec(typeof value.value === "number" ? String(value.value) : value.value);
   const bad = (what: string, wanted: string, note?: string): undefined => {
-    faults.add(value.at, "bad-range", `Cannot use ${quote(value.text)} in ${quote(key)}: ${what}, wanted ${wanted}`, note);
+    faults.add(
+      value.at,
+      "bad-range",
+      `Cannot use ${quote(value.text)} in ${quote(key)}: ${what}, wanted ${wanted}`,
+      note,
+    );
   };
   if (!match) {
     const isList = /^[\d-]+(\s*,\s*[\d-]+)+$/.test(value.text);
@@ -47,7 +52,8 @@ function readRange(value: Value, key: string, faults: Faults): IndexRange | unde
   }
   const from = Number(match[1]);
   const to = Number(match[2] ?? match[1]);
-  if (!Number.isSafeInteger(from) || !Number.isSafeInteger(to)) return bad("too large to count", "an index below 2^53");
+  if (!Number.isSafeInteger(from) || !Number.isSafeInteger(to))
+    return bad("too large to count", "an index below 2^53");
   if (from > to) return bad("the range runs backwards", quote(`${to}-${from}`));
   return { from, to };
 }

@@ -100,7 +100,13 @@ function readThreshold({ value }: Field, faults: Faults): number | undefined {
 function readNumber(value: Value, subject: string, wanted: string, faults: Faults): number | undefined {
   if (value.kind !== "scalar" || typeof value.value !== "number") {
     const isFraction = value.kind === "scalar" && /^[\d.]+\s*[/%]\s*[\d.]*$/.test(value.text);
-    addWrongType(faults, subject, value, wanted, isFraction ? "Write it as a decimal number, like 0.5" : undefined);
+    addWrongType(
+      faults,
+      subject,
+      value,
+      wanted,
+      isFraction ? "Write it as a decimal number, like 0.5" : undefined,
+    );
     return undefined;
   }
   // Weights are rounded to float32 before they meet a tensor, so what overflows there is infinite too.
@@ -153,7 +159,12 @@ function addEmptyMeaning(
   }
 }
 
-export function addUnknownParent(name: string, at: Position, parents: readonly string[], faults: Faults): void {
+export function addUnknownParent(
+  name: string,
+  at: Position,
+  parents: readonly string[],
+  faults: Faults,
+): void {
   const message = `Cannot use the parent ${quote(name)}: unknown, wanted ${oneOf(parents)}`;
   faults.add(at, "unknown-parent", message, didYouMean(name, parents));
 }

@@ -92,7 +92,8 @@ function readMatrices(field: Field | undefined, faults: Faults): string[] | unde
   const { value } = field;
   const wanted = "a list of matrices like [gate_proj, down_proj]";
   if (value.kind !== "list") {
-    const note = value.kind === "scalar" && value.text !== "" ? `Write it as a list: [${value.text}]` : undefined;
+    const note =
+      value.kind === "scalar" && value.text !== "" ? `Write it as a list: [${value.text}]` : undefined;
     addWrongType(faults, '"matrices"', value, wanted, note);
     return undefined;
   }

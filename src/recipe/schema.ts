@@ -6,7 +6,15 @@
  * that run forwards) only the reader can say.
  */
 import { z } from "zod";
-import { MEASURES, METHODS, MIN_SHARD_BYTES, OUTPUT_DTYPES, PARENT_NAME, RANGE, SELECTABLE_ROLES } from "./vocabulary.ts";
+import {
+  MEASURES,
+  METHODS,
+  MIN_SHARD_BYTES,
+  OUTPUT_DTYPES,
+  PARENT_NAME,
+  RANGE,
+  SELECTABLE_ROLES,
+} from "./vocabulary.ts";
 
 const ROLE_HELP: Record<string, string> = {
   embeddings: "the token embedding",
@@ -67,18 +75,18 @@ const selector = z
 
 const weight = z
   .union([z.number(), z.array(z.number()).min(1)])
-  .meta({ description: "λ: a number, or a list of numbers = a gradient over the layers that the rule selects." });
+  .meta({
+    description: "λ: a number, or a list of numbers = a gradient over the layers that the rule selects.",
+  });
 
 const rule = z.strictObject({
   tensors: z
     .union([role, selector, z.array(z.union([role, selector])).min(1)])
     .meta({ description: "Which tensors: a role, a selector, or a list of them (any of them selects)." }),
-  weights: z
-    .record(z.string().regex(PARENT_NAME), weight)
-    .meta({
-      description: "λ by parent. Parents not named: 0. The base not named: 1 − the sum of the others.",
-      minProperties: 1,
-    }),
+  weights: z.record(z.string().regex(PARENT_NAME), weight).meta({
+    description: "λ by parent. Parents not named: 0. The base not named: 1 − the sum of the others.",
+    minProperties: 1,
+  }),
   threshold: z
     .number()
     .min(0)
@@ -94,13 +102,19 @@ const rule = z.strictObject({
         "How the difference is measured: `rms` ‖A − B‖ / √elements (default), `relative` ‖A − B‖ / ‖B‖, B the base.",
     })
     .optional(),
-  method: z.enum(METHODS).meta({ description: "How tensors are merged: `linear`, the weighted sum." }).optional(),
+  method: z
+    .enum(METHODS)
+    .meta({ description: "How tensors are merged: `linear`, the weighted sum." })
+    .optional(),
 });
 
 const output = z.strictObject({
   dtype: z
     .enum(OUTPUT_DTYPES)
-    .meta({ description: "How the child is stored: `as-base` (default), `f8_e4m3` with block scales, `bf16`, `f16`, `f32`." })
+    .meta({
+      description:
+        "How the child is stored: `as-base` (default), `f8_e4m3` with block scales, `bf16`, `f16`, `f32`.",
+    })
     .optional(),
   max_shard_size: z
     .union([z.string().min(1), z.int().min(MIN_SHARD_BYTES)])
@@ -111,12 +125,11 @@ const output = z.strictObject({
 const recipe = z
   .strictObject({
     version: z.literal(1).meta({ description: "The version of this format." }),
-    parents: z
-      .record(z.string().regex(PARENT_NAME), z.string().min(1))
-      .meta({
-        description: "Name: folder of the checkpoint, relative to this file. The order is the order of summation.",
-        minProperties: 1,
-      }),
+    parents: z.record(z.string().regex(PARENT_NAME), z.string().min(1)).meta({
+      description:
+        "Name: folder of the checkpoint, relative to this file. The order is the order of summation.",
+      minProperties: 1,
+    }),
     base: parentName.meta({
       description: "The parent whose bytes stand wherever no rule says otherwise; also its config.json.",
     }),
@@ -130,7 +143,10 @@ const recipe = z
       .optional(),
     output: output.meta({ description: "How the child is stored." }).optional(),
   })
-  .meta({ title: "Chimera recipe, version 1", description: "How a child checkpoint is assembled from its parents." });
+  .meta({
+    title: "Chimera recipe, version 1",
+    description: "How a child checkpoint is assembled from its parents.",
+  });
 
 /** JSON Schema, draft 2020-12. */
 export function recipeSchema(): object {

@@ -78,7 +78,7 @@ function rules({ roles = [], weights = {}, threshold, measure }: RecipeAnswers):
     "# A tensor takes the LAST rule that selects it.",
     "rules:",
     `  # Roles: ${SELECTABLE_ROLES.join(", ")}.`,
-    "  # Narrower: { role: attention, layers: 3-60, matrices: [o_proj] }, or by name: { name: \"*.o_proj.weight\" }.",
+    '  # Narrower: { role: attention, layers: 3-60, matrices: [o_proj] }, or by name: { name: "*.o_proj.weight" }.',
     `  - tensors: ${roles.length === 1 ? roles[0] : `[${roles.join(", ")}]`}`,
     "    # Share of each parent; the base gets the rest to 1 unless it is named. A list is a gradient over layers.",
     `    weights: { ${shares.join(", ")} }`,

@@ -86,7 +86,8 @@ function evaluate(
   let [step, steps] = [1, 1];
   if (Object.values(rule.weights).some(Array.isArray)) {
     const index = layer === undefined ? -1 : selectedLayers.indexOf(layer);
-    if (index < 0) throw new RangeError(`Cannot weigh layer ${layer}: rule ${rule.index + 1} does not select it`);
+    if (index < 0)
+      throw new RangeError(`Cannot weigh layer ${layer}: rule ${rule.index + 1} does not select it`);
     if (selectedLayers.length > 1) [step, steps] = [index, selectedLayers.length - 1];
   }
   let others = 0;
@@ -97,7 +98,8 @@ function evaluate(
   });
   if (!Object.hasOwn(rule.weights, recipe.base)) {
     const rest = 1 - others;
-    weights[recipe.parents.findIndex(({ name }) => name === recipe.base)] = Math.abs(rest) < ZERO_REST ? 0 : rest;
+    weights[recipe.parents.findIndex(({ name }) => name === recipe.base)] =
+      Math.abs(rest) < ZERO_REST ? 0 : rest;
   }
   return weights;
 }

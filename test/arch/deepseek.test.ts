@@ -2,8 +2,13 @@ import assert from "node:assert/strict";
 import { closeSync, openSync, readFileSync, readSync } from "node:fs";
 import { test } from "node:test";
 import { architectureOf, type ExpectedTensor } from "../../src/arch/architecture.ts";
+import { ConfigReader } from "../../src/arch/config.ts";
 import { configProblems } from "../../src/arch/config-problems.ts";
-import { MAX_TENSORS } from "../../src/arch/deepseek.ts";
+import { countTensors, MAX_TENSORS, type Storage } from "../../src/arch/deepseek.ts";
+import { readSizes } from "../../src/arch/deepseek-sizes.ts";
+import { familyOf as familyNamed } from "../../src/arch/families.ts";
+import { Naming } from "../../src/arch/naming.ts";
+import { quantizationOf } from "../../src/arch/quantization.ts";
 import { byteLengthOf, numElements } from "../../src/tensor/dtype.ts";
 import { V2_LITE_CONFIG, V3_CONFIG, v3Without } from "./v3-config.ts";
 
@@ -248,7 +253,7 @@ test("expectedTensors() is missing when the tensors cannot be derived", () => {
   }
 });
 
-test("expectedTensors() is bounded by MAX_TENSORS, counted exactly", () => {
+test("configProblems() refuses the first config beyond MAX_TENSORS", () => {
   const config = (n_routed_experts: number): object => ({
     ...V3_CONFIG,
     ...{ num_hidden_layers: 1, first_k_dense_replace: 0, num_nextn_predict_layers: 0 },
@@ -261,4 +266,21 @@ test("expectedTensors() is bounded by MAX_TENSORS, counted exactly", () => {
     configProblems(config(most + 1)).map(({ code }) => code),
     ["config-too-large"],
   );
+});
+
+test("countTensors() is the length of expectedTensors()", () => {
+  const small = { ...V3_CONFIG, num_hidden_layers: 7, n_routed_experts: 16 };
+  const configs: Record<string, unknown>[] = [
+    V3_CONFIG,
+    V2_LITE_CONFIG,
+    { ...small, num_nextn_predict_layers: 3, moe_layer_freq: 2, attention_bias: true },
+    { ...small, n_routed_experts: 0, tie_word_embeddings: true },
+    { ...small, n_shared_experts: 0, quantization_config: null },
+  ];
+  for (const config of configs) {
+    const family = familyNamed(config)!;
+    const sizes = readSizes(new ConfigReader(config), family.id);
+    const storage: Storage = { quantization: quantizationOf(config, config), plain: "BF16" };
+    assert.equal(countTensors(sizes, storage, new Naming(family, sizes)), expected(config).length);
+  }
 });

@@ -76,7 +76,12 @@ output:
       {
         index: 1,
         selectors: [
-          { role: "attention", layers: [{ from: 40, to: 60 }], includeMtp: false, at: { line: 9, column: 14 } },
+          {
+            role: "attention",
+            layers: [{ from: 40, to: 60 }],
+            includeMtp: false,
+            at: { line: 9, column: 14 },
+          },
         ],
         weights: { v3: 0.7, r1: 0.3 },
         threshold: 0.0004,
@@ -126,7 +131,8 @@ test("parseRecipe() takes defaults from the base", () => {
 });
 
 test("parseRecipe() accepts one parent without rules", () => {
-  const text = "version: 1\nparents: { v3: ./v3 }\nbase: v3\noutput: { dtype: bf16, max_shard_size: 5000000000 }";
+  const text =
+    "version: 1\nparents: { v3: ./v3 }\nbase: v3\noutput: { dtype: bf16, max_shard_size: 5000000000 }";
   assert.deepEqual(parseRecipe(text).output, { dtype: "bf16", maxShardSize: 5e9 });
   assert.deepEqual(parseRecipe(`${text}\nrules: []`).rules, []);
 });
@@ -144,7 +150,8 @@ test("parseRecipe() keeps the order and the spelling of parents that look like n
 });
 
 test("parseRecipe() shares anchored values", () => {
-  const rules = "rules:\n  - tensors: router\n    weights: &half { r1: 0.5 }\n  - tensors: norms\n    weights: *half";
+  const rules =
+    "rules:\n  - tensors: router\n    weights: &half { r1: 0.5 }\n  - tensors: norms\n    weights: *half";
   const recipe = parseRecipe(HEAD + rules);
   assert.deepEqual(recipe.rules[1]!.weights, { r1: 0.5 });
 });
@@ -216,7 +223,10 @@ test("parseRecipe() refuses what is no recipe at all", () => {
     [`# ${"é".repeat(5e5)}`, "recipe-too-large"],
   ];
   for (const [text, code] of cases) {
-    assert.ok(problems(text).some((each) => each.code === code), `${text.slice(0, 40)}: ${faults(text)}`);
+    assert.ok(
+      problems(text).some((each) => each.code === code),
+      `${text.slice(0, 40)}: ${faults(text)}`,
+    );
   }
   assert.deepEqual(faults("version: [1\nbase: v3"), [
     "2:1 yaml-syntax Cannot read the recipe as YAML: flow sequence in block collection must be sufficiently indented and end with a ], wanted YAML 1.2",
@@ -360,7 +370,10 @@ test("parseRecipe() refuses faulty weights, thresholds and outputs", () => {
 
 test("parseRecipe() escapes what it quotes and shortens it", () => {
   const [problem] = problems(`${HEAD}chat_template: "\\e[31mred\\u009b${"x".repeat(500)}"`);
-  assert.match(problem!.message, /^Cannot use the parent "\\u001b\[31mred\\u009bx+…": unknown, wanted "v3" or "r1"$/);
+  assert.match(
+    problem!.message,
+    /^Cannot use the parent "\\u001b\[31mred\\u009bx+…": unknown, wanted "v3" or "r1"$/,
+  );
   assert.ok(problem!.message.length < 160);
 });
 

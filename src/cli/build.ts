@@ -1,0 +1,144 @@
+/** chimera build: from a recipe or a plan to a child, resumable, in parts if wanted. */
+import { type Command, InvalidArgumentError, Option } from "commander";
+import { formatBytes, formatDuration } from "../base/format.ts";
+import type { BuildOptions, BuildReport } from "../build/build.ts";
+import type { BuildEvent } from "../build/events.ts";
+import type { BuildPlan } from "../plan/plan.ts";
+import { UsageError } from "./exit.ts";
+import { interruptible } from "./interrupt.ts";
+import { parseParent, showDisk, showPlan } from "./plan.ts";
+import { createProgress, PROGRESS_MODES, type Progress, type ProgressMode } from "./progress.ts";
+import { note, paint, paintError, print, printJson } from "./terminal.ts";
+
+interface BuildCommandOptions {
+  output: string;
+  workers?: number;
+  part?: { index: number; count: number };
+  finish?: boolean;
+  dryRun?: boolean;
+  force?: boolean;
+  progress: ProgressMode;
+  parent: Record<string, string>;
+  json?: boolean;
+}
+
+export function addBuild(program: Command): void {
+  program
+    .command("build")
+    .description("build the child that a recipe describes; run again to resume")
+    .argument("[recipe]", "a recipe (.yaml) or a plan (.json); not needed with --finish")
+    .requiredOption("-o, --output <folder>", "where the child goes: a new or empty folder, or an unfinished build of it")
+    .option("--workers <n>", "worker threads (default: one per core)", parseCount)
+    .option("--part <i/n>", "build only part i of n, i from 0 to n-1; for clusters", parsePart)
+    .option("--finish", "join the parts when all are there")
+    .option("--dry-run", "check recipe, parents, folder and disk; write nothing")
+    .option("--force", "replace what another build of chimera left in the folder")
+    .option("--parent <name=folder...>", "where a parent lies, instead of where the recipe says", parseParent, {})
+    .addOption(new Option("--progress <mode>", "progress on stderr").choices(PROGRESS_MODES).default("auto"))
+    .option("--json", "the report as JSON on stdout")
+    .addHelpText(
+      "after",
+      `
+A build that was interrupted or killed goes on from the shards that are complete when the same command is
+run again, and ends with the same bytes. Exit status 130 or 143: interrupted, state saved.
+
+Examples:
+  $ chimera build recipes/r1t.yaml -o ./R1T
+  $ chimera build recipes/r1t.yaml -o ./R1T --dry-run
+  $ chimera plan recipes/r1t.yaml -o plan.json
+  $ seq 0 7 | xargs -P8 -I{} chimera build plan.json -o ./R1T --part {}/8
+  $ chimera build plan.json -o ./R1T --finish`,
+    )
+    .action((path: string | undefined, options: BuildCommandOptions) => runBuild(path, options));
+}
+
+async function runBuild(path: string | undefined, options: BuildCommandOptions): Promise<void> {
+  if (options.part && options.finish) throw new UsageError("Cannot build a part and finish at once, wanted one of --part and --finish");
+  const plan = await planFor(path, options);
+  const { build } = await import("../build/build.ts");
+  for (const warning of plan.warnings) note(`${paintError("yellow", "warning:")} ${warning}`);
+  const progress = createProgress(options.progress, "build");
+  const { workers, part, finish, dryRun, force } = options;
+  const report = await interruptible((signal) => {
+    const wishes: BuildOptions = {
+      signal,
+      onEvent: (event) => show(event, progress),
+      ...(workers ? { workers } : {}),
+      ...(part ? { part } : {}),
+      ...(finish ? { finish } : {}),
+      ...(dryRun ? { dryRun } : {}),
+      ...(force ? { force } : {}),
+    };
+    return build(plan, options.output, wishes).finally(() => progress.end());
+  });
+  if (options.json) printJson({ ...report, dryRun: dryRun ?? false });
+  else if (dryRun) {
+    showPlan(plan);
+    await showDisk(plan, options.output);
+    print(report.finished ? "The child is there already." : "Dry run: nothing was written.");
+  } else summarise(report, options);
+}
+
+/** A plan file is taken as it is; a recipe is planned; --finish alone takes the plan that lies in the folder. */
+async function planFor(path: string | undefined, options: BuildCommandOptions): Promise<BuildPlan> {
+  const { loadPlan, parsePlan } = await import("../plan/load-recipe.ts");
+  if (path?.endsWith(".json")) {
+    if (Object.keys(options.parent).length > 0) {
+      throw new UsageError("Cannot use --parent with a plan, wanted a recipe", "A plan has its parents in it: plan again with --parent");
+    }
+    return loadPlan(path);
+  }
+  if (path) {
+    const { planRecipe } = await import("../plan/plan-recipe.ts");
+    return planRecipe(path, { locations: options.parent });
+  }
+  if (!options.finish) throw new UsageError("Cannot build without a recipe", "chimera build RECIPE -o FOLDER");
+  const { statePlan } = await import("../build/state.ts");
+  const { openOutput } = await import("../checkpoint/stores.ts");
+  const text = await statePlan(openOutput(options.output));
+  if (text === undefined) {
+    throw new UsageError(`Cannot finish "${options.output}": it holds no unfinished build`, "Name the recipe or the plan");
+  }
+  return parsePlan(text, `${options.output}/.chimera/plan.json`);
+}
+
+function show(event: BuildEvent, progress: Progress): void {
+  progress.event(event);
+  if (event.kind === "started" && event.resumed.shards > 0) {
+    const { shards, bytes } = event.resumed;
+    note(`resuming: ${shards} of ${event.shards} shards are complete (${formatBytes(bytes)})`);
+  }
+  if (event.kind === "progress") {
+    const detail = `shard ${Math.min(event.shardsDone + 1, event.shardsTotal)} of ${event.shardsTotal}`;
+    progress.update({ done: event.bytesDone, total: event.bytesTotal, detail });
+  }
+}
+
+function summarise(report: BuildReport, { part, output }: BuildCommandOptions): void {
+  const { shards, writtenBytes, seconds } = report;
+  const speed = seconds > 0 ? `, ${(writtenBytes / seconds / 1e9).toFixed(3)} GB/s` : "";
+  const work = `${shards.written} of ${shards.total} shards written (${formatBytes(writtenBytes)} in ${formatDuration(seconds)}${speed})`;
+  if (!report.finished) {
+    print(`part ${part!.index} of ${part!.count}: ${work}, ${shards.resumed} were there`);
+    return;
+  }
+  if (shards.written === 0 && shards.resumed === shards.total) print(`${paint("green", "complete")}  ${report.location}: every shard was there`);
+  else print(`${paint("green", "built")}  ${report.location}: ${work}`);
+  print(paint("dim", `next: chimera verify ${output}`));
+}
+
+function parseCount(text: string): number {
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < 1 || value > 1024) throw new InvalidArgumentError("wanted a whole number from 1 to 1024");
+  return value;
+}
+
+/** "3/8" -> part 3 of 8, counted from 0. */
+function parsePart(text: string): { index: number; count: number } {
+  const match = /^(\d{1,9})\/(\d{1,9})$/.exec(text);
+  const [index, count] = [Number(match?.[1]), Number(match?.[2])];
+  if (!match || count < 1 || index >= count) {
+    throw new InvalidArgumentError("wanted i/n with i from 0 to n-1, like 0/8");
+  }
+  return { index, count };
+}
