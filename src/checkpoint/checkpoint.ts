@@ -6,10 +6,16 @@
  * inspector can show all of it and a planner can refuse all of it.
  */
 import { CheckpointError, type Problem } from "../base/errors.ts";
-import type { Dtype } from "../tensor/dtype.ts";
+import { type Dtype, numElements } from "../tensor/dtype.ts";
 import { readHeader, type ShardHeader, type TensorInfo } from "./header.ts";
-import { INDEX_NAME, MAX_INDEX_BYTES, parseShardIndex } from "./shard-index.ts";
+import { INDEX_NAME, MAX_INDEX_BYTES, parseShardIndex, type ShardIndex } from "./shard-index.ts";
+import { printable, shown } from "./shown.ts";
 import type { Store, StoreEntry } from "./source.ts";
+import { scanJson } from "./strict-json.ts";
+
+const CONFIG_NAME = "config.json";
+const WHAT_IT_IS =
+  "A checkpoint is a folder with *.safetensors files, and an index.json when there are several";
 
 export interface Shard {
   name: string;
@@ -52,26 +58,24 @@ export interface OpenOptions {
 /** Reads index, config and headers. Throws CheckpointError for what is malformed or not there at all. */
 export async function openCheckpoint(store: Store, { only }: OpenOptions = {}): Promise<Checkpoint> {
   const entries = await store.list();
-  const configBytes = await store.readSmall("config.json", 10_000_000);
-  const configText = configBytes && new TextDecoder().decode(configBytes);
+  const label = shown(store.label);
+  const config = parseConfig(await store.readSmall(CONFIG_NAME, 10_000_000), store.label);
   const indexName = only ? (only.endsWith(".json") ? only : undefined) : findIndex(entries);
   const indexBytes = indexName && (await store.readSmall(indexName, MAX_INDEX_BYTES));
-  if (indexName && !indexBytes)
-    throw new CheckpointError("missing", `Cannot open "${indexName}": it is not there`);
+  if (indexName && !indexBytes) {
+    throw new CheckpointError("missing", `Cannot open "${shown(indexName)}" of "${label}": it is not there`);
+  }
   const index = indexBytes ? parseShardIndex(indexBytes, `${store.label}/${indexName}`) : undefined;
 
   const present = new Set(entries.map(({ name }) => name));
   const shardNames = index ? [...new Set(index.weightMap.values())] : only ? [only] : looseShards(entries);
-  if (shardNames.length === 0 && !index) {
-    const note =
-      "A checkpoint is a folder with *.safetensors files, and an index.json when there are several";
-    throw new CheckpointError("missing", `Cannot open "${store.location}": it holds no .safetensors file`, {
-      note,
-    });
+  if (shardNames.length === 0) {
+    const what = `Cannot open "${printable(store.location)}": it holds no .safetensors file`;
+    throw new CheckpointError("missing", what, { note: WHAT_IT_IS });
   }
   const shards: Shard[] = [];
   for (const name of shardNames) {
-    if (!present.has(name)) {
+    if (index && !present.has(name)) {
       shards.push({ name, header: undefined, identity: undefined });
       continue;
     }
@@ -82,15 +86,13 @@ export async function openCheckpoint(store: Store, { only }: OpenOptions = {}): 
       await source.close();
     }
   }
-  const { tensors, unread, problems } = join(shards, index?.weightMap, store.label);
-  problems.push(
-    ...oddities({ entries, shardNames, only, hasIndex: index !== undefined, label: store.label }),
-  );
+  const { tensors, unread, problems } = join(shards, index?.weightMap, label);
+  problems.push(...oddities({ entries, shards, only, index, label }));
   return {
     store,
     label: store.label,
-    config: configText === undefined ? undefined : parseConfig(configText, store.label),
-    configText,
+    config: config?.value,
+    configText: config?.text,
     shards,
     tensors,
     unread,
@@ -107,24 +109,30 @@ function findIndex(entries: readonly StoreEntry[]): string | undefined {
 }
 
 function looseShards(entries: readonly StoreEntry[]): string[] {
-  const names = entries.map(({ name }) => name).filter((name) => name.endsWith(".safetensors"));
+  const names = entries.map(({ name }) => name).filter(isShardName);
   return names.includes("model.safetensors") ? ["model.safetensors"] : names;
 }
 
-function parseConfig(text: string, label: string): Record<string, unknown> {
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch (error) {
-    throw new CheckpointError(
-      "config-json",
-      `Cannot read "${label}/config.json": ${(error as Error).message}`,
-    );
-  }
-  if (typeof value !== "object" || value === null || Array.isArray(value)) {
-    throw new CheckpointError("config-json", `Cannot read "${label}/config.json": it is not an object`);
-  }
-  return value as Record<string, unknown>;
+/** Hidden files are no shards: macOS leaves "._model.safetensors" on foreign disks. */
+function isShardName(name: string): boolean {
+  return name.endsWith(".safetensors") && !name.startsWith(".");
+}
+
+/** Strict, as the child's config.json is made by edits of this text: no key may stand twice. */
+function parseConfig(
+  bytes: Uint8Array | undefined,
+  label: string,
+): { value: Record<string, unknown>; text: string } | undefined {
+  if (!bytes) return undefined;
+  const keys = new Set<string>();
+  const text = scanJson(bytes, { file: `${label}/${CONFIG_NAME}`, code: "config-json" }, (scanner) =>
+    scanner.object((key) => {
+      if (keys.has(key)) scanner.fail(`found "${shown(key)}" twice, wanted each key once`);
+      keys.add(key);
+      scanner.skip();
+    }),
+  );
+  return { value: JSON.parse(text) as Record<string, unknown>, text };
 }
 
 /** Headers and index together: every tensor once, in index order, and whatever the two disagree in. */
@@ -135,36 +143,34 @@ function join(
 ): Pick<Checkpoint, "tensors" | "unread" | "problems"> {
   const found = new Map<string, StoredTensor>();
   const problems: Problem[] = [];
+  const report = (code: string, tensor: string, what: string) =>
+    problems.push({ code, message: `Cannot place "${shown(tensor)}" of "${label}": ${what}` });
   const absent = new Set<string>();
   for (const { name: shard, header } of shards) {
     if (!header) absent.add(shard);
     for (const info of header?.tensors ?? []) {
-      const other = found.get(info.name);
+      const { name } = info;
+      const said = weightMap?.get(name);
+      const other = found.get(name);
+      // Of two, the one that the index names is shown; neither is used.
+      if (!other || said === shard) found.set(name, { ...info, shard });
       if (other) {
-        problems.push({
-          code: "duplicate-tensor",
-          message: `Cannot place "${info.name}" of "${label}": it is in "${other.shard}" and in "${shard}", wanted one`,
-        });
-      }
-      found.set(info.name, { ...info, shard });
-      const said = weightMap?.get(info.name);
-      if (weightMap && said === undefined) {
-        problems.push({
-          code: "not-in-index",
-          message: `Cannot place "${info.name}" of "${label}": it is in "${shard}", the index does not name it`,
-        });
-      } else if (said !== undefined && said !== shard && !other) {
-        problems.push({
-          code: "index-mismatch",
-          message: `Cannot place "${info.name}" of "${label}": the index says "${said}", it is in "${shard}"`,
-        });
+        report(
+          "duplicate-tensor",
+          name,
+          `it is in "${shown(other.shard)}" and in "${shown(shard)}", wanted one`,
+        );
+      } else if (weightMap && said === undefined) {
+        report("not-in-index", name, `it is in "${shown(shard)}", the index does not name it`);
+      } else if (said !== undefined && said !== shard) {
+        report("index-mismatch", name, `the index says "${shown(said)}", it is in "${shown(shard)}"`);
       }
     }
   }
   for (const shard of absent) {
     problems.push({
       code: "missing-shard",
-      message: `Cannot open "${shard}" of "${label}": the index names it, the folder does not hold it`,
+      message: `Cannot open "${shown(shard)}" of "${label}": the index names it, the folder does not hold it`,
       note: "The download may be partial",
     });
   }
@@ -175,12 +181,7 @@ function join(
     const info = found.get(name);
     if (info) tensors.set(name, info);
     else if (absent.has(shard)) unread.push(name);
-    else {
-      problems.push({
-        code: "not-in-shard",
-        message: `Cannot find "${name}" of "${label}": the index places it in "${shard}", which does not hold it`,
-      });
-    }
+    else report("not-in-shard", name, `the index says "${shown(shard)}", which does not hold it`);
   }
   for (const [name, info] of found) if (!weightMap.has(name)) tensors.set(name, info);
   return { tensors, unread, problems };
@@ -188,38 +189,57 @@ function join(
 
 function oddities(folder: {
   entries: readonly StoreEntry[];
-  shardNames: readonly string[];
+  shards: readonly Shard[];
   only: string | undefined;
-  hasIndex: boolean;
+  index: ShardIndex | undefined;
   label: string;
 }): Problem[] {
-  const { entries, shardNames, only, hasIndex, label } = folder;
-  if (only) return [];
+  const { entries, shards, only, index, label } = folder;
   const problems: Problem[] = [];
-  if (!hasIndex && shardNames.length > 1) {
-    const message = `Found ${shardNames.length} shards in "${label}" and no ${INDEX_NAME}, wanted an index`;
+  const tensorBytes = shards.reduce(
+    (sum, { header }) => sum + (header ? header.fileBytes - header.dataStart : NaN),
+    0,
+  );
+  const fileBytes = shards.reduce((sum, { header }) => sum + (header?.fileBytes ?? NaN), 0);
+  const said = index?.totalSize ?? tensorBytes;
+  if (!Number.isNaN(tensorBytes) && said !== tensorBytes && said !== fileBytes) {
+    const values = `its tensors hold ${tensorBytes} bytes, its shards ${fileBytes}`;
+    const message = `Found total_size ${said} in the index of "${label}": ${values}, wanted one of these`;
+    problems.push({ code: "total-size", message });
+  }
+  if (only) return problems;
+  if (!index && shards.length > 1) {
+    const message = `Found ${shards.length} shards in "${label}" and no ${INDEX_NAME}, wanted an index`;
     problems.push({ code: "no-index", message });
   }
+  const named = new Set(shards.map(({ name }) => name));
   for (const { name } of entries) {
-    if (name.endsWith(".safetensors") && !shardNames.includes(name)) {
-      problems.push({ code: "stray-shard", message: `Found "${name}" in "${label}", which no index names` });
+    if (isShardName(name) && !named.has(name)) {
+      const message = `Found "${shown(name)}" in "${label}", which no index names`;
+      problems.push({ code: "stray-shard", message });
     }
   }
   return problems;
 }
 
 /** Problems that leave a checkpoint readable: for reports, never a reason to refuse. */
-const HARMLESS = new Set(["no-index", "stray-shard"]);
+const HARMLESS = new Set(["no-index", "stray-shard", "total-size"]);
 
-/** Opens a checkpoint that must be whole: throws CheckpointError with everything that is missing. */
+/** Faults that one error tells of. */
+const MOST_SHOWN = 8;
+
+/** Opens a checkpoint that must be whole: throws CheckpointError with what is missing or contradictory. */
 export async function openWholeCheckpoint(store: Store): Promise<Checkpoint> {
   const checkpoint = await openCheckpoint(store);
   const faults = checkpoint.problems.filter(({ code }) => !HARMLESS.has(code));
   if (faults.length > 0) {
-    const shown = faults.slice(0, 8).map(({ message }) => message);
-    if (faults.length > shown.length) shown.push(`… and ${faults.length - shown.length} more of the kind`);
+    // One of each kind, then the others in order: a thousand of one kind must not hide another.
+    const kinds = new Map(faults.toReversed().map((problem) => [problem.code, problem]));
+    const chosen = new Set([...faults.filter((fault) => kinds.get(fault.code) === fault), ...faults]);
+    const lines = [...chosen].slice(0, MOST_SHOWN).map(({ message }) => message);
+    if (faults.length > lines.length) lines.push(`… and ${faults.length - lines.length} more like these`);
     const note = faults.find(({ note }) => note)?.note;
-    throw new CheckpointError(faults[0]!.code, shown.join("\n"), note ? { note } : {});
+    throw new CheckpointError(faults[0]!.code, lines.join("\n"), note ? { note } : {});
   }
   return checkpoint;
 }
@@ -232,7 +252,7 @@ export function totalsByDtype(
   for (const { dtype, shape, byteLength } of tensors) {
     const total = totals.get(dtype) ?? { tensors: 0, elements: 0, bytes: 0 };
     total.tensors += 1;
-    total.elements += shape.reduce((product, dim) => product * dim, 1);
+    total.elements += numElements(shape);
     total.bytes += byteLength;
     totals.set(dtype, total);
   }

@@ -112,7 +112,7 @@ function scanHeader(json: Uint8Array, file: string): { metadata: Map<string, str
       metadata.set(key, scanner.string());
     });
   };
-  scanJson(json, { file: shown(file), code: "header-json" }, (scanner) => {
+  scanJson(json, { file, code: "header-json" }, (scanner) => {
     // JSON may begin with space; a header may not.
     if (json[0] !== OPEN_BRACE) scanner.fail("the header does not start with {");
     scanner.object((name) => scanEntry(scanner, name));

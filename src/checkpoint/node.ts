@@ -7,6 +7,7 @@
  */
 import * as fs from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
 import { BuildError, CheckpointError } from "../base/errors.ts";
 import type { OutputStore, Sink, Source, Store, StoreEntry } from "./source.ts";
 
@@ -391,4 +392,15 @@ export async function writeFileAtomically(path: string, text: string): Promise<v
     fs.rmSync(temporary, { force: true });
     rethrowWrite(error, path);
   }
+}
+
+export function fileExists(path: string): boolean {
+  return fs.existsSync(path);
+}
+
+/** A file that ships with the package, by its path from the package's root. */
+export function packageFile(name: string): string {
+  let folder = dirname(fileURLToPath(import.meta.url));
+  while (!fs.existsSync(join(folder, "package.json")) && dirname(folder) !== folder) folder = dirname(folder);
+  return join(folder, name);
 }

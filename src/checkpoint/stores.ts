@@ -5,34 +5,34 @@
 import { CheckpointError } from "../base/errors.ts";
 import type { OpenOptions } from "./checkpoint.ts";
 import { asSingleFile, openFolder, openOutputFolder } from "./node.ts";
+import { printable } from "./shown.ts";
 import type { OutputStore, Store } from "./source.ts";
 
 const SCHEME = /^([a-z][a-z0-9+.-]+):/i;
 
-function refuseScheme(location: string): void {
-  const scheme = SCHEME.exec(location)?.[1];
-  if (!scheme || scheme.length === 1) return; // one letter: a drive
-  throw new CheckpointError(
-    "unknown-scheme",
-    `Cannot open "${location}": "${scheme}:" is not known, wanted a folder`,
-  );
+function checkLocation(location: string): void {
+  if (location === "") throw new CheckpointError("missing", 'Cannot open "": it is empty, wanted a folder');
+  const scheme = SCHEME.exec(location)?.[1]; // two letters at least: one is a drive
+  if (!scheme) return;
+  const what = `"${scheme}:" is not known, wanted a folder`;
+  throw new CheckpointError("unknown-scheme", `Cannot open "${printable(location)}": ${what}`);
 }
 
 /** A store to read. */
 export function openStore(location: string): Store {
-  refuseScheme(location);
+  checkLocation(location);
   return openFolder(location);
 }
 
 /** A store to write. */
 export function openOutput(location: string): OutputStore {
-  refuseScheme(location);
+  checkLocation(location);
   return openOutputFolder(location);
 }
 
 /** A store and, when the location is one file of it, which: for commands that take either. */
 export function openLocation(location: string): { store: Store; options: OpenOptions } {
-  refuseScheme(location);
+  checkLocation(location);
   const file = asSingleFile(location);
   if (file) return { store: openFolder(file.folder), options: { only: file.name } };
   return { store: openFolder(location), options: {} };

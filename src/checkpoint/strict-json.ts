@@ -43,7 +43,7 @@ export function scanJson(
   scan: (scanner: JsonScanner) => void,
 ): string {
   const fail = (what: string): never => {
-    throw new CheckpointError(code, `Cannot read "${printable(file)}": ${what}`);
+    throw new CheckpointError(code, `Cannot read "${shown(file)}": ${what}`);
   };
   let text: string;
   try {

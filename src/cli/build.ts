@@ -33,7 +33,7 @@ export function addBuild(program: Command): void {
     .option("--finish", "join the parts when all are there")
     .option("--dry-run", "check recipe, parents, folder and disk; write nothing")
     .option("--force", "replace what another build of chimera left in the folder")
-    .option("--parent <name=folder...>", "where a parent lies, instead of where the recipe says", parseParent, {})
+    .option("--parent <name=folder>", "where a parent lies, instead of where the recipe says; repeatable", parseParent, {})
     .addOption(new Option("--progress <mode>", "progress on stderr").choices(PROGRESS_MODES).default("auto"))
     .option("--json", "the report as JSON on stdout")
     .addHelpText(

@@ -11,7 +11,7 @@ export function addPlan(program: Command): void {
     .description("say what a recipe would do: bytes to read and write, disk, memory, every tensor accounted for")
     .argument("<recipe>", "a recipe file (.yaml)")
     .option("-o, --output <file>", "write the plan, for chimera build and for other machines")
-    .option("--parent <name=folder...>", "where a parent lies, instead of where the recipe says", parseParent, {})
+    .option("--parent <name=folder>", "where a parent lies, instead of where the recipe says; repeatable", parseParent, {})
     .option("--json", "the whole plan as JSON on stdout")
     .addHelpText(
       "after",

@@ -21,7 +21,7 @@ export function addVerify(program: Command): void {
     .description("check a child against its recipe and its parents, byte by byte")
     .argument("<child>", "a folder that chimera build finished")
     .option("--all", "compute every merged tensor again, not a sample of each shard")
-    .option("--parent <name=folder...>", "where a parent lies now", parseParent, {})
+    .option("--parent <name=folder>", "where a parent lies now; repeatable", parseParent, {})
     .addOption(new Option("--progress <mode>", "progress on stderr").choices(PROGRESS_MODES).default("auto"))
     .option("--json", "the report as JSON on stdout")
     .addHelpText(

@@ -18,7 +18,7 @@ import {
   Parser,
   parseDocument,
 } from "yaml";
-import { formatBytes } from "../base/format.ts";
+import { formatInteger } from "../base/format.ts";
 import type { Faults } from "./faults.ts";
 import type { Position } from "./recipe.ts";
 import { MAX_RECIPE_BYTES } from "./vocabulary.ts";
@@ -71,14 +71,11 @@ const MAX_VALUES = 1e6;
 
 /** The root of the text, or undefined when faults were added that keep it from being read. */
 export function readDocument(text: string, faults: Faults): Value | undefined {
-  const bytes = text.length > MAX_RECIPE_BYTES ? text.length : new TextEncoder().encode(text).length;
-  if (bytes > MAX_RECIPE_BYTES) {
-    const limit = formatBytes(MAX_RECIPE_BYTES);
-    faults.add(
-      START,
-      "recipe-too-large",
-      `Cannot read the recipe: it has more than ${formatBytes(bytes)}, wanted at most ${limit}`,
-    );
+  // The characters first: encoding a file that was named by mistake would cost its size again.
+  if (text.length > MAX_RECIPE_BYTES || new TextEncoder().encode(text).length > MAX_RECIPE_BYTES) {
+    const limit = formatInteger(MAX_RECIPE_BYTES);
+    const message = `Cannot read the recipe: it has more than ${limit} bytes, wanted at most that many`;
+    faults.add(START, "recipe-too-large", message);
     return undefined;
   }
   const deep = firstTooDeep(text);

@@ -113,7 +113,7 @@ function formulaOf(recipe: Recipe, rule: Rule, weights: { parent: string; weight
   const parts = [
     isCopy
       ? `the bytes of ${used[0]!.parent}, copied`
-      : used.map(({ parent, weight }) => `${formatWeight(weight)} · ${parent}`).join(" + "),
+      : used.map(({ parent, weight }, index) => formatTerm(weight, parent, index === 0)).join(" "),
   ];
   if (rule.threshold !== undefined && others.length > 0) {
     const parents = others.length > 1 ? `one of ${others.join(", ")}` : others[0];
@@ -123,6 +123,12 @@ function formulaOf(recipe: Recipe, rule: Rule, weights: { parent: string; weight
   if (used.length > 1 && sumsToOne) parts.push("where these parents are byte-identical, their bytes");
   if (!sumsToOne) parts.push(`the weights sum to ${formatWeight(total)}`);
   return parts.join("; ");
+}
+
+/** "0.5 · v3", then "+ 0.5 · r1" or "− 0.5 · r1". */
+function formatTerm(weight: number, parent: string, isFirst: boolean): string {
+  const sign = weight < 0 ? "−" : isFirst ? "" : "+";
+  return `${sign}${isFirst ? "" : " "}${formatWeight(Math.abs(weight))} · ${parent}`;
 }
 
 /** Up to six digits: a share, not its last bit. */

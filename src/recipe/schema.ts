@@ -73,11 +73,9 @@ const selector = z
   })
   .meta({ description: "All conditions given must hold.", minProperties: 1 });
 
-const weight = z
-  .union([z.number(), z.array(z.number()).min(1)])
-  .meta({
-    description: "λ: a number, or a list of numbers = a gradient over the layers that the rule selects.",
-  });
+const weight = z.union([z.number(), z.array(z.number()).min(1)]).meta({
+  description: "λ: a number, or a list of numbers = a gradient over the layers that the rule selects.",
+});
 
 const rule = z.strictObject({
   tensors: z

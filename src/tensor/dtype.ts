@@ -73,15 +73,11 @@ export function numElements(shape: readonly number[]): number {
 
 /** Bytes of a tensor, or NaN when it is not whole or leaves the safe integers. */
 export function byteLengthOf(dtype: Dtype, shape: readonly number[]): number {
-  const bits = numElements(shape) * BITS[dtype];
-  return Number.isSafeInteger(bits) && bits % 8 === 0 ? bits / 8 : wholeBytes(dtype, shape);
-}
-
-// Counts of bits can pass 2^53 where bytes do not.
-function wholeBytes(dtype: Dtype, shape: readonly number[]): number {
   const elements = numElements(shape);
+  const whole = ((elements % 8) * BITS[dtype]) % 8 === 0;
+  // Divided first: counts of bits can pass 2^53 where bytes do not.
   const bytes = (elements / 8) * BITS[dtype];
-  return Number.isSafeInteger(bytes) && BITS[dtype] % 8 === 0 ? bytes : Number.NaN;
+  return whole && Number.isSafeInteger(bytes) ? bytes : Number.NaN;
 }
 
 /** [2048, 7168] -> "[2048, 7168]", as messages show shapes. */

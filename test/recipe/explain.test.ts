@@ -87,7 +87,7 @@ test("explainTensor() speaks of bases, other sums, gradients and faults", () => 
   );
   assert.equal(
     formula({ role: "norms", matrix: "norm", mtp: false }),
-    "1.5 · v3 + -0.75 · r1; the weights sum to 0.75",
+    "1.5 · v3 − 0.75 · r1; the weights sum to 0.75",
   );
   assert.equal(
     formula(ATTENTION),

@@ -1,0 +1,51 @@
+// Fails when a layer imports one that does not stand under it. Usage: node scripts/check-layers.mjs
+//
+// docs/ARCHITECTURE.md draws the same picture. Also: node:fs only in checkpoint/node.ts, so that nothing
+// above the checkpoint layer learns about files, and printing only in cli/.
+import { readdirSync, readFileSync } from "node:fs";
+import { dirname, join, relative, resolve } from "node:path";
+
+const MAY_IMPORT = {
+  base: "",
+  tensor: "base",
+  kernels: "base tensor",
+  checkpoint: "base tensor",
+  arch: "base tensor checkpoint",
+  logical: "base tensor kernels checkpoint arch",
+  recipe: "base tensor arch",
+  plan: "base tensor checkpoint arch logical recipe",
+  build: "base tensor kernels checkpoint arch logical recipe plan",
+  survey: "base tensor kernels checkpoint arch logical",
+  cli: "base tensor checkpoint arch logical recipe plan build survey",
+};
+const IMPORT = /^(?:import|export)\b[^;"]*?from "([^"]+)"|\bimport\("([^"]+)"\)/gm;
+const FILES_ALLOWED = new Set(["checkpoint/node.ts"]);
+
+const src = resolve("src");
+let faults = 0;
+const fault = (file, what) => {
+  console.error(`src/${file}: ${what}`);
+  faults++;
+};
+const files = readdirSync(src, { recursive: true })
+  .map((name) => name.replaceAll("\\", "/"))
+  .filter((name) => name.endsWith(".ts") && !name.startsWith("kernels/assembly/") && name !== "index.ts");
+for (const file of files) {
+  const layer = file.split("/")[0];
+  const allowed = MAY_IMPORT[layer];
+  if (allowed === undefined) {
+    fault(file, `${layer} is no layer, wanted one of ${Object.keys(MAY_IMPORT).join(", ")}`);
+    continue;
+  }
+  const text = readFileSync(join(src, file), "utf8");
+  for (const [, named, lazy] of text.matchAll(IMPORT)) {
+    const target = named ?? lazy;
+    if (/^(node:)?fs(\/|$)/.test(target) && !FILES_ALLOWED.has(file)) fault(file, "only checkpoint/node.ts may import node:fs");
+    if (!target.startsWith(".")) continue;
+    const other = relative(src, resolve(src, dirname(file), target)).replaceAll("\\", "/").split("/")[0];
+    if (other !== layer && !allowed.split(" ").includes(other)) fault(file, `${layer} may not import ${other}`);
+  }
+  if (layer !== "cli" && /\bconsole\.|process\.std(out|err)\b|process\.exit/.test(text)) fault(file, "only cli/ prints and exits");
+}
+console.log(faults === 0 ? `layers: ${files.length} files, no import goes upward` : `layers: ${faults} faults`);
+process.exit(faults ? 1 : 0);
