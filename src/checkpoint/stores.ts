@@ -4,7 +4,9 @@
  */
 import { CheckpointError } from "../base/errors.ts";
 import type { OpenOptions } from "./checkpoint.ts";
-import { asSingleFile, openFolder, openOutputFolder } from "./node.ts";
+import { asSingleFile } from "./node.ts";
+import { openOutputFolder } from "./node-output.ts";
+import { openFolder } from "./node-source.ts";
 import { printable } from "./shown.ts";
 import type { OutputStore, Store } from "./source.ts";
 

@@ -4,7 +4,7 @@
  *
  * Kernels work on a heap of fixed size that the caller fills and reads through `bytes`: files are read
  * straight into it and written straight from it, without a copy between. All positions are byte offsets
- * into the heap; multi-byte data lies on a multiple of its element size.
+ * into the heap; multi-byte data lies on a multiple of its element size. Counts stay below 2^30.
  */
 import type { FloatDtype } from "../tensor/dtype.ts";
 

@@ -82,7 +82,8 @@ class WasmKernels implements Kernels {
     view.setUint32(at + 20, folded, true);
   }
 
-  mergeBand({ rows, cols, blockCols, inputs, output, scratch }: Band): boolean {
+  mergeBand({ rows, cols, blockCols: width, inputs, output, scratch }: Band): boolean {
+    const blockCols = Math.max(1, width); // a band without columns may have blocks without any; they divide
     const blocks = Math.ceil(cols / blockCols);
     const maxima = scratch + align16(RECORD * Math.max(2, inputs.length));
     const folded = maxima + 4 * blocks;
@@ -109,7 +110,9 @@ class WasmKernels implements Kernels {
 
   /**
    * How products may be formed (term() in assembly/merge.ts). 2: a scale of 2^7 or more. 0: every λ is
-   * ± a power of two, so that folding it into the scale rounds nothing; scales far from underflow. 1: else.
+   * ± a power of two and scales are far from underflow: with |value| >= 2^-9, scale >= 2^-80 and
+   * |λ| >= 2^-16 every product is at least 2^-105, so λ only moves exponents and may be folded into the
+   * scale without rounding. 1: else.
    */
   #kind(inputs: readonly BandInput[], blocks: number): 0 | 1 | 2 {
     let least = Infinity;
@@ -123,7 +126,7 @@ class WasmKernels implements Kernels {
     }
     if (!(largest < 128)) return 2;
     const exact = inputs.every(({ weight }) => {
-      const size = Math.abs(weight);
+      const size = Math.abs(Math.fround(weight));
       return size <= 1 && size >= 2 ** -16 && Number.isInteger(Math.log2(size));
     });
     return exact && least >= 2 ** -80 ? 0 : 1;

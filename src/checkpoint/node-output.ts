@@ -1,0 +1,245 @@
+/**
+ * Writing folders of a local disk, so that a crash leaves no incomplete file under a final name.
+ *
+ * Everything is made under a name of its own in the state folder (the same file system), made durable, and
+ * renamed last. Writes are synchronous for the same reason as reads (node-source.ts).
+ */
+import * as fs from "node:fs";
+import { basename, dirname, join } from "node:path";
+import { CheckpointError } from "../base/errors.ts";
+import { CALL_LIMIT, isCode, listFiles, pathWithin, readFully, rethrowWrite } from "./node-files.ts";
+import { FolderStore } from "./node-source.ts";
+import type { OutputStore, Sink, StoreEntry } from "./source.ts";
+
+const STATE = ".chimera";
+
+/** A name of its own in the state folder: same file system, never mistaken for a result. */
+function temporaryName(folder: string, name: string): string {
+  const unique = `${process.pid}-${Math.random().toString(36).slice(2, 10)}`;
+  return join(folder, STATE, `${basename(name)}.${unique}.tmp`);
+}
+
+class FileSink implements Sink {
+  readonly name: string;
+  readonly #target: string;
+  readonly #temporary: string;
+  #fd: number | undefined;
+  #state: "open" | "flushed" | "published" | "discarded" = "open";
+
+  constructor(folder: string, { name, byteLength }: { name: string; byteLength: number }) {
+    this.name = name;
+    this.#target = pathWithin(folder, name);
+    this.#temporary = temporaryName(folder, name);
+    try {
+      this.#fd = fs.openSync(this.#temporary, "wx+");
+      fs.ftruncateSync(this.#fd, byteLength);
+    } catch (error) {
+      this.#remove();
+      rethrowWrite(error, this.#temporary);
+    }
+  }
+
+  /** The open file; a use out of turn is a bug of ours. */
+  #file(): number {
+    if (this.#fd !== undefined) return this.#fd;
+    throw new Error(`internal: "${this.name}" is ${this.#state}, wanted open`);
+  }
+
+  async write(bytes: Uint8Array, offset: number): Promise<void> {
+    const fd = this.#file();
+    let done = 0;
+    try {
+      while (done < bytes.length) {
+        const length = Math.min(bytes.length - done, CALL_LIMIT);
+        done += fs.writeSync(fd, bytes, done, length, offset + done);
+      }
+    } catch (error) {
+      rethrowWrite(error, this.#target);
+    }
+  }
+
+  async read(into: Uint8Array, offset: number): Promise<void> {
+    const fd = this.#file();
+    let done = 0;
+    try {
+      done = readFully(fd, into, offset);
+    } catch (error) {
+      rethrowWrite(error, this.#target);
+    }
+    if (done < into.length) throw new Error(`internal: "${this.#temporary}" is shorter than it was made`);
+  }
+
+  async flush(): Promise<void> {
+    const fd = this.#file();
+    try {
+      fs.fsyncSync(fd);
+      this.#fd = undefined; // first: after a failed close the number may already be another file's
+      fs.closeSync(fd);
+    } catch (error) {
+      rethrowWrite(error, this.#target);
+    }
+    this.#state = "flushed";
+  }
+
+  async publish(): Promise<void> {
+    if (this.#state !== "flushed")
+      throw new Error(`internal: "${this.name}" is ${this.#state}, wanted flushed`);
+    try {
+      fs.renameSync(this.#temporary, this.#target);
+      this.#state = "published";
+      syncFolder(dirname(this.#target));
+    } catch (error) {
+      rethrowWrite(error, this.#target);
+    }
+  }
+
+  async discard(): Promise<void> {
+    if (this.#state !== "published") this.#remove();
+  }
+
+  /** Never throws: it cleans up after an error, which a second one must not hide. */
+  #remove(): void {
+    const fd = this.#fd;
+    this.#fd = undefined;
+    this.#state = "discarded";
+    try {
+      if (fd !== undefined) fs.closeSync(fd);
+    } catch {
+      // Closed all the same.
+    }
+    try {
+      fs.rmSync(this.#temporary, { force: true });
+    } catch {
+      // What remains has a name that the next build removes.
+    }
+  }
+}
+
+/** Without this a rename itself can be lost in a crash. */
+export function syncFolder(path: string): void {
+  const fd = fs.openSync(path, "r");
+  try {
+    fs.fsyncSync(fd);
+  } catch (error) {
+    if (!isCode(error, "EINVAL", "EPERM", "ENOTSUP")) throw error; // file systems without it
+  } finally {
+    fs.closeSync(fd);
+  }
+}
+
+/** Gives `temporary` the name `path` as well; false when that is taken. */
+function linkNew(temporary: string, path: string, text: string): boolean {
+  try {
+    fs.linkSync(temporary, path);
+    return true;
+  } catch (error) {
+    // Over NFS an answer can get lost: the second try then meets the link of the first.
+    if (isCode(error, "EEXIST")) return fs.statSync(temporary).nlink === 2;
+    if (!isCode(error, "EPERM", "ENOTSUP", "EOPNOTSUPP", "ENOSYS")) throw error;
+  }
+  // A file system without links (exFAT, some network shares): exclusive too, though empty for a moment.
+  try {
+    fs.writeFileSync(path, text, { flag: "wx", flush: true });
+    return true;
+  } catch (error) {
+    if (isCode(error, "EEXIST")) return false;
+    throw error;
+  }
+}
+
+function listOrNone(folder: string): StoreEntry[] {
+  try {
+    return listFiles(folder);
+  } catch (error) {
+    if (error instanceof CheckpointError && error.code === "missing") return [];
+    throw error;
+  }
+}
+
+class FolderOutput extends FolderStore implements OutputStore {
+  override async list(): Promise<StoreEntry[]> {
+    return listOrNone(this.location); // a folder that is not made yet is empty
+  }
+
+  async prepare(): Promise<void> {
+    try {
+      fs.mkdirSync(join(this.location, STATE), { recursive: true });
+    } catch (error) {
+      rethrowWrite(error, this.location);
+    }
+  }
+
+  async create(name: string, byteLength: number): Promise<Sink> {
+    return new FileSink(this.location, { name, byteLength });
+  }
+
+  async writeSmall(name: string, bytes: Uint8Array): Promise<void> {
+    const target = pathWithin(this.location, name);
+    const temporary = temporaryName(this.location, name);
+    try {
+      fs.writeFileSync(temporary, bytes, { flag: "wx", flush: true });
+      fs.renameSync(temporary, target);
+      syncFolder(dirname(target));
+    } catch (error) {
+      fs.rmSync(temporary, { force: true });
+      rethrowWrite(error, target);
+    }
+  }
+
+  async claim(name: string, text: string): Promise<boolean> {
+    const path = pathWithin(this.location, name);
+    const temporary = temporaryName(this.location, name);
+    try {
+      // A link appears with its content; a file made with "wx" is empty for a moment, and reads as nobody's.
+      fs.writeFileSync(temporary, text, { flag: "wx", flush: true });
+      return linkNew(temporary, path, text);
+    } catch (error) {
+      return rethrowWrite(error, path);
+    } finally {
+      fs.rmSync(temporary, { force: true });
+    }
+  }
+
+  async remove(name: string): Promise<void> {
+    const path = pathWithin(this.location, name);
+    try {
+      fs.rmSync(path, { force: true });
+    } catch (error) {
+      rethrowWrite(error, path);
+    }
+  }
+
+  async listUnder(prefix: string): Promise<StoreEntry[]> {
+    const folder = prefix.slice(0, prefix.lastIndexOf("/") + 1);
+    const path = folder === "" ? this.location : pathWithin(this.location, folder.slice(0, -1));
+    return listOrNone(path)
+      .map(({ name, byteLength }) => ({ name: folder + name, byteLength }))
+      .filter(({ name }) => name.startsWith(prefix));
+  }
+
+  async removeState(): Promise<void> {
+    const path = join(this.location, STATE);
+    try {
+      fs.rmSync(path, { recursive: true, force: true });
+      if (fs.existsSync(this.location)) syncFolder(this.location);
+    } catch (error) {
+      rethrowWrite(error, path);
+    }
+  }
+
+  async freeBytes(): Promise<number | undefined> {
+    let folder = this.location;
+    while (!fs.existsSync(folder) && dirname(folder) !== folder) folder = dirname(folder);
+    try {
+      const { bavail, bsize } = fs.statfsSync(folder);
+      return bavail * bsize;
+    } catch {
+      return undefined;
+    }
+  }
+}
+
+/** A folder to write. Nothing is made before prepare(). */
+export function openOutputFolder(path: string): OutputStore {
+  return new FolderOutput(path);
+}

@@ -1,0 +1,126 @@
+/**
+ * Reading folders of a local disk.
+ *
+ * Reads are positioned and synchronous under their asynchronous faces. A build's work runs in worker
+ * threads, each with one shard; there a blocking call costs nothing, saves two thread hops per piece, and
+ * leaves read-ahead to the kernel (docs/LOG.md has the figures).
+ */
+import * as fs from "node:fs";
+import { basename, resolve } from "node:path";
+import { CheckpointError } from "../base/errors.ts";
+import {
+  listFiles,
+  openError,
+  openRegular,
+  pathWithin,
+  readFully,
+  readToEnd,
+  reasonOf,
+} from "./node-files.ts";
+import { printable } from "./shown.ts";
+import type { Source, Store, StoreEntry } from "./source.ts";
+
+function identityOf(stat: fs.BigIntStats): string {
+  return `${stat.size}:${stat.mtimeNs}`;
+}
+
+function inodeOf(stat: fs.BigIntStats): string {
+  return `${stat.dev}:${stat.ino}`;
+}
+
+class FileSource implements Source {
+  readonly name: string;
+  readonly byteLength: number;
+  readonly identity: string;
+  readonly #path: string;
+  readonly #inode: string;
+  #fd: number | undefined;
+
+  constructor(path: string, name: string) {
+    this.name = name;
+    this.#path = path;
+    const { fd, stat } = openRegular(path);
+    this.#fd = fd;
+    this.byteLength = Number(stat.size);
+    this.identity = identityOf(stat);
+    this.#inode = inodeOf(stat);
+  }
+
+  async read(into: Uint8Array, offset: number): Promise<void> {
+    if (this.#fd === undefined) throw new Error(`internal: "${this.name}" was read after it was closed`);
+    const what = `Cannot read "${printable(this.#path)}"`;
+    let done: number;
+    try {
+      done = readFully(this.#fd, into, offset);
+    } catch (error) {
+      throw new CheckpointError("read-failed", `${what}: ${reasonOf(error)}`, { cause: error });
+    }
+    if (done === into.length) return;
+    const values = `it ends at byte ${offset + done}, wanted ${into.length - done} more`;
+    throw new CheckpointError("changed", `${what}: ${values}`);
+  }
+
+  async checkUnchanged(): Promise<void> {
+    let stat: fs.BigIntStats | undefined;
+    try {
+      stat = fs.statSync(this.#path, { bigint: true });
+    } catch {
+      // Reported below, as any other change.
+    }
+    const now = stat ? identityOf(stat) : "gone";
+    // Another file of the same size and time shows by its inode, which lasts as long as ours is open. The
+    // inode is no part of the identity: that goes into plans, and to other machines.
+    if (now === this.identity && stat && inodeOf(stat) === this.#inode) return;
+    const replaced = now === this.identity;
+    const values = `size and time of change were ${this.identity} and are ${now}`;
+    const what = replaced ? "another file has taken its name" : values;
+    throw new CheckpointError(
+      "changed",
+      `Cannot go on reading "${printable(this.#path)}": ${what}, wanted no change`,
+      { note: "A parent must not change while it is read; plan again when it is complete" },
+    );
+  }
+
+  async close(): Promise<void> {
+    const fd = this.#fd;
+    this.#fd = undefined;
+    if (fd !== undefined) fs.closeSync(fd);
+  }
+}
+
+export class FolderStore implements Store {
+  readonly location: string;
+  readonly label: string;
+
+  constructor(path: string) {
+    this.location = resolve(path);
+    this.label = basename(this.location);
+  }
+
+  async list(): Promise<StoreEntry[]> {
+    return listFiles(this.location);
+  }
+
+  async open(name: string): Promise<Source> {
+    return new FileSource(pathWithin(this.location, name), name);
+  }
+
+  async readSmall(name: string, limitBytes = 50_000_000): Promise<Uint8Array | undefined> {
+    const path = pathWithin(this.location, name);
+    let fd: number | undefined;
+    try {
+      fd = openRegular(path).fd;
+      return readToEnd(fd, path, limitBytes);
+    } catch (error) {
+      if (error instanceof CheckpointError && error.code === "missing") return undefined;
+      throw openError(error, path);
+    } finally {
+      if (fd !== undefined) fs.closeSync(fd);
+    }
+  }
+}
+
+/** A folder to read. Whether it exists is seen when it is used. */
+export function openFolder(path: string): Store {
+  return new FolderStore(path);
+}

@@ -1,0 +1,8 @@
+import { createScalarKernels } from "../../src/kernels/scalar.ts";
+import { measureSuite } from "./measure.case.ts";
+import { mergeSuite } from "./merge.case.ts";
+import { mergeEdgeSuite } from "./merge-edges.case.ts";
+
+mergeSuite("scalar", createScalarKernels);
+mergeEdgeSuite("scalar", createScalarKernels);
+measureSuite("scalar", createScalarKernels);
