@@ -25,8 +25,9 @@ export async function buildShard(task: ShardTask, environment: BuildShardEnviron
     const outcomes = await assembleShard(task, {
       ...environment,
       put: async (bytes, offset) => {
-        await sink.write(bytes, offset);
-        hash?.add(bytes, offset);
+        const written = sink.write(bytes, offset);
+        hash?.add(bytes, offset); // while the disk writes
+        await written;
         onBytes?.(bytes.length);
       },
     });

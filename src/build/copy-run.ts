@@ -7,6 +7,7 @@
 import { CheckpointError } from "../base/errors.ts";
 import type { Heap } from "../logical/heap.ts";
 import { elementIndex } from "../logical/pieces.ts";
+import { PendingWrites, readAhead } from "../logical/read-ahead.ts";
 import type { Kernels } from "../kernels/kernels.ts";
 import type { PlanTensor } from "../plan/plan.ts";
 import { floatSize, isFloat } from "../tensor/dtype.ts";
@@ -36,33 +37,55 @@ export async function copyRun(run: CopyRun, environment: CopyEnvironment): Promi
   const { kernels, heap, sources, put, checkpoint } = environment;
   const source = await sources.get(run.parent, run.shard);
   const begin = run.tensors[0]!.offset;
-  const last = run.tensors.at(-1)!;
-  const end = last.offset + last.byteLength;
   const mark = heap.mark();
-  const at = heap.allocate(COPY_BYTES);
-  let index = 0;
-  for (let position = begin; position < end; ) {
-    checkpoint?.();
-    const stop = pieceEnd(run.tensors, index, position);
-    const bytes = kernels.bytes.subarray(at, at + stop - position);
-    await source.read(bytes, run.offset + position - begin);
-    // Every tensor that has bytes in this piece.
-    let first: PlanTensor | undefined;
-    for (; index < run.tensors.length; index++) {
-      const tensor = run.tensors[index]!;
-      if (tensor.offset >= stop) break;
-      const from = Math.max(tensor.offset, position);
-      const to = Math.min(tensor.offset + tensor.byteLength, stop);
-      if (to > from) {
-        first ??= tensor;
-        checkValues(tensor, { from, to, heapAt: at + from - position }, run, environment);
+  const slots = [heap.allocate(COPY_BYTES), heap.allocate(COPY_BYTES)] as const;
+  const writes = new PendingWrites();
+  const load = async ({ from, to }: Piece, slot: 0 | 1) => {
+    await writes.free(slot); // bytes of the slot may still be on their way out
+    const bytes = kernels.bytes.subarray(slots[slot], slots[slot] + to - from);
+    await source.read(bytes, run.offset + from - begin);
+    return bytes;
+  };
+  try {
+    for await (const { item, loaded, slot } of readAhead(cutRun(run.tensors), load)) {
+      checkpoint?.();
+      for (const tensor of item.tensors) {
+        const from = Math.max(tensor.offset, item.from);
+        const to = Math.min(tensor.offset + tensor.byteLength, item.to);
+        if (to > from) checkValues(tensor, { from, to, heapAt: slots[slot] + from - item.from }, run, environment);
       }
-      if (tensor.offset + tensor.byteLength > stop) break; // it goes on in the next piece
+      writes.add(slot, put(loaded, item.from, item.tensors[0]));
     }
-    await put(bytes, position, first);
-    position = stop;
+    await writes.all();
+  } finally {
+    await writes.settle();
+    heap.release(mark);
   }
-  heap.release(mark);
+}
+
+/** Positions of the child's file, and the tensors that have bytes between them. */
+interface Piece {
+  from: number;
+  to: number;
+  tensors: PlanTensor[];
+}
+
+function* cutRun(tensors: readonly PlanTensor[]): Generator<Piece> {
+  const last = tensors.at(-1)!;
+  const end = last.offset + last.byteLength;
+  let index = 0;
+  for (let from = tensors[0]!.offset; from < end; ) {
+    const to = pieceEnd(tensors, index, from);
+    const within: PlanTensor[] = [];
+    for (; index < tensors.length; index++) {
+      const tensor = tensors[index]!;
+      if (tensor.offset >= to) break;
+      within.push(tensor);
+      if (tensor.offset + tensor.byteLength > to) break; // it goes on in the next piece
+    }
+    yield { from, to, tensors: within };
+    from = to;
+  }
 }
 
 /** The end of a piece: at the limit, but never inside an element. */

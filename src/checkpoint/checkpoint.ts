@@ -104,18 +104,18 @@ export async function openCheckpoint(store: Store, { only }: OpenOptions = {}): 
 }
 
 function findIndex(entries: readonly StoreEntry[]): string | undefined {
-  const names = entries.map(({ name }) => name).filter((name) => name.endsWith(".safetensors.index.json"));
+  const names = entries.map(({ name }) => name).filter((name) => isVisible(name, ".safetensors.index.json"));
   return names.includes(INDEX_NAME) ? INDEX_NAME : names[0];
 }
 
 function looseShards(entries: readonly StoreEntry[]): string[] {
-  const names = entries.map(({ name }) => name).filter(isShardName);
+  const names = entries.map(({ name }) => name).filter((name) => isVisible(name, ".safetensors"));
   return names.includes("model.safetensors") ? ["model.safetensors"] : names;
 }
 
-/** Hidden files are no shards: macOS leaves "._model.safetensors" on foreign disks. */
-function isShardName(name: string): boolean {
-  return name.endsWith(".safetensors") && !name.startsWith(".");
+/** Hidden files are no part of a checkpoint: macOS leaves "._model.safetensors" on foreign disks. */
+function isVisible(name: string, ending: string): boolean {
+  return name.endsWith(ending) && !name.startsWith(".");
 }
 
 /** Strict, as the child's config.json is made by edits of this text: no key may stand twice. */
@@ -214,7 +214,7 @@ function oddities(folder: {
   }
   const named = new Set(shards.map(({ name }) => name));
   for (const { name } of entries) {
-    if (isShardName(name) && !named.has(name)) {
+    if (isVisible(name, ".safetensors") && !named.has(name)) {
       const message = `Found "${shown(name)}" in "${label}", which no index names`;
       problems.push({ code: "stray-shard", message });
     }

@@ -14,6 +14,8 @@ import { shown } from "./shown.ts";
 import type { Source } from "./source.ts";
 import { type JsonScanner, scanJson } from "./strict-json.ts";
 
+/** Stands for the name in messages about a header that is being made. */
+const NEW_FILE = "(new shard)";
 /** The reference implementation's cap. */
 export const MAX_HEADER_BYTES = 100_000_000;
 const MAX_DIMENSIONS = 32;
@@ -178,9 +180,7 @@ function validateLayout(
     }
     if (end < begin) fail("bad-offsets", name, `data_offsets are [${begin}, ${end}], wanted end >= begin`);
     const byteLength = byteLengthOf(dtype, shape);
-    if (Number.isNaN(byteLength)) {
-      fail("bad-shape", name, `${dtype} ${formatShape(shape)} has no whole number of bytes below 2^53`);
-    }
+    if (Number.isNaN(byteLength)) throw badShape({ name, dtype, shape }, file);
     if (end - begin !== byteLength) {
       const given = `data_offsets span ${formatInteger(end - begin)} bytes`;
       const wanted = `${dtype} ${formatShape(shape)} wants ${formatInteger(byteLength)}`;
@@ -211,6 +211,11 @@ function validateLayout(
   return { metadata, tensors: infos, dataStart, fileBytes };
 }
 
+function badShape({ name, dtype, shape }: HeaderEntry, file: string): CheckpointError {
+  const what = `${shown(dtype)} ${formatShape(shape)} has no whole number of bytes below 2^53`;
+  return new CheckpointError("bad-shape", `Cannot read "${shown(name)}" in "${shown(file)}": ${what}`);
+}
+
 /** What a header is made of: names, types and shapes in the order of the data. */
 export interface HeaderEntry {
   name: string;
@@ -234,8 +239,10 @@ export function encodeHeader(
   }
   let position = 0;
   for (const { name, dtype, shape } of entries) {
+    const byteLength = byteLengthOf(dtype, shape);
+    if (Number.isNaN(byteLength)) throw badShape({ name, dtype, shape }, NEW_FILE);
     const begin = position;
-    position += byteLengthOf(dtype, shape);
+    position += byteLength;
     const offsets = `[${begin},${position}]`;
     parts.push(`${JSON.stringify(name)}:{"dtype":"${dtype}","shape":[${shape}],"data_offsets":${offsets}}`);
   }
@@ -244,6 +251,6 @@ export function encodeHeader(
   const bytes = new Uint8Array(8 + padded).fill(0x20);
   new DataView(bytes.buffer).setBigUint64(0, BigInt(padded), true);
   bytes.set(json, 8);
-  parseHeader(bytes.subarray(8), { file: "(new shard)", fileBytes: bytes.length + position });
+  parseHeader(bytes.subarray(8), { file: NEW_FILE, fileBytes: bytes.length + position });
   return bytes;
 }

@@ -2,12 +2,12 @@
  * Writing folders of a local disk, so that a crash leaves no incomplete file under a final name.
  *
  * Everything is made under a name of its own in the state folder (the same file system), made durable, and
- * renamed last. Writes are synchronous for the same reason as reads (node-source.ts).
+ * renamed last. Large writes run on libuv's threads, like large reads (node-source.ts).
  */
 import * as fs from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { CheckpointError } from "../base/errors.ts";
-import { CALL_LIMIT, isCode, listFiles, pathWithin, readFully, rethrowWrite } from "./node-files.ts";
+import { isCode, listFiles, pathWithin, readFully, rethrowWrite, writeFully } from "./node-files.ts";
 import { FolderStore } from "./node-source.ts";
 import type { OutputStore, Sink, StoreEntry } from "./source.ts";
 
@@ -23,6 +23,7 @@ class FileSink implements Sink {
   readonly name: string;
   readonly #target: string;
   readonly #temporary: string;
+  readonly #writes = new Set<Promise<void>>();
   #fd: number | undefined;
   #state: "open" | "flushed" | "published" | "discarded" = "open";
 
@@ -47,12 +48,10 @@ class FileSink implements Sink {
 
   async write(bytes: Uint8Array, offset: number): Promise<void> {
     const fd = this.#file();
-    let done = 0;
     try {
-      while (done < bytes.length) {
-        const length = Math.min(bytes.length - done, CALL_LIMIT);
-        done += fs.writeSync(fd, bytes, done, length, offset + done);
-      }
+      const writing = writeFully(fd, bytes, offset);
+      this.#writes.add(writing);
+      await writing.finally(() => this.#writes.delete(writing));
     } catch (error) {
       rethrowWrite(error, this.#target);
     }
@@ -94,6 +93,7 @@ class FileSink implements Sink {
   }
 
   async discard(): Promise<void> {
+    await Promise.allSettled(this.#writes);
     if (this.#state !== "published") this.#remove();
   }
 

@@ -1,19 +1,18 @@
 /**
  * Reading folders of a local disk.
  *
- * Reads are positioned and synchronous under their asynchronous faces. A build's work runs in worker
- * threads, each with one shard; there a blocking call costs nothing, saves two thread hops per piece, and
- * leaves read-ahead to the kernel (docs/LOG.md has the figures).
+ * Reads are positioned. Large ones run on libuv's threads, so that a worker computes on one piece while the
+ * next is read; small ones are quicker done at once (docs/LOG.md has the figures).
  */
 import * as fs from "node:fs";
 import { basename, resolve } from "node:path";
 import { CheckpointError } from "../base/errors.ts";
 import {
+  fillFrom,
   listFiles,
   openError,
   openRegular,
   pathWithin,
-  readFully,
   readToEnd,
   reasonOf,
 } from "./node-files.ts";
@@ -34,6 +33,7 @@ class FileSource implements Source {
   readonly identity: string;
   readonly #path: string;
   readonly #inode: string;
+  readonly #reads = new Set<Promise<number>>();
   #fd: number | undefined;
 
   constructor(path: string, name: string) {
@@ -51,7 +51,9 @@ class FileSource implements Source {
     const what = `Cannot read "${printable(this.#path)}"`;
     let done: number;
     try {
-      done = readFully(this.#fd, into, offset);
+      const reading = fillFrom(this.#fd, into, offset);
+      this.#reads.add(reading);
+      done = await reading.finally(() => this.#reads.delete(reading));
     } catch (error) {
       throw new CheckpointError("read-failed", `${what}: ${reasonOf(error)}`, { cause: error });
     }
@@ -84,6 +86,8 @@ class FileSource implements Source {
   async close(): Promise<void> {
     const fd = this.#fd;
     this.#fd = undefined;
+    // A number that is closed under a read may be another file's by the time the read begins.
+    await Promise.allSettled(this.#reads);
     if (fd !== undefined) fs.closeSync(fd);
   }
 }

@@ -3,7 +3,9 @@
  * fallback where there is no WASM SIMD. Written from the definitions; Math.fround stands for every
  * rounding to float32.
  */
-import { decodeBf16, decodeF16, encodeBf16, encodeF16 } from "../tensor/float16.ts";
+
+import type { FloatDtype } from "../tensor/dtype.ts";
+import { floatSize } from "../tensor/dtype.ts";
 import {
   E4M3_VALUES,
   E5M2_VALUES,
@@ -12,8 +14,7 @@ import {
   encodeUe8m0Ceil,
   UE8M0_VALUES,
 } from "../tensor/float8.ts";
-import type { FloatDtype } from "../tensor/dtype.ts";
-import { floatSize } from "../tensor/dtype.ts";
+import { decodeBf16, decodeF16, encodeBf16, encodeF16 } from "../tensor/float16.ts";
 import type { Band, BandInput, Kernels, Squares } from "./kernels.ts";
 
 const { fround } = Math;
@@ -52,17 +53,23 @@ class ScalarKernels implements Kernels {
 
   #store(dtype: FloatDtype, to: number, index: number, value: number, saturate: boolean): void {
     const at = to + index * floatSize(dtype);
+    const overflow = saturate ? "saturate" : "format";
     switch (dtype) {
       case "F32":
-        return this.#view.setFloat32(at, value, true);
+        this.#view.setFloat32(at, value, true);
+        break;
       case "BF16":
-        return this.#view.setUint16(at, encodeBf16(value), true);
+        this.#view.setUint16(at, encodeBf16(value), true);
+        break;
       case "F16":
-        return this.#view.setUint16(at, encodeF16(value), true);
+        this.#view.setUint16(at, encodeF16(value), true);
+        break;
       case "F8_E4M3":
-        return this.#view.setUint8(at, encodeE4m3(value, saturate ? "saturate" : "format"));
+        this.#view.setUint8(at, encodeE4m3(value, overflow));
+        break;
       case "F8_E5M2":
-        return this.#view.setUint8(at, encodeE5m2(value, saturate ? "saturate" : "format"));
+        this.#view.setUint8(at, encodeE5m2(value, overflow));
+        break;
     }
   }
 

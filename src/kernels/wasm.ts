@@ -133,7 +133,13 @@ class WasmKernels implements Kernels {
   }
 
   measureBand(
-    { rows, cols, blockCols, inputs, scratch }: Pick<Band, "rows" | "cols" | "blockCols" | "inputs" | "scratch">,
+    {
+      rows,
+      cols,
+      blockCols,
+      inputs,
+      scratch,
+    }: Pick<Band, "rows" | "cols" | "blockCols" | "inputs" | "scratch">,
     sums: Squares,
   ): void {
     const [base, other] = inputs as [BandInput, BandInput];

@@ -7,8 +7,8 @@ import { align16 } from "../kernels/kernels.ts";
 /** Bytes of parents and result that one piece may hold: fits the caches, large enough for disks. */
 export const PIECE_BYTES: number = 3 << 20;
 /** The most that one band may hold before it is cut into strips of columns. */
-export const BAND_LIMIT_BYTES: number = 24 << 20;
-/** Heap of one worker: a band at its limit, its scratch, and slack for scales. */
+export const BAND_LIMIT_BYTES: number = 16 << 20;
+/** Heap of one worker: two bands at their limit (one is read while the other is computed), and scratch. */
 export const HEAP_BYTES: number = 40 << 20;
 
 export class Heap {

@@ -1,19 +1,18 @@
-/** Reading a piece of an operand into the heap. */
-import type { BandInput, Kernels } from "../kernels/kernels.ts";
+/** Reading pieces of operands into the heap. */
+import { type BandInput, type Kernels, scratchBytes } from "../kernels/kernels.ts";
 import { floatSize } from "../tensor/dtype.ts";
 import type { Heap } from "./heap.ts";
 import type { Operand } from "./operand.ts";
 import type { Piece } from "./pieces.ts";
 
-/** Reads the piece's rows; returns where they lie. `scales` stay 0: they belong to a band. */
+/** Reads the piece's rows to `data` in the heap. `scales` stay 0: they belong to a band. */
 export async function loadPiece(
   operand: Operand,
   piece: Piece,
-  { kernels, heap, weight }: { kernels: Kernels; heap: Heap; weight: number },
+  { kernels, data, weight }: { kernels: Kernels; data: number; weight: number },
 ): Promise<BandInput> {
   const size = floatSize(operand.dtype);
   const rowBytes = piece.cols * size;
-  const data = heap.allocate(piece.rows * rowBytes);
   const input: BandInput = { dtype: operand.dtype, data, rowBytes, scales: 0, weight };
   for (const [from, to, length] of segments(piece, size)) {
     await operand.source.read(kernels.bytes.subarray(data + to, data + to + length), operand.offset + from);
@@ -44,4 +43,16 @@ export function placeScales(
   const { buffer, byteOffset } = kernels.bytes;
   new Float32Array(buffer, byteOffset + at, count).set(scales.subarray(first, first + count));
   return at;
+}
+
+/** Room for the pieces of all operands in both slots, by the largest piece, which comes first. */
+export function allocateSlots(operands: readonly Operand[], first: Piece | undefined, heap: Heap): [number[], number[]] {
+  const elements = first ? first.rows * first.cols : 0;
+  const slot = () => operands.map(({ dtype }) => heap.allocate(elements * floatSize(dtype)));
+  return [slot(), slot()];
+}
+
+/** Scratch for the widest of the pieces. */
+export function widestScratch(pieces: readonly Piece[], numInputs: number): number {
+  return pieces.reduce((most, { cols, blockCols }) => Math.max(most, scratchBytes(cols, blockCols, numInputs)), 0);
 }

@@ -4,14 +4,16 @@
  * Values are dequantised to float32; differences, squares and sums are float64, in a fixed order, so that
  * the threshold of a build and the table of a comparison see the same number, whatever runs them.
  */
-import { type Kernels, type Squares, scratchBytes } from "../kernels/kernels.ts";
+import type { Kernels, Squares } from "../kernels/kernels.ts";
 import { blockGrid } from "../tensor/block.ts";
 import { floatSize, numElements } from "../tensor/dtype.ts";
 import type { Heap } from "./heap.ts";
-import { loadPiece, placeScales } from "./load.ts";
+import { allocateSlots, loadPiece, placeScales, widestScratch } from "./load.ts";
+import { readAhead } from "./read-ahead.ts";
 import type { MergeEnvironment } from "./merge.ts";
-import { notFinite, type Operand, readScales } from "./operand.ts";
-import { cut, elementIndex, type Piece } from "./pieces.ts";
+import { explainInput } from "./non-finite.ts";
+import { type Operand, readScales } from "./operand.ts";
+import { cut, type Piece } from "./pieces.ts";
 
 export type Measure = "rms" | "relative";
 
@@ -42,22 +44,20 @@ export async function measureTensor(
   ];
   const blocksPerRow = banded ? blockGrid(base.shape, base.block).blockCols : 0;
   const bytesPerElement = floatSize(base.dtype) + floatSize(other.dtype);
-  const pieces = cut({ shape: base.shape, block: base.block, banded, bytesPerElement });
+  const all = [...cut({ shape: base.shape, block: base.block, banded, bytesPerElement })];
+  const pieces = sample === undefined ? all : evenly(all, sample);
+  const slots = allocateSlots(operands, all[0], heap);
+  const scratch = heap.allocate(widestScratch(all, operands.length));
+  const load = (piece: Piece, slot: 0 | 1) =>
+    Promise.all(operands.map((operand, i) => loadPiece(operand, piece, { kernels, data: slots[slot][i]!, weight: 1 })));
   const sums: Distance = { difference: 0, base: 0, elements: 0 };
-  for (const piece of sample === undefined ? pieces : evenly([...pieces], sample)) {
-    checkpoint?.();
-    const mark = heap.mark();
-    const inputs = [
-      await loadPiece(base, piece, { kernels, heap, weight: 1 }),
-      await loadPiece(other, piece, { kernels, heap, weight: 1 }),
-    ];
-    const scratch = heap.allocate(scratchBytes(piece.cols, piece.blockCols, 2));
-    const before = sums.difference + sums.base;
-    for (let row = 0, band = piece.band; row < piece.rows; row += piece.bandRows, band++) {
-      const bandMark = heap.mark();
-      const at = { band, piece, blocksPerRow };
-      kernels.measureBand(
-        {
+  try {
+    for await (const { item: piece, loaded: inputs } of readAhead(pieces, load)) {
+      checkpoint?.();
+      for (let row = 0, band = piece.band; row < piece.rows; row += piece.bandRows, band++) {
+        const bandMark = heap.mark();
+        const at = { band, piece, blocksPerRow };
+        const work = {
           rows: Math.min(piece.bandRows, piece.rows - row),
           cols: piece.cols,
           blockCols: piece.blockCols,
@@ -67,38 +67,22 @@ export async function measureTensor(
             scales: scales[index] ? placeScales(scales[index], at, { kernels, heap }) : 0,
           })),
           scratch,
-        },
-        sums,
-      );
-      heap.release(bandMark);
+        };
+        kernels.measureBand(work, sums);
+        // Squares of finite float32 cannot leave float64, so a bad sum means a bad element.
+        if (!Number.isFinite(sums.difference + sums.base)) {
+          const internal = new Error(`internal: measuring "${base.name}" failed and every element is finite`);
+          throw explainInput(operands, work, { piece, row, kernels }) ?? internal;
+        }
+        heap.release(bandMark);
+      }
+      sums.elements += piece.rows * piece.cols;
+      onBytes?.(piece.rows * piece.cols * bytesPerElement);
     }
-    if (!Number.isFinite(sums.difference + sums.base) && Number.isFinite(before)) {
-      requireFinite(operands, inputs, piece, kernels);
-    }
-    sums.elements += piece.rows * piece.cols;
-    onBytes?.(piece.rows * piece.cols * bytesPerElement);
-    heap.release(mark);
+  } finally {
+    heap.release(start);
   }
-  heap.release(start);
   return sums;
-}
-
-/** Sums of finite float32 can still overflow nothing in float64, so a bad sum means a bad element. */
-function requireFinite(
-  operands: readonly Operand[],
-  inputs: readonly { data: number; rowBytes: number }[],
-  piece: Piece,
-  kernels: Kernels,
-): void {
-  for (const [index, operand] of operands.entries()) {
-    for (let row = 0; row < piece.rows; row++) {
-      const { data, rowBytes } = inputs[index]!;
-      const col = kernels.firstNonFinite(operand.dtype, data + row * rowBytes, piece.cols);
-      if (col < 0) continue;
-      const linear = (piece.row + row) * piece.width + piece.col + col;
-      throw notFinite(operand, elementIndex(operand.shape, linear), "not finite");
-    }
-  }
 }
 
 function evenly<T>(items: readonly T[], count: number): T[] {

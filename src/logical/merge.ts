@@ -5,14 +5,15 @@
  * compares it or keeps it. Arithmetic and order are the kernels' (assembly.md section 2), so bytes do not
  * depend on how the tensor is cut.
  */
-import { BuildError } from "../base/errors.ts";
-import { type Band, type BandInput, type Kernels, scratchBytes } from "../kernels/kernels.ts";
+import type { Band, Kernels } from "../kernels/kernels.ts";
 import { type BlockSize, blockGrid } from "../tensor/block.ts";
 import { floatSize, numElements } from "../tensor/dtype.ts";
 import type { Heap } from "./heap.ts";
-import { loadPiece, placeScales, segments } from "./load.ts";
-import { notFinite, type Operand, readScales } from "./operand.ts";
-import { cut, elementIndex, type Piece } from "./pieces.ts";
+import { allocateSlots, loadPiece, placeScales, segments, widestScratch } from "./load.ts";
+import { explainResult } from "./non-finite.ts";
+import { type Operand, readScales } from "./operand.ts";
+import { cut, type Piece } from "./pieces.ts";
+import { PendingWrites, readAhead } from "./read-ahead.ts";
 
 /** Takes `bytes` (a view of the heap, valid until the promise settles) at `offset` of the tensor. */
 export type Emit = (bytes: Uint8Array, offset: number) => Promise<void>;
@@ -50,87 +51,78 @@ export async function mergeTensor(
   const size = floatSize(result.dtype);
   const bytesPerElement = operands.reduce<number>((sum, { dtype }) => sum + floatSize(dtype), size);
   const start = heap.mark();
-  const scales = await Promise.all(
-    operands.map((operand) => (operand.scale ? readScales(operand, kernels, heap) : undefined)),
-  );
+  const scales: (Float32Array | undefined)[] = [];
+  // One after another: they share the heap, which is a stack.
+  for (const operand of operands) scales.push(operand.scale && (await readScales(operand, kernels, heap)));
   const grid = banded ? blockGrid(shape, result.block) : undefined;
   const blocksPerRow = grid?.blockCols ?? 0;
   const newScales = quantised ? new Float32Array(grid!.matrices * grid!.blockRows * grid!.blockCols) : undefined;
 
-  for (const piece of cut({ shape, block: result.block, banded, bytesPerElement })) {
-    checkpoint?.();
-    const mark = heap.mark();
-    const inputs: BandInput[] = [];
-    for (const [index, operand] of operands.entries()) {
-      inputs.push(await loadPiece(operand, piece, { kernels, heap, weight: weights[index]! }));
-    }
-    const rowBytes = piece.cols * size;
-    const out = heap.allocate(piece.rows * rowBytes);
-    const scratch = heap.allocate(scratchBytes(piece.cols, piece.blockCols, inputs.length));
-    for (let row = 0, band = piece.band; row < piece.rows; row += piece.bandRows, band++) {
-      const bandMark = heap.mark();
-      const at = { band, piece, blocksPerRow };
-      const numBlocks = Math.ceil(piece.cols / piece.blockCols);
-      const work: Band = {
-        rows: Math.min(piece.bandRows, piece.rows - row),
-        cols: piece.cols,
-        blockCols: piece.blockCols,
-        inputs: inputs.map((input, index) => ({
-          ...input,
-          data: input.data + row * input.rowBytes,
-          scales: scales[index] ? placeScales(scales[index], at, { kernels, heap }) : 0,
-        })),
-        output: {
-          dtype: result.dtype,
-          data: out + row * rowBytes,
-          rowBytes,
-          scales: quantised ? heap.allocate(4 * numBlocks) : 0,
-          powerOfTwo: result.powerOfTwo,
-        },
-        scratch,
-      };
-      if (!kernels.mergeBand(work)) {
-        throw explainNonFinite(operands, work, piece, { row, kernels, dtype: result.dtype });
+  const pieces = [...cut({ shape, block: result.block, banded, bytesPerElement })];
+  const slots = allocateSlots(operands, pieces[0], heap);
+  const outBytes = (pieces[0]?.rows ?? 0) * (pieces[0]?.cols ?? 0) * size;
+  const outs = [heap.allocate(outBytes), heap.allocate(outBytes)] as const;
+  const scratch = heap.allocate(widestScratch(pieces, operands.length));
+  const writes = new PendingWrites();
+  const load = (piece: Piece, slot: 0 | 1) =>
+    Promise.all(
+      operands.map((operand, index) =>
+        loadPiece(operand, piece, { kernels, data: slots[slot][index]!, weight: weights[index]! }),
+      ),
+    );
+  try {
+    for await (const { item: piece, loaded: inputs, slot } of readAhead(pieces, load)) {
+      checkpoint?.();
+      await writes.free(slot);
+      const out = outs[slot];
+      const rowBytes = piece.cols * size;
+      for (let row = 0, band = piece.band; row < piece.rows; row += piece.bandRows, band++) {
+        const bandMark = heap.mark();
+        const at = { band, piece, blocksPerRow };
+        const numBlocks = Math.ceil(piece.cols / piece.blockCols);
+        const work: Band = {
+          rows: Math.min(piece.bandRows, piece.rows - row),
+          cols: piece.cols,
+          blockCols: piece.blockCols,
+          inputs: inputs.map((input, index) => ({
+            ...input,
+            data: input.data + row * input.rowBytes,
+            scales: scales[index] ? placeScales(scales[index], at, { kernels, heap }) : 0,
+          })),
+          output: {
+            dtype: result.dtype,
+            data: out + row * rowBytes,
+            rowBytes,
+            scales: quantised ? heap.allocate(4 * numBlocks) : 0,
+            powerOfTwo: result.powerOfTwo,
+          },
+          scratch,
+        };
+        if (!kernels.mergeBand(work)) throw explainResult(operands, work, { piece, row, kernels });
+        if (newScales) {
+          const { buffer, byteOffset } = kernels.bytes;
+          const view = new Float32Array(buffer, byteOffset + work.output.scales, numBlocks);
+          newScales.set(view, band * blocksPerRow + Math.floor(piece.col / piece.blockCols));
+        }
+        heap.release(bandMark);
       }
-      if (newScales) {
-        const view = new Float32Array(kernels.bytes.buffer, kernels.bytes.byteOffset + work.output.scales, numBlocks);
-        newScales.set(view, band * blocksPerRow + Math.floor(piece.col / piece.blockCols));
-      }
-      heap.release(bandMark);
+      writes.add(slot, emitPiece(piece, { kernels, emit, out, size }));
     }
-    for (const [offset, within, length] of segments(piece, size)) {
-      await emit(kernels.bytes.subarray(out + within, out + within + length), offset);
-    }
-    heap.release(mark);
+    await writes.all();
+  } finally {
+    await writes.settle();
+    heap.release(start);
   }
-  heap.release(start);
   return newScales;
 }
 
-/** Finds what was not finite: an element of a parent, or else the result. */
-function explainNonFinite(
-  operands: readonly Operand[],
-  band: Band,
+async function emitPiece(
   piece: Piece,
-  { row, kernels, dtype }: { row: number; kernels: Kernels; dtype: string },
-): Error {
-  const { shape } = operands[0]!;
-  const linear = (r: number, c: number) => (piece.row + row + r) * piece.width + piece.col + c;
-  for (const [index, operand] of operands.entries()) {
-    const input = band.inputs[index]!;
-    for (let r = 0; r < band.rows; r++) {
-      const col = kernels.firstNonFinite(operand.dtype, input.data + r * input.rowBytes, band.cols);
-      if (col >= 0) return notFinite(operand, elementIndex(shape, linear(r, col)), "not finite");
-    }
+  { kernels, emit, out, size }: { kernels: Kernels; emit: Emit; out: number; size: number },
+): Promise<void> {
+  for (const [offset, within, length] of segments(piece, size)) {
+    await emit(kernels.bytes.subarray(out + within, out + within + length), offset);
   }
-  const first = elementIndex(shape, linear(0, 0));
-  const last = elementIndex(shape, linear(band.rows - 1, band.cols - 1));
-  const where = `between elements [${first.join(", ")}] and [${last.join(", ")}]`;
-  return new BuildError(
-    "not-finite",
-    `Cannot merge "${operands[0]!.name}": a result ${where} is beyond the range of ${dtype}, wanted a finite number`,
-    { note: "All parents are finite there; weights or scales are too large" },
-  );
 }
 
 /** Bytes that merging reads from an operand: its weight and its scales. */

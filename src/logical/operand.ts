@@ -7,9 +7,10 @@
 import { CheckpointError } from "../base/errors.ts";
 import type { Source } from "../checkpoint/source.ts";
 import type { Kernels } from "../kernels/kernels.ts";
-import type { BlockSize } from "../tensor/block.ts";
+import { type BlockSize, scaleShape } from "../tensor/block.ts";
 import type { Dtype, FloatDtype } from "../tensor/dtype.ts";
 import type { Heap } from "./heap.ts";
+import { elementIndex } from "./pieces.ts";
 
 /** Types in which block scales are found on disk. */
 export type ScaleDtype = "F32" | "BF16" | "F8_E8M0";
@@ -43,9 +44,8 @@ export function notFinite(operand: Operand, element: readonly number[], what: st
 
 /** Fails for a scale that no quantiser writes. `index` counts blocks in row-major order. */
 export function badScale(operand: Operand, index: number, value: number): CheckpointError {
-  const cols = Math.ceil(operand.shape.at(-1)! / operand.block.cols);
-  const block = `[${Math.floor(index / cols)}, ${index % cols}]`;
-  const where = `block ${block} of its scale in parent "${operand.owner}" (${operand.scale!.source.name})`;
+  const block = elementIndex(scaleShape(operand.shape, operand.block), index).join(", ");
+  const where = `block [${block}] of its scale in parent "${operand.owner}" (${operand.scale!.source.name})`;
   return new CheckpointError(
     "bad-scale",
     `Cannot use "${operand.name}": ${where} is ${value}, wanted a finite number above 0`,

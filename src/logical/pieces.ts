@@ -55,7 +55,8 @@ export function* cut({ shape, block, banded, bytesPerElement }: CutOptions): Gen
     return;
   }
   const grid = blockGrid(shape, block);
-  const bandBytes = Math.min(block.rows, grid.rows) * grid.cols * bytesPerElement;
+  const columnBytes = bytesPerColumn(grid.rows, { block, bytesPerElement });
+  const bandBytes = grid.cols * columnBytes;
   const common = { width: grid.cols, bandRows: block.rows, blockCols: block.cols };
   const bandsPerPiece = Math.max(1, Math.floor(PIECE_BYTES / bandBytes));
   for (let matrix = 0; matrix < grid.matrices; matrix++) {
@@ -68,13 +69,26 @@ export function* cut({ shape, block, banded, bytesPerElement }: CutOptions): Gen
         yield { ...at, col: 0, cols: grid.cols };
         continue;
       }
-      const fitting = BAND_LIMIT_BYTES / (rows * bytesPerElement * block.cols);
+      const fitting = BAND_LIMIT_BYTES / (columnBytes * block.cols);
       const strip = Math.max(1, Math.floor(fitting)) * block.cols;
       for (let col = 0; col < grid.cols; col += strip) {
         yield { ...at, col, cols: Math.min(strip, grid.cols - col) };
       }
     }
   }
+}
+
+/** What a column of a band takes of the heap: elements, scratch (scratchBytes()) and everyone's scales. */
+function bytesPerColumn(rows: number, { block, bytesPerElement }: Omit<CutOptions, "shape" | "banded">): number {
+  const scales = (8 * (bytesPerElement + 1)) / block.cols; // no more operands than bytes per element
+  return Math.min(block.rows, rows) * bytesPerElement + 8 + scales;
+}
+
+/** Whether the smallest piece of a tensor fits the heap: a scale block is never cut. */
+export function fitsHeap({ shape, block, banded, bytesPerElement }: CutOptions): boolean {
+  if (!banded) return ROW * (bytesPerElement + 8) <= BAND_LIMIT_BYTES;
+  const { rows, cols } = blockGrid(shape, block);
+  return Math.min(block.cols, cols) * bytesPerColumn(rows, { block, bytesPerElement }) <= BAND_LIMIT_BYTES;
 }
 
 /** Row and column indices of an element, as the tensor's shape counts them. */

@@ -1,6 +1,8 @@
 /**
  * The books of a plan: what becomes of every tensor of every parent, and what that costs to read.
  */
+import type { LogicalTensor } from "../logical/pairs.ts";
+import type { Decision } from "./decide.ts";
 import type { Parent } from "./parents.ts";
 import type { PlanAccount, PlanMerge, PlanOperand, PlanShard } from "./plan.ts";
 
@@ -8,29 +10,26 @@ import type { PlanAccount, PlanMerge, PlanOperand, PlanShard } from "./plan.ts";
 export function accountFor(
   parents: readonly Parent[],
   base: number,
-  { shards, merges }: { shards: readonly PlanShard[]; merges: readonly PlanMerge[] },
+  decisions: ReadonlyMap<string, Decision>,
 ): PlanAccount[] {
   const copied = parents.map(() => new Set<string>());
   const merged = parents.map(() => new Set<string>());
-  const names = new Set<string>();
-  const rules = new Map<string, string>();
-  for (const { tensors } of shards) {
-    for (const { name, action } of tensors) {
-      names.add(name);
-      if (action.kind === "copy") copied[action.parent]!.add(name);
-      else {
-        const { inputs, test, rule } = merges[action.merge]!;
-        for (const { parent } of inputs) merged[parent]!.add(name);
-        if (test) merged[base]!.add(name);
-        if (rule !== undefined) rules.set(name, `rule ${rule + 1}`);
-      }
+  for (const [name, decision] of decisions) {
+    if (decision.kind === "copy") {
+      for (const physical of namesOf(decision.tensor)) copied[decision.parent]!.add(physical);
+      continue;
+    }
+    const { inputs, test } = decision.merge;
+    for (const { parent } of [...inputs, ...(test ? [test.base, ...test.others] : [])]) {
+      for (const physical of namesOf(parents[parent]!.tensors.get(name)!)) merged[parent]!.add(physical);
     }
   }
-  return parents.map(({ name: parent, checkpoint }, index) => {
+  return parents.map(({ name: parent, checkpoint, tensors }, index) => {
+    const logical = new Map([...tensors.values()].flatMap((each) => namesOf(each).map((n) => [n, each.name])));
     const leftOut = new Map<string, string[]>();
     for (const name of checkpoint.tensors.keys()) {
       if (copied[index]!.has(name) || merged[index]!.has(name)) continue;
-      const reason = reasonLeftOut(name);
+      const reason = reasonLeftOut(logical.get(name) ?? name);
       const list = leftOut.get(reason);
       if (list) list.push(name);
       else leftOut.set(reason, [name]);
@@ -41,17 +40,20 @@ export function accountFor(
       merged: merged[index]!.size,
       leftOut: [...leftOut].map(([reason, tensors]) => ({ reason, tensors })),
     };
-
-    function reasonLeftOut(name: string): string {
-      if (!names.has(name)) {
-        const inBase = parents[base]!.checkpoint.tensors.has(name);
-        return inBase ? "a scale that the output dtype has no use for" : "the base has no tensor of this name";
-      }
-      if (rules.has(name)) return `${rules.get(name)} gives this parent no weight there`;
-      const owner = copied.findIndex((set) => set.has(name));
-      return owner === base ? "no rule takes it: the base's bytes are copied" : `copied from "${parents[owner]!.name}"`;
-    }
   });
+
+  function reasonLeftOut(name: string): string {
+    const decision = decisions.get(name);
+    if (!decision) return "the base has no tensor of this name";
+    if (decision.kind === "copy" && decision.parent !== base) return `copied from "${parents[decision.parent]!.name}"`;
+    const rule = decision.kind === "copy" ? decision.rule?.index : decision.merge.rule;
+    if (rule === undefined) return "no rule takes it: the base's bytes are copied";
+    return `rule ${rule + 1} gives this parent no weight there`;
+  }
+}
+
+function namesOf({ weight, scale }: LogicalTensor): string[] {
+  return scale ? [weight.name, scale.name] : [weight.name];
 }
 
 /** Bytes that a build reads from each parent. A scale far from its weight costs the weight again. */

@@ -9,10 +9,12 @@ import type { Problem } from "../base/errors.ts";
 import type { StoredTensor } from "../checkpoint/checkpoint.ts";
 import type { ScaleDtype } from "../logical/operand.ts";
 import type { LogicalTensor } from "../logical/pairs.ts";
+import { fitsHeap } from "../logical/pieces.ts";
 import type { Recipe, Rule } from "../recipe/recipe.ts";
-import { ruleFor, selects } from "../recipe/selector.ts";
-import { weightsAt } from "../recipe/weights.ts";
-import { formatShape, isFloat } from "../tensor/dtype.ts";
+import { formatSelector, layersSelected, ruleFor, selects } from "../recipe/selector.ts";
+import { weightProblem, weightsAt } from "../recipe/weights.ts";
+import type { BlockSize } from "../tensor/block.ts";
+import { type FloatDtype, floatSize, formatShape, isFloat } from "../tensor/dtype.ts";
 import type { Parent } from "./parents.ts";
 import type { PlanInput, PlanMerge, PlanOperand } from "./plan.ts";
 import type { Target } from "./target.ts";
@@ -21,7 +23,7 @@ export type Decision =
   | { kind: "copy"; parent: number; tensor: LogicalTensor; rule: Rule | undefined }
   | { kind: "merge"; merge: PlanMerge };
 
-/** The rules applied to names: which rule takes each tensor, and over which layers each rule runs. */
+/** The rules applied to names: which rule takes each tensor, and which layers each rule selects. */
 export interface Selection {
   rules: Map<string, Rule>;
   layersOf: Map<Rule, number[]>;
@@ -30,19 +32,16 @@ export interface Selection {
 
 export function select(recipe: Recipe, base: Parent): Selection {
   const rules = new Map<string, Rule>();
-  const layers = new Map<Rule, Set<number>>(recipe.rules.map((rule) => [rule, new Set()]));
   const matched = new Set<unknown>();
-  for (const name of base.tensors.keys()) {
-    const place = base.arch.locate(name);
+  const tensors = [...base.tensors.keys()].map((name) => ({ name, place: base.arch.locate(name) }));
+  for (const { name, place } of tensors) {
     for (const rule of recipe.rules) {
       for (const selector of rule.selectors) {
         if (!matched.has(selector) && selects(selector, place, name)) matched.add(selector);
       }
     }
     const rule = ruleFor(recipe, place, name);
-    if (!rule) continue;
-    rules.set(name, rule);
-    if (place.layer !== undefined) layers.get(rule)!.add(place.layer);
+    if (rule) rules.set(name, rule);
   }
   const problems: Problem[] = [];
   for (const rule of recipe.rules) {
@@ -50,34 +49,19 @@ export function select(recipe: Recipe, base: Parent): Selection {
       if (matched.has(selector)) continue;
       problems.push({
         code: "empty-selection",
-        message: `Cannot apply rule ${rule.index + 1}: ${describe(selector)} selects nothing in "${base.name}", wanted at least one tensor`,
+        message: `Cannot apply rule ${rule.index + 1}: ${formatSelector(selector)} selects nothing in "${base.name}", wanted at least one tensor`,
         ...emptyNote(base),
         ...position(recipe, selector.at),
       });
     }
   }
-  const layersOf = new Map([...layers].map(([rule, set]) => [rule, [...set].sort((a, b) => a - b)]));
+  const layersOf = new Map(recipe.rules.map((rule) => [rule, layersSelected(rule, tensors)]));
   return { rules, layersOf, problems };
 }
 
 function emptyNote({ arch }: Parent): { note?: string } {
   if (arch.known) return {};
   return { note: "The architecture is unknown: only the role `all` and name globs select tensors" };
-}
-
-function describe(selector: Rule["selectors"][number]): string {
-  const { at: _, ...conditions } = selector;
-  const parts = Object.entries(conditions).map(([key, value]) => {
-    if (key === "layers" || key === "experts") {
-      const ranges = value as { from: number; to: number }[];
-      return `${key} ${ranges.map(({ from, to }) => (from === to ? from : `${from}-${to}`)).join(", ")}`;
-    }
-    if (key === "role") return `role "${value}"`;
-    if (key === "name") return `name "${value}"`;
-    if (key === "matrices") return `matrices ${(value as string[]).join(", ")}`;
-    return `include_mtp ${value}`;
-  });
-  return parts.join(", ");
 }
 
 export function position(recipe: Recipe, at: { line: number; column: number }): Partial<Problem> {
@@ -109,6 +93,8 @@ export function decide(tensor: LogicalTensor, target: Target, context: DecideCon
     if (!own) reportMissing(context, { name, parent, rule: rule! });
     else if (formatShape(own.weight.shape) !== formatShape(tensor.weight.shape)) {
       reportShape(context, { name, parent, rule: rule!, found: own.weight, wanted: tensor.weight });
+    } else if (own.scale && !hasBlocksOf(parents[base]!, parents[parent]!)) {
+      reportBlocks(context, { name, parent });
     } else return [parent, own] as const;
     return undefined;
   });
@@ -144,6 +130,10 @@ export function decide(tensor: LogicalTensor, target: Target, context: DecideCon
     ...(test ? { test: thresholdTest(rule!, base, used, operand) } : {}),
     sumsToOne: Math.abs(sum - 1) < 1e-6,
   };
+  if (!isFeasible(merge, parents[base]!.arch.block)) {
+    reportSize(context, merge);
+    return undefined;
+  }
   return { kind: "merge", merge };
 }
 
@@ -162,6 +152,20 @@ function mergedScaleDtype(stored: ScaleDtype): ScaleDtype {
   return stored === "F8_E8M0" ? "F8_E8M0" : "F32";
 }
 
+/** Scales mean something only with the blocks they were made for; the child has the base's. */
+function hasBlocksOf(base: Parent, { arch: { block } }: Parent): boolean {
+  return block.rows === base.arch.block.rows && block.cols === base.arch.block.cols;
+}
+
+/** Whether a worker's memory holds a block of all operands at once, in the sum and in the test. */
+function isFeasible({ inputs, test, dtype, scaleDtype, shape }: PlanMerge, block: BlockSize): boolean {
+  const banded = scaleDtype !== undefined || [...inputs, ...(test?.others ?? [])].some(({ scale }) => scale);
+  const fits = (dtypes: readonly FloatDtype[]) =>
+    fitsHeap({ shape, block, banded, bytesPerElement: dtypes.reduce((sum, each) => sum + floatSize(each), 0) });
+  const compared = (test?.others ?? []).every((other) => fits([test!.base.dtype, other.dtype]));
+  return compared && fits([...inputs.map((input) => input.dtype), dtype]);
+}
+
 function isMergeable({ dtype }: Target): boolean {
   return dtype === "F32" || dtype === "BF16" || dtype === "F16" || dtype === "F8_E4M3";
 }
@@ -177,16 +181,11 @@ function lambdas(
   place: Place,
   { selection, problems }: DecideContext,
 ): number[] | undefined {
-  const gradient = Object.values(rule.weights).some((value) => Array.isArray(value));
-  if (gradient && place.layer === undefined) {
-    const message = `Cannot apply rule ${rule.index + 1}: its weights are a gradient over layers and it selects tensors outside the layers, wanted layers only`;
-    const note = 'Narrow the selection, e.g. with layers: "0-60"';
-    if (!problems.some((problem) => problem.message === message)) {
-      problems.push({ code: "gradient-without-layer", message, note, ...position(recipe, rule.at) });
-    }
-    return undefined;
-  }
-  return weightsAt(recipe, rule, place.layer, selection.layersOf.get(rule)!);
+  const layers = selection.layersOf.get(rule)!;
+  const problem = weightProblem(recipe, rule, place.layer, layers);
+  if (!problem) return weightsAt(recipe, rule, place.layer, layers);
+  problems.push(problem); // the same for every tensor of a layer; shown once
+  return undefined;
 }
 
 function planOperand(parent: number, { weight, scale }: LogicalTensor): PlanOperand {
@@ -226,5 +225,31 @@ function reportShape(
     code: "shape-mismatch",
     message: `Cannot merge "${name}": ${shapes}, wanted ${formatShape(wanted.shape)} as in "${parents[base]!.name}"`,
     ...position(recipe, rule.at),
+  });
+}
+
+function reportBlocks(
+  { recipe, parents, base, problems }: DecideContext,
+  { name, parent }: { name: string; parent: number },
+): void {
+  const [found, wanted] = [parent, base].map((index) => parents[index]!.arch.block) as [BlockSize, BlockSize];
+  const blocks = `a scale of "${parents[parent]!.name}" covers ${found.rows}×${found.cols} elements`;
+  problems.push({
+    code: "block-mismatch",
+    message: `Cannot merge "${name}": ${blocks}, wanted ${wanted.rows}×${wanted.cols} as in "${parents[base]!.name}"`,
+    ...position(recipe, parents[parent]!.ref.at),
+  });
+}
+
+function reportSize(
+  { recipe, parents, base, problems }: DecideContext,
+  { name, rule, inputs }: PlanMerge,
+): void {
+  const { rows, cols } = parents[base]!.arch.block;
+  const what = `${inputs.length} parents with blocks of ${rows}×${cols} do not fit the memory of a worker`;
+  problems.push({
+    code: "block-too-large",
+    message: `Cannot merge "${name}": ${what}, wanted smaller blocks or fewer parents`,
+    ...(rule === undefined ? {} : position(recipe, recipe.rules[rule]!.at)),
   });
 }

@@ -6,7 +6,7 @@ import { openStore } from "../checkpoint/stores.ts";
 import { weightNameOf } from "../arch/scale-names.ts";
 import { type Explanation, explainTensor } from "../recipe/explain.ts";
 import type { Recipe, Rule } from "../recipe/recipe.ts";
-import { ruleFor } from "../recipe/selector.ts";
+import { layersSelected } from "../recipe/selector.ts";
 import { parentLocation, type Whereabouts } from "./parents.ts";
 
 export interface ExplainedTensor {
@@ -31,17 +31,12 @@ export async function explainInBase(
     const present = new Set(names);
     const weight = weightNameOf(tensorName);
     const name = weight !== undefined && present.has(weight) ? weight : tensorName;
-    const layersOf = new Map<Rule, Set<number>>();
-    for (const each of names) {
-      const place = arch.locate(each);
-      const rule = ruleFor(recipe, place, each);
-      if (!rule || place.layer === undefined) continue;
-      if (!layersOf.has(rule)) layersOf.set(rule, new Set());
-      layersOf.get(rule)!.add(place.layer);
-    }
-    const selectedLayers = (rule: Rule) => [...(layersOf.get(rule) ?? [])].sort((a, b) => a - b);
-    const explanation = explainTensor(recipe, arch.locate(name), name, { selectedLayers });
-    return { explanation, baseFound: true, exists: present.has(tensorName) };
+    const exists = present.has(tensorName);
+    const tensors = names.map((each) => ({ name: each, place: arch.locate(each) }));
+    const selectedLayers = (rule: Rule) => layersSelected(rule, tensors);
+    // A tensor that is not there may stand in a layer that no rule selects.
+    const explanation = explainTensor(recipe, arch.locate(name), name, exists ? { selectedLayers } : {});
+    return { explanation, baseFound: true, exists };
   } catch (error) {
     if (!(error instanceof CheckpointError) || error.code !== "missing") throw error;
     const arch = architectureOf({ model_type: "deepseek_v3" });

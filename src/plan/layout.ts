@@ -95,9 +95,8 @@ function layOutBySize({ base, tensors, targets }: LayoutInput, limit: number): L
 }
 
 function place(name: string, items: readonly Item[], baseMetadata: ReadonlyMap<string, string>): LaidShard {
-  // Some versions of transformers refuse files without it.
-  const metadata = new Map(baseMetadata);
-  if (!metadata.has("format")) metadata.set("format", "pt");
+  // Some versions of transformers refuse files that say nothing, or something else.
+  const metadata = new Map(baseMetadata).set("format", "pt");
   const dataStart = encodeHeader(items, metadata).length;
   let offset = dataStart;
   const tensors = items.map((item) => {

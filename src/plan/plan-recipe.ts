@@ -55,10 +55,7 @@ function makePlan(recipe: Recipe, parents: readonly Parent[], baseIndex: number)
     let target = targetOf(tensor, { output: recipe.output.dtype, arch: base.arch, block });
     const decision = decide(tensor, target, context);
     if (!decision) continue;
-    if (decision.kind === "merge") {
-      target = withScaleOf(target, decision.merge);
-      checkBlocks(decision.merge, context);
-    }
+    if (decision.kind === "merge") target = withScaleOf(target, decision.merge);
     targets.set(tensor.name, target);
     decisions.set(tensor.name, decision);
   }
@@ -90,7 +87,7 @@ function makePlan(recipe: Recipe, parents: readonly Parent[], baseIndex: number)
       tokenizer: indexOf(parents, recipe.tokenizer),
       chatTemplate: indexOf(parents, recipe.chatTemplate),
     },
-    accounts: accountFor(parents, baseIndex, { shards, merges }),
+    accounts: accountFor(parents, baseIndex, decisions),
     totals: {
       tensors: {
         copied: all.filter(({ action }) => action.kind === "copy").length,
@@ -122,21 +119,6 @@ function withScaleOf(target: Target, { scaleDtype }: PlanMerge): Target {
   if (!target.scale || !scaleDtype || target.scale.dtype === scaleDtype) return target;
   const byteLength = byteLengthOf(scaleDtype, target.scale.shape);
   return { ...target, scale: { ...target.scale, dtype: scaleDtype, byteLength } };
-}
-
-/** Operands with scales must share one block size with the result. */
-function checkBlocks(merge: PlanMerge, { recipe, parents, base, problems }: Parameters<typeof decide>[2]): void {
-  const wanted = parents[base]!.arch.block;
-  for (const { parent, scale } of [...merge.inputs, ...(merge.test?.others ?? [])]) {
-    const { block } = parents[parent]!.arch;
-    if (!scale || (block.rows === wanted.rows && block.cols === wanted.cols)) continue;
-    const [found, want] = [scaleShape(merge.shape, block), scaleShape(merge.shape, wanted)].map(formatShape);
-    problems.push({
-      code: "block-mismatch",
-      message: `Cannot merge "${merge.name}": blocks of "${parents[parent]!.name}" give scales of ${found}, wanted ${want}`,
-      ...position(recipe, parents[parent]!.ref.at),
-    });
-  }
 }
 
 function inOrder(problems: Problem[]): Problem[] {

@@ -35,7 +35,9 @@ export function targetOf(
   if (output === "f8_e4m3") {
     if (weight.dtype === "F8_E4M3" || weight.shape.length < 2 || !arch.quantizable(name)) return asStored;
     const shape = scaleShape(weight.shape, block);
-    const scale = { name: scaleNameOf(name)[0]!, dtype: "F32" as const, shape, byteLength: byteLengthOf("F32", shape) };
+    // An E5M2 weight has one already, perhaps under another of its names.
+    const scaleName = tensor.scale?.name ?? scaleNameOf(name)[0]!;
+    const scale = { name: scaleName, dtype: "F32" as const, shape, byteLength: byteLengthOf("F32", shape) };
     return { dtype: "F8_E4M3", byteLength: byteLengthOf("F8_E4M3", weight.shape), scale };
   }
   const dtype = ({ bf16: "BF16", f16: "F16", f32: "F32" } as const)[output];

@@ -35,7 +35,7 @@ export function readRule(value: Value, index: number, known: Known, faults: Faul
     weightsAt: {},
   };
   const areRead = weights !== undefined && readWeights(weights, rule, known, faults);
-  const threshold = fields.get("threshold");
+  const threshold = given(fields.get("threshold"));
   if (threshold) {
     const delta = readThreshold(threshold, faults);
     if (delta !== undefined) rule.threshold = delta;
@@ -46,6 +46,12 @@ export function readRule(value: Value, index: number, known: Known, faults: Faul
   if (method) rule.method = readMethod(method, faults) ?? "linear";
   if (areRead && known.base !== undefined) addEmptyMeaning(rule, weights, threshold, known.base, faults);
   return rule;
+}
+
+/** A threshold written as null says "no test", as scripts that make recipes do; an empty one is a slip. */
+function given(field: Field | undefined): Field | undefined {
+  const isNull = field?.value.kind === "scalar" && field.value.value === null && field.value.text !== "";
+  return isNull ? undefined : field;
 }
 
 /** True when every weight was read. */

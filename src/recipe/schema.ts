@@ -88,9 +88,10 @@ const rule = z.strictObject({
   threshold: z
     .number()
     .min(0)
+    .nullable()
     .meta({
       description:
-        "δ: a tensor is merged only where a parent with a weight differs from the base by more. Left out: no test.",
+        "δ: a tensor is merged only where a parent with a weight differs from the base by more. Left out or null: no test.",
     })
     .optional(),
   measure: z

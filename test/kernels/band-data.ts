@@ -37,24 +37,30 @@ export interface BandSpec extends Omit<BandData, "inputs"> {
 }
 
 // Fields of each format; `random` values take exponents from low to high.
-const FORMATS: Record<FloatDtype, { exponentBits: number; mantissaBits: number; low: number; high: number }> = {
-  F32: { exponentBits: 8, mantissaBits: 23, low: 105, high: 129 },
-  BF16: { exponentBits: 8, mantissaBits: 7, low: 105, high: 129 },
-  F16: { exponentBits: 5, mantissaBits: 10, low: 0, high: 20 },
-  F8_E4M3: { exponentBits: 4, mantissaBits: 3, low: 0, high: 15 },
-  F8_E5M2: { exponentBits: 5, mantissaBits: 2, low: 0, high: 24 },
-};
+const FORMATS: Record<FloatDtype, { exponentBits: number; mantissaBits: number; low: number; high: number }> =
+  {
+    F32: { exponentBits: 8, mantissaBits: 23, low: 105, high: 129 },
+    BF16: { exponentBits: 8, mantissaBits: 7, low: 105, high: 129 },
+    F16: { exponentBits: 5, mantissaBits: 10, low: 0, high: 20 },
+    F8_E4M3: { exponentBits: 4, mantissaBits: 3, low: 0, high: 15 },
+    F8_E5M2: { exponentBits: 5, mantissaBits: 2, low: 0, high: 24 },
+  };
 
 export type Random = (below: number) => number;
 
 /** Whole numbers from 0 to below - 1, the same for the same seed (mulberry32). */
 export function randomFrom(seed: number): Random {
+  const bits = bitsFrom(seed);
+  return (below) => Math.floor((bits() / 2 ** 32) * below);
+}
+
+function bitsFrom(seed: number): () => number {
   let state = seed | 0;
-  return (below) => {
+  return () => {
     state = (state + 0x6d2b79f5) | 0;
     let t = Math.imul(state ^ (state >>> 15), 1 | state);
     t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return Math.floor((((t ^ (t >>> 14)) >>> 0) / 2 ** 32) * below);
+    return (t ^ (t >>> 14)) >>> 0;
   };
 }
 
@@ -65,14 +71,15 @@ export function makeBand({ seed, inputs, ...shape }: BandSpec): BandData {
 
 type Shape = Pick<BandData, "rows" | "cols" | "blockCols">;
 
-function makeOperand({ dtype, scales, values, weight }: OperandSpec, shape: Shape, random: Random): OperandData {
-  const { rows, cols, blockCols } = shape;
-  const size = floatSize(dtype);
-  const bytes = new Uint8Array(rows * cols * size);
-  const codes = size === 4 ? new Uint32Array(bytes.buffer) : size === 2 ? new Uint16Array(bytes.buffer) : bytes;
+function makeOperand(spec: OperandSpec, { rows, cols, blockCols }: Shape, random: Random): OperandData {
+  const { dtype, scales, values, weight } = spec;
+  const bytes = new Uint8Array(rows * cols * floatSize(dtype));
+  const codes = codesOf(dtype, bytes);
+  const bits = bitsFrom(random(2 ** 31));
+  const [codeOf, zeroOf] = [codeMaker(dtype, values), codeMaker(dtype, "zeros")];
   for (let i = 0; i < codes.length; i++) {
     const zeroBlock = values === "zero-blocks" && Math.floor((i % cols) / blockCols) % 2 === 0;
-    codes[i] = randomCode(dtype, zeroBlock ? "zeros" : values, random);
+    codes[i] = (zeroBlock ? zeroOf : codeOf)(bits());
   }
   const numBlocks = cols === 0 ? 0 : Math.ceil(cols / blockCols);
   return {
@@ -83,30 +90,32 @@ function makeOperand({ dtype, scales, values, weight }: OperandSpec, shape: Shap
   };
 }
 
-/** A finite code. */
-function randomCode(dtype: FloatDtype, values: ValueKind, random: Random): number {
+/** The elements of a format as whole numbers, on the same memory. */
+export function codesOf(dtype: FloatDtype, { buffer }: Uint8Array): Uint8Array | Uint16Array | Uint32Array {
+  const size = floatSize(dtype);
+  if (size === 1) return new Uint8Array(buffer);
+  return size === 2 ? new Uint16Array(buffer) : new Uint32Array(buffer);
+}
+
+/** Turns 32 random bits into a finite code: the top bit is the sign, the low ones are the mantissa. */
+function codeMaker(dtype: FloatDtype, values: ValueKind): (bits: number) => number {
   const { exponentBits, mantissaBits, low, high } = FORMATS[dtype];
-  const top = 2 ** exponentBits - 1;
-  const sign = random(2) * 2 ** (exponentBits + mantissaBits);
-  const code = (exponent: number, mantissa: number) => sign + exponent * 2 ** mantissaBits + mantissa;
-  const mantissa = random(2 ** mantissaBits);
-  switch (values) {
-    case "zeros":
-      return code(0, 0);
-    case "subnormal":
-      return code(0, mantissa);
-    case "extremes":
-      if (random(2)) return code(0, 1);
-      return dtype === "F8_E4M3" ? code(15, 6) : code(top - 1, 2 ** mantissaBits - 1);
-    case "any":
-    case "random": {
-      const [from, to] = values === "random" ? [low, high] : [0, dtype === "F8_E4M3" ? 15 : top - 1];
-      const exponent = from + random(to - from + 1);
-      return code(exponent, dtype === "F8_E4M3" && exponent === 15 ? mantissa % 7 : mantissa);
+  const top = 2 ** exponentBits - (dtype === "F8_E4M3" ? 1 : 2); // the largest exponent of finite codes
+  const size = exponentBits + mantissaBits;
+  const mask = 2 ** mantissaBits - 1;
+  const largest = (top << mantissaBits) + (dtype === "F8_E4M3" ? 6 : mask);
+  const [from, to] = values === "any" ? [0, top] : [low, high];
+  return (bits) => {
+    const sign = (bits >>> 31) << size;
+    let magnitude = 0;
+    if (values === "subnormal") magnitude = bits & mask;
+    else if (values === "extremes") magnitude = bits & 1 ? 1 : largest;
+    else if (values !== "zeros") {
+      const exponent = from + ((((bits >>> 23) & 0xff) * (to - from + 1)) >> 8);
+      magnitude = Math.min((exponent << mantissaBits) + (bits & mask), largest);
     }
-    case "zero-blocks":
-      return randomCode(dtype, "random", random);
-  }
+    return (sign | magnitude) >>> 0;
+  };
 }
 
 function randomScale(kind: ScaleKind, random: Random): number {

@@ -2,10 +2,11 @@
  * What a band is by definition (assembly.md section 2), written without the kernels and without their
  * encoder: Math.fround for each rounding, the nearest value of the table for each code.
  */
-import { decodeF16, encodeBf16, encodeF16 } from "../../src/tensor/float16.ts";
-import { E4M3_VALUES, E5M2_VALUES } from "../../src/tensor/float8.ts";
+
 import type { FloatDtype } from "../../src/tensor/dtype.ts";
-import type { BandData } from "./band-data.ts";
+import { E4M3_VALUES, E5M2_VALUES } from "../../src/tensor/float8.ts";
+import { decodeF16, encodeBf16, encodeF16 } from "../../src/tensor/float16.ts";
+import { type BandData, codesOf } from "./band-data.ts";
 
 const { fround } = Math;
 
@@ -21,13 +22,13 @@ const F16_VALUES = Float32Array.from({ length: 65536 }, (_, code) => decodeF16(c
 
 /** Every element as float32. */
 export function decodeAll(dtype: FloatDtype, bytes: Uint8Array): Float32Array {
-  const { buffer } = bytes.slice();
-  if (dtype === "F32") return new Float32Array(buffer);
-  if (dtype === "F8_E4M3") return Float32Array.from(bytes, (code) => E4M3_VALUES[code]!);
-  if (dtype === "F8_E5M2") return Float32Array.from(bytes, (code) => E5M2_VALUES[code]!);
-  const codes = new Uint16Array(buffer);
-  if (dtype === "F16") return Float32Array.from(codes, (code) => F16_VALUES[code]!);
-  return new Float32Array(Uint32Array.from(codes, (code) => code << 16).buffer);
+  const codes = codesOf(dtype, bytes.slice());
+  if (dtype === "F32") return new Float32Array(codes.buffer);
+  if (dtype === "BF16") return new Float32Array(Uint32Array.from(codes).map((code) => code << 16).buffer);
+  const table = { F16: F16_VALUES, F8_E4M3: E4M3_VALUES, F8_E5M2: E5M2_VALUES }[dtype];
+  const values = new Float32Array(codes.length);
+  for (let i = 0; i < codes.length; i++) values[i] = table[codes[i]!]!;
+  return values;
 }
 
 /** d_i = f32(code_i) · scale_i, for all elements of one input. */
@@ -39,7 +40,10 @@ export function dequantise({ cols, blockCols }: BandData, input: BandData["input
 }
 
 // Half-way between each E4M3 code and the next; beyond the last one the code stays 0x7E.
-const MIDPOINTS = Array.from({ length: 0x7e }, (_, code) => (E4M3_VALUES[code]! + E4M3_VALUES[code + 1]!) / 2);
+const MIDPOINTS = Array.from(
+  { length: 0x7e },
+  (_, code) => (E4M3_VALUES[code]! + E4M3_VALUES[code + 1]!) / 2,
+);
 
 export function nearestE4m3(value: number): number {
   const sign = value < 0 || Object.is(value, -0) ? 0x80 : 0;

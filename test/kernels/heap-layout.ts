@@ -78,7 +78,9 @@ export class HeapLayout {
       }
       if (Buffer.compare(after, before[index]!) === 0) continue;
       const offset = after.findIndex((byte, i) => byte !== before[index]![i]);
-      assert.fail(`wrote outside its output: byte ${begin + offset}, may write ${JSON.stringify(this.#writable)}`);
+      assert.fail(
+        `wrote outside its output: byte ${begin + offset}, may write ${JSON.stringify(this.#writable)}`,
+      );
     }
     return result;
   }

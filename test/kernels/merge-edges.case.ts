@@ -4,8 +4,8 @@ import { describe, test } from "node:test";
 import type { Kernels } from "../../src/kernels/kernels.ts";
 import type { FloatDtype } from "../../src/tensor/dtype.ts";
 import { floatSize } from "../../src/tensor/dtype.ts";
-import { bitsOfFloat } from "../tensor/golden.ts";
-import { type BandData, makeBand, type OperandData } from "./band-data.ts";
+import { bitsOfFloat, floatOfBits } from "../tensor/golden.ts";
+import { type BandData, codesOf, makeBand, type OperandData } from "./band-data.ts";
 import { checkMerge, runMerge } from "./run-band.ts";
 
 const ZERO_BLOCK_SCALE = 0x2720d7c5; // 1e-12 / 448
@@ -95,7 +95,10 @@ export function mergeEdgeSuite(name: string, create: (heapBytes: number) => Kern
       const { codes: bytes, scales } = merge(line([floats(tiny)]));
       assert.deepEqual([...scales], [ZERO_BLOCK_SCALE]);
       assert.deepEqual([...bytes], [0x00, 0x63, 0xfe, 0x00, 0x80]);
-      assert.deepEqual([...merge(line([floats([1.1e-12])])).scales], [bitsOfFloat(Math.fround(1.1e-12) / 448)]);
+      assert.deepEqual(
+        [...merge(line([floats([1.1e-12])])).scales],
+        [bitsOfFloat(Math.fround(1.1e-12) / 448)],
+      );
       const zeros = [codes(filled(0x80), 0.5, [1e-40]), codes(filled(0), 0.5, [100])];
       assert.deepEqual([...merge(line(zeros)).scales], [ZERO_BLOCK_SCALE]);
       const cancelled = [codes(filled(0x7e), 1, [2]), codes(filled(0x7e), -1, [2])];
@@ -104,9 +107,35 @@ export function mergeEdgeSuite(name: string, create: (heapBytes: number) => Kern
 
     test(`mergeBand() on ${name} rounds to float32 after each step, subnormal steps included`, () => {
       // 3 · 2^-149 · 0.5 is a tie between 1 and 2 steps; doubled again it shows what was rounded first.
-      const data = line([codes(filled(0x44), 0.5, [2 ** -149]), codes(filled(0x44), 0.5, [2 ** -149])], "F32");
+      const data = line(
+        [codes(filled(0x44), 0.5, [2 ** -149]), codes(filled(0x44), 0.5, [2 ** -149])],
+        "F32",
+      );
       assert.deepEqual(floatsOf(merge(data).codes), Array(21).fill(4 * 2 ** -149));
     });
+
+    // Each is a product that λ folded into the scale would give otherwise: one rounding in place of two,
+    // seen in the sign of a sum with +0, or an overflow on the way.
+    const unfoldable: [what: string, code: number, scale: number, weight: number, expected: number][] = [
+      ["1.25 · 2^-149 rounds to 2^-149, and its half to 0", 0x85, 2 ** -142, 0.5, 0x00],
+      ["v · s rounds to 2^-1, and 2^-149 of it to 0", 0xb9, Math.fround(8 / 9) / 2, 2 ** -149, 0x00],
+      ["2^-16 of a subnormal product", 0x85, 2 ** -127, 2 ** -16, 0x00],
+      ["λ = 4 at a scale of 100", 0xb8, 100, 4, 0xfe],
+      ["λ = 2^20 at a scale of 100", 0xb8, 100, 2 ** 20, 0xfe],
+    ];
+    for (const [what, code, scale, weight, expected] of unfoldable) {
+      test(`mergeBand() on ${name} rounds twice: ${what}`, () => {
+        const first = codes(filled(code), weight, [scale]);
+        const zero = codes(filled(0x00), 0.5, [1]);
+        for (const inputs of [
+          [first, zero],
+          [first, zero, zero],
+        ]) {
+          assert.ok(checkMerge(kernels, line(inputs), what));
+          assert.deepEqual([...merge(line(inputs)).codes], filled(expected));
+        }
+      });
+    }
 
     test(`mergeBand() on ${name} keeps blocks apart at scales of 2^7, 2^8 and 1e30`, () => {
       for (const scale of [127.99999, 128, 255.99998, 256, 257, 1e30]) {
@@ -145,10 +174,12 @@ export function mergeEdgeSuite(name: string, create: (heapBytes: number) => Kern
               const data = makeBand(spec);
               const code = BAD[dtype][step % BAD[dtype].length]!;
               assert.ok(merge(data).ok);
-              const { buffer } = data.inputs[index]!.bytes;
-              const arrays = { 1: Uint8Array, 2: Uint16Array, 4: Uint32Array };
-              new arrays[floatSize(dtype)](buffer)[position] = code;
-              assert.equal(merge(data).ok, false, `${dtypes} -> ${output}: ${code} at ${position} of ${index}`);
+              codesOf(dtype, data.inputs[index]!.bytes)[position] = code;
+              assert.equal(
+                merge(data).ok,
+                false,
+                `${dtypes} -> ${output}: ${code} at ${position} of ${index}`,
+              );
             }
           }
         }
@@ -158,7 +189,7 @@ export function mergeEdgeSuite(name: string, create: (heapBytes: number) => Kern
     test(`mergeBand() on ${name} is false where a result overflows, and only there`, () => {
       const limits: [BandData["output"], finite: number, overflows: number][] = [
         ["F32", 3.4028234663852886e38, Infinity],
-        ["BF16", 3.3961775292304957e38, 3.396177631724643e38], // 0x7F7F7FFF and the tie above it
+        ["BF16", floatOfBits(0x7f7f7fff), floatOfBits(0x7f7f8000)], // the tie goes to infinity
         ["F16", 65519.99609375, 65520],
         ["F8_E4M3", 3.4028234663852886e38, Infinity],
       ];
@@ -167,7 +198,10 @@ export function mergeEdgeSuite(name: string, create: (heapBytes: number) => Kern
           const rest = Array<number>(cols - 1).fill(1);
           for (const sign of [1, -1]) {
             assert.ok(merge(line([floats([...rest, sign * finite])], output)).ok, `${output} ${finite}`);
-            assert.ok(!merge(line([floats([...rest, sign * overflows])], output)).ok, `${output} ${overflows}`);
+            assert.ok(
+              !merge(line([floats([...rest, sign * overflows])], output)).ok,
+              `${output} ${overflows}`,
+            );
           }
         }
       }

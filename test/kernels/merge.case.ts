@@ -30,6 +30,7 @@ export const WEIGHTS: number[][] = [
   [0.6, 0.7],
   [2 ** -16, -0.5, 2 ** -17],
   [-2, 3, 1e-42],
+  [4, -2, 0.5],
 ];
 
 type Operands = [dtype: FloatDtype, scaled: boolean][];

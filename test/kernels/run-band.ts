@@ -1,6 +1,12 @@
 /** Runs a band of data on kernels: lays it out with strides, odd offsets and guards, and reads the result. */
 import assert from "node:assert/strict";
-import { type Band, type BandInput, type Kernels, type Squares, scratchBytes } from "../../src/kernels/kernels.ts";
+import {
+  type Band,
+  type BandInput,
+  type Kernels,
+  type Squares,
+  scratchBytes,
+} from "../../src/kernels/kernels.ts";
 import { floatSize } from "../../src/tensor/dtype.ts";
 import type { BandData, OperandData } from "./band-data.ts";
 import { type MergeResult, mergeByDefinition } from "./definition.ts";
@@ -9,7 +15,12 @@ import { HeapLayout, type Place } from "./heap-layout.ts";
 // Gaps between rows, in elements: none for some operands, so that rows start on any remainder of 16.
 const gapOf = (index: number, cols: number) => [3, 0, 16, 1, 0][(index + cols) % 5]!;
 
-function placeInput(layout: HeapLayout, { rows, cols }: BandData, operand: OperandData, index: number): BandInput {
+function placeInput(
+  layout: HeapLayout,
+  { rows, cols }: BandData,
+  operand: OperandData,
+  index: number,
+): BandInput {
   const { dtype, bytes, scales, weight } = operand;
   const size = floatSize(dtype);
   const rowBytes = size * (cols + gapOf(index, cols));
@@ -32,7 +43,11 @@ function placeScratch(layout: HeapLayout, { cols, blockCols, inputs }: BandData)
 }
 
 /** mergeBand() on the data; `place.last` counts inputs with their scales, scratch, output, new scales. */
-export function runMerge(kernels: Kernels, data: BandData, place: Place = {}): MergeResult & { allocations: number } {
+export function runMerge(
+  kernels: Kernels,
+  data: BandData,
+  place: Place = {},
+): MergeResult & { allocations: number } {
   const { rows, cols, blockCols, output, powerOfTwo } = data;
   const layout = new HeapLayout(kernels, place);
   const inputs = data.inputs.map((operand, index) => placeInput(layout, data, operand, index));

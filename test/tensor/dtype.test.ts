@@ -57,7 +57,11 @@ test("byteLengthOf() is exact as long as the bytes are a safe integer, whatever 
 });
 
 test("byteLengthOf() equals whole numbers of any size", () => {
-  const dim = fc.oneof(fc.nat(9), fc.nat(2 ** 31 - 1), fc.nat(51).map((k) => 2 ** k));
+  const dim = fc.oneof(
+    fc.nat(9),
+    fc.nat(2 ** 31 - 1),
+    fc.nat(51).map((k) => 2 ** k),
+  );
   const shape = fc.array(dim, { maxLength: 4 });
   fc.assert(
     fc.property(fc.constantFrom(...DTYPES), shape, (dtype, dims) => {

@@ -54,7 +54,8 @@ for (const { name, decode, encode, infinity, value } of FORMATS) {
       for (let code = 0; code < infinity; code++) {
         // One step beyond the largest stands for infinity, as IEEE 754 has it.
         const [low, high] = [decode(code), code + 1 === infinity ? value(code + 1) : decode(code + 1)];
-        const midpoint = name === "Bf16" && code + 1 === infinity ? floatOfBits(0x7f7f8000) : (low + high) / 2;
+        const midpoint =
+          name === "Bf16" && code + 1 === infinity ? floatOfBits(0x7f7f8000) : (low + high) / 2;
         const expected = [code, code % 2 === 0 ? code : code + 1, code + 1];
         for (const [i, near] of withNeighbours([midpoint]).entries()) {
           if (encode(near) !== expected[i]) assert.equal(encode(near), expected[i], `${near}`);

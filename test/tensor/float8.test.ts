@@ -165,8 +165,8 @@ for (const { name, encode, byBits, values, vectors, largestCode } of FORMATS) {
       }
     });
 
-    test(`${name} equals the formula on bits for a million patterns`, () => {
-      for (const value of sweep(4099)) {
+    test(`${name} equals the formula on bits for 260,000 patterns`, () => {
+      for (const value of sweep(16411)) {
         if (encode(value) !== byBits(value)) assert.equal(encode(value), byBits(value), `${value}`);
       }
     });

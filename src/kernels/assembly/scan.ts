@@ -207,7 +207,10 @@ export function dequantizeRow(
   dtype: i32, src: usize, scales: usize, cols: i32, blockCols: i32, dst: usize,
 ): void {
   if (dtype == E4M3) dequantizeAs(E4M3, src, scales, cols, blockCols, dst);
-  else dequantizeAs(E5M2, src, scales, cols, blockCols, dst);
+  else if (dtype == E5M2) dequantizeAs(E5M2, src, scales, cols, blockCols, dst);
+  else if (dtype == BF16) dequantizeAs(BF16, src, scales, cols, blockCols, dst);
+  else if (dtype == F16) dequantizeAs(F16, src, scales, cols, blockCols, dst);
+  else dequantizeAs(F32, src, scales, cols, blockCols, dst);
 }
 
 /**

@@ -1,0 +1,106 @@
+/**
+ * Worker threads that measure pairs. Each takes the next batch when it is done with the last; batches follow
+ * the base's files, so that every disk is read forwards. Results carry their pair's index: who measured what,
+ * and when, leaves no trace in them.
+ */
+import { Worker } from "node:worker_threads";
+import { CheckpointError, Interrupted } from "../base/errors.ts";
+import type { PairResult, SentError, WorkerAnswer, WorkerSetup, WorkerTask } from "./compare-worker.ts";
+import { type Pair, storedBytes } from "./pair-up.ts";
+
+export interface PoolOptions {
+  setup: Omit<WorkerSetup, "stop">;
+  workers: number;
+  signal?: AbortSignal;
+  onBytes: (bytes: number) => void;
+  onMeasured: (results: readonly PairResult[]) => void;
+}
+
+type Batch = [index: number, pair: Pair][];
+
+/** Long enough to keep a worker reading while the next batch is on its way. */
+const BATCH_BYTES = 64 << 20;
+/** Batches per worker at least, so that none is left with the last one alone. */
+const BATCHES_PER_WORKER = 8;
+
+/** Pairs in the order in which the base's files have them, cut into batches. */
+export function batchesOf(pairs: readonly Pair[], shardOrder: readonly string[], workers: number): Batch[] {
+  const rank = new Map(shardOrder.map((shard, index) => [shard, index]));
+  const order = [...pairs.entries()].sort(
+    ([, { base: a }], [, { base: b }]) => rank.get(a.shard)! - rank.get(b.shard)! || a.offset - b.offset,
+  );
+  const bytesOf = ({ base, other }: Pair): number => storedBytes(base) + storedBytes(other);
+  const total = pairs.reduce((sum, pair) => sum + bytesOf(pair), 0);
+  const limit = Math.min(BATCH_BYTES, total / (workers * BATCHES_PER_WORKER));
+  const batches: Batch[] = [];
+  let bytes = Number.POSITIVE_INFINITY;
+  for (const [index, pair] of order) {
+    if (bytes >= limit) {
+      batches.push([]);
+      bytes = 0;
+    }
+    batches.at(-1)!.push([index, pair]);
+    bytes += bytesOf(pair);
+  }
+  return batches;
+}
+
+/** Measures all batches. Throws the first error; Interrupted when the signal fired. */
+export async function runPool(batches: readonly Batch[], options: PoolOptions): Promise<void> {
+  const { setup, signal, onBytes, onMeasured } = options;
+  const stop = new SharedArrayBuffer(4);
+  const halt = () => void Atomics.store(new Int32Array(stop), 0, 1);
+  signal?.addEventListener("abort", halt);
+  if (signal?.aborted) halt();
+  let next = 0;
+  let failure: Error | undefined;
+
+  const runWorker = () =>
+    new Promise<void>((resolve) => {
+      const worker = new Worker(new URL("./compare-worker.js", import.meta.url), { workerData: { ...setup, stop } });
+      let finished = false;
+      const fail = (error: Error) => {
+        failure ??= error;
+        halt();
+        void worker.terminate();
+      };
+      const give = () => {
+        if (failure || signal?.aborted) return void worker.terminate();
+        const pairs = batches[next++];
+        worker.postMessage((pairs ? { kind: "measure", pairs } : { kind: "finish" }) satisfies WorkerTask);
+      };
+      worker.on("message", (answer: WorkerAnswer) => {
+        if (answer.kind === "bytes") onBytes(answer.bytes);
+        else if (answer.kind === "measured") {
+          onMeasured(answer.results);
+          give();
+        } else if (answer.kind === "finished") {
+          finished = true;
+          void worker.terminate();
+        } else fail(revive(answer.error));
+      });
+      worker.on("error", fail);
+      worker.on("exit", () => {
+        if (!finished && !failure && !signal?.aborted) fail(new Error("internal: a worker of the comparison ended early"));
+        resolve();
+      });
+      give();
+    });
+
+  const count = Math.max(1, Math.min(options.workers, batches.length));
+  try {
+    if (batches.length > 0) await Promise.all(Array.from({ length: count }, runWorker));
+  } finally {
+    signal?.removeEventListener("abort", halt);
+  }
+  if (failure && !(failure instanceof Interrupted)) throw failure;
+  if (signal?.aborted || failure) throw new Interrupted("The comparison was stopped; nothing was written");
+}
+
+function revive({ name, message, code, note, stack }: SentError): Error {
+  if (name === "CheckpointError") return new CheckpointError(code ?? "unknown", message, note ? { note } : {});
+  if (name === "Interrupted") return new Interrupted(message);
+  const error = new Error(message);
+  if (stack) error.stack = stack;
+  return error;
+}

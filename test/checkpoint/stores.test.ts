@@ -1,0 +1,40 @@
+import assert from "node:assert/strict";
+import { writeFileSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { test } from "node:test";
+import { openLocation, openOutput, openStore } from "../../src/checkpoint/stores.ts";
+import { temporaryFolder } from "../support/temporary-folder.ts";
+
+test("openStore() makes a location whole, so that a worker elsewhere opens the same", () => {
+  const store = openStore("models/mini-v3");
+  assert.equal(store.location, resolve("models/mini-v3"));
+  assert.equal(store.label, "mini-v3");
+  assert.equal(openStore(store.location).location, store.location);
+});
+
+test("openStore(), openOutput() and openLocation() refuse addresses and the empty text", () => {
+  for (const location of ["hf://a/b", "s3://b/c", "https://x", "file:///x", "gs:x", "memory:x"]) {
+    const refused = {
+      name: "CheckpointError",
+      code: "unknown-scheme",
+      message: /".*:" is not known, wanted a folder/,
+    };
+    for (const open of [openStore, openOutput, openLocation]) assert.throws(() => open(location), refused);
+  }
+  for (const open of [openStore, openOutput, openLocation])
+    assert.throws(() => open(""), { code: "missing" });
+});
+
+test("openStore() takes a drive and a folder with a colon further on", () => {
+  for (const location of ["C:\\models", "c:", "./a:b", "/a:b", "a b:c"]) {
+    assert.equal(openStore(location).location, resolve(location));
+  }
+});
+
+test("openLocation() takes a file for that file of its folder", (t) => {
+  const folder = temporaryFolder(t);
+  writeFileSync(join(folder, "x.safetensors"), "");
+  const { store, options } = openLocation(join(folder, "x.safetensors"));
+  assert.deepEqual([store.location, options], [folder, { only: "x.safetensors" }]);
+  assert.deepEqual(openLocation(folder).options, {});
+});
