@@ -10,9 +10,9 @@ import { dirname, join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import { layOutParent, SHARD_BYTES } from "../bench/parents/layout.ts";
+import { parseRanges } from "../bench/parents/ranges.ts";
 import { type ParentReport, writeParent } from "../bench/parents/write.ts";
 import { formatBytes, formatDuration, formatInteger, parseBytes } from "../src/base/format.ts";
-import { parseRanges } from "../bench/parents/ranges.ts";
 
 /** config.json of DeepSeek-V3 and R1: checkpoint-format.md section 2. As text, for its spelling of numbers. */
 export const V3_CONFIG_TEXT = `{
@@ -139,7 +139,8 @@ export function main(argv: readonly string[], print: (line: string) => void = co
 
 function run(dir: string, options: Options, print: (line: string) => void): void {
   const { config, shards, fill, seed, parents, shardSize } = options;
-  if (fill === "sparse" && shards) throw new RangeError("Cannot fill shards with --fill sparse, wanted --fill random");
+  if (fill === "sparse" && shards)
+    throw new RangeError("Cannot fill shards with --fill sparse, wanted --fill random");
   const configText = config === undefined ? V3_CONFIG_TEXT : readFileSync(config, "utf8");
   const layout = layOutParent(JSON.parse(configText), { shardBytes: shardSize });
   const total = layout.shards.length;
@@ -152,15 +153,27 @@ function run(dir: string, options: Options, print: (line: string) => void): void
   requireSpace(dir, targets.length * bytes.reduce((sum, value) => sum + value, 0));
   for (const { name, folder, seed } of targets) {
     const startedAt = performance.now();
-    const report = writeParent(folder, { configText, seed, filled, shardBytes: shardSize, thinks: /^r1/i.test(name) });
+    const report = writeParent(folder, {
+      configText,
+      seed,
+      filled,
+      shardBytes: shardSize,
+      thinks: /^r1/i.test(name),
+    });
     show(report, (performance.now() - startedAt) / 1000, print);
   }
 }
 
-function show({ folder, shards, filledShards, ...report }: ParentReport, seconds: number, print: (line: string) => void): void {
+function show(
+  { folder, shards, filledShards, ...report }: ParentReport,
+  seconds: number,
+  print: (line: string) => void,
+): void {
   const { tensors, tensorBytes, fileBytes, diskBytes } = report;
   print(`${folder}: ${shards} shards, ${filledShards} filled, in ${formatDuration(seconds)}`);
-  print(`  tensors  ${formatInteger(tensors)}, ${formatInteger(tensorBytes)} bytes (${formatBytes(tensorBytes)})`);
+  print(
+    `  tensors  ${formatInteger(tensors)}, ${formatInteger(tensorBytes)} bytes (${formatBytes(tensorBytes)})`,
+  );
   for (const [dtype, { tensors, elements }] of report.dtypes) {
     print(`  ${dtype.padEnd(8)} ${formatInteger(tensors)} tensors, ${formatInteger(elements)} elements`);
   }
@@ -180,7 +193,9 @@ function requireSpace(dir: string, needed: number): void {
   const { bavail, bsize } = statfsSync(folder);
   const free = bavail * bsize;
   if (needed <= free) return;
-  throw new RangeError(`Cannot fill ${formatBytes(needed)} in "${dir}": ${formatBytes(free)} are free, wanted fewer shards`);
+  throw new RangeError(
+    `Cannot fill ${formatBytes(needed)} in "${dir}": ${formatBytes(free)} are free, wanted fewer shards`,
+  );
 }
 
 function parseShards(text: string): (total: number) => Set<number> {
@@ -189,7 +204,8 @@ function parseShards(text: string): (total: number) => Set<number> {
 
 function parseSeed(text: string): number {
   const seed = Number(text);
-  if (!Number.isInteger(seed) || seed < 0 || seed > 2 ** 31) throw new InvalidArgumentError("wanted a whole number below 2^31");
+  if (!Number.isInteger(seed) || seed < 0 || seed > 2 ** 31)
+    throw new InvalidArgumentError("wanted a whole number below 2^31");
   return seed;
 }
 
@@ -199,4 +215,5 @@ function parseSize(text: string): number {
   return bytes;
 }
 
-if (import.meta.url === pathToFileURL(process.argv[1] ?? "").href) process.exitCode = main(process.argv.slice(2));
+if (import.meta.url === pathToFileURL(process.argv[1] ?? "").href)
+  process.exitCode = main(process.argv.slice(2));

@@ -11,8 +11,8 @@
  */
 import { weightNameOf } from "../../src/arch/scale-names.ts";
 import type { BlockSize } from "../../src/tensor/block.ts";
-import { encodeBf16 } from "../../src/tensor/float16.ts";
 import { encodeE4m3 } from "../../src/tensor/float8.ts";
+import { encodeBf16 } from "../../src/tensor/float16.ts";
 import type { LayoutTensor } from "./layout.ts";
 
 const MATERIAL = 1 << 20; // elements
@@ -133,7 +133,8 @@ function copyFrom(
 ): void {
   for (let at = 0; at < to.length; at += run) {
     const length = Math.min(run, to.length - at);
-    if (length > material.length) throw new RangeError(`Cannot fill a row of ${length} bytes, wanted at most ${MATERIAL}`);
+    if (length > material.length)
+      throw new RangeError(`Cannot fill a row of ${length} bytes, wanted at most ${MATERIAL}`);
     const from = random.below((material.length - length) / step + 1) * step;
     to.set(material.subarray(from, from + length), at);
   }

@@ -8,7 +8,7 @@
  * what they have beside a decoder block stays together. For the real config this gives 163 shards, with the
  * short ones where the release has them (#12 #34 #56 …).
  */
-import { type Architecture, type ExpectedTensor, architectureOf } from "../../src/arch/architecture.ts";
+import { type Architecture, architectureOf, type ExpectedTensor } from "../../src/arch/architecture.ts";
 import { bitsOf, byteLengthOf } from "../../src/tensor/dtype.ts";
 
 export interface LayoutTensor extends ExpectedTensor {
@@ -52,7 +52,10 @@ export function layOutParent(config: unknown, options: LayoutOptions = {}): Pare
       `Cannot lay out a parent: config.json is ${arch.label} and does not name every tensor, wanted a DeepSeek-V2 or -V3 config`,
     );
   }
-  const tensors = expected.map((tensor) => ({ ...tensor, byteLength: byteLengthOf(tensor.dtype, tensor.shape) }));
+  const tensors = expected.map((tensor) => ({
+    ...tensor,
+    byteLength: byteLengthOf(tensor.dtype, tensor.shape),
+  }));
   const tensorBytes = tensors.reduce((sum, { byteLength }) => sum + byteLength, 0);
   // A checkpoint of few shards is one run: stages would only cut it into crumbs.
   const numStages = tensorBytes >= 2 * NUM_STAGES * shardBytes ? NUM_STAGES : 1;
@@ -61,8 +64,15 @@ export function layOutParent(config: unknown, options: LayoutOptions = {}): Pare
     name: shardName(i + 1, groups.length),
     tensors: order === "reference" ? group.sort(referenceOrder) : group,
   }));
-  const shardOf = new Map(shards.flatMap(({ name, tensors }) => tensors.map((tensor) => [tensor.name, name])));
-  return { arch, shards, weightMap: new Map(tensors.map(({ name }) => [name, shardOf.get(name)!])), tensorBytes };
+  const shardOf = new Map(
+    shards.flatMap(({ name, tensors }) => tensors.map((tensor) => [tensor.name, name])),
+  );
+  return {
+    arch,
+    shards,
+    weightMap: new Map(tensors.map(({ name }) => [name, shardOf.get(name)!])),
+    tensorBytes,
+  };
 }
 
 /** Five digits, then six, as DeepSeek has it. */

@@ -6,7 +6,9 @@ export function parseRanges(text: string, total: number): Set<number> {
     const match = /^\s*(\d{1,9})(?:-(\d{1,9}))?\s*$/.exec(part);
     const [from, to] = [Number(match?.[1]), Number(match?.[2] ?? match?.[1])];
     if (!match || from < 1 || to < from || to > total) {
-      throw new RangeError(`Cannot read shards "${text}": found "${part}", wanted numbers from 1 to ${total}, such as 5-7,9, or all`);
+      throw new RangeError(
+        `Cannot read shards "${text}": found "${part}", wanted numbers from 1 to ${total}, such as 5-7,9, or all`,
+      );
     }
     for (let i = from; i <= to; i++) numbers.add(i);
   }

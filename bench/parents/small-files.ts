@@ -17,7 +17,14 @@ export function smallFiles({ thinks }: { thinks: boolean }): [string, string][] 
     tokenizer_class: "LlamaTokenizerFast",
     chat_template: `{{ bos_token }}{% for message in messages %}${TURNS}{% endfor %}{% if add_generation_prompt %}{{ '${prompt}' }}{% endif %}`,
   };
-  const generation = { _from_model_config: true, bos_token_id: 0, eos_token_id: 1, do_sample: true, temperature: 0.6, top_p: 0.95 };
+  const generation = {
+    _from_model_config: true,
+    bos_token_id: 0,
+    eos_token_id: 1,
+    do_sample: true,
+    temperature: 0.6,
+    top_p: 0.95,
+  };
   const text = (value: object) => `${JSON.stringify(value, null, 2)}\n`;
   const files: [string, string][] = [["tokenizer_config.json", text(tokenizer)]];
   if (thinks) files.push(["generation_config.json", text(generation)]);

@@ -4,12 +4,21 @@
  * In shards that are not filled, codes and BF16 are zeros that take no space on disk; only block scales hold
  * a value, as a scale of 0 is one that no quantiser writes and a build refuses it.
  */
-import { closeSync, ftruncateSync, mkdirSync, openSync, readdirSync, statSync, writeFileSync, writeSync } from "node:fs";
+import {
+  closeSync,
+  ftruncateSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  statSync,
+  writeFileSync,
+  writeSync,
+} from "node:fs";
 import { join } from "node:path";
 import { weightNameOf } from "../../src/arch/scale-names.ts";
+import { totalsByDtype } from "../../src/checkpoint/checkpoint.ts";
 import { encodeHeader } from "../../src/checkpoint/header.ts";
 import { formatShardIndex, INDEX_NAME } from "../../src/checkpoint/shard-index.ts";
-import { totalsByDtype } from "../../src/checkpoint/checkpoint.ts";
 import type { Dtype } from "../../src/tensor/dtype.ts";
 import { Content } from "./content.ts";
 import { type LayoutOptions, layOutParent, type ParentLayout, type ShardLayout } from "./layout.ts";
@@ -65,7 +74,8 @@ export function writeParent(folder: string, options: ParentOptions): ParentRepor
   }
   writeFileSync(join(folder, INDEX_NAME), formatShardIndex(layout.weightMap, layout.tensorBytes));
   writeFileSync(join(folder, "config.json"), options.configText);
-  for (const [name, text] of smallFiles({ thinks: options.thinks ?? false })) writeFileSync(join(folder, name), text);
+  for (const [name, text] of smallFiles({ thinks: options.thinks ?? false }))
+    writeFileSync(join(folder, name), text);
   return {
     folder,
     shards: layout.shards.length,
@@ -151,7 +161,8 @@ class Writer {
   }
 
   #writeOut(bytes: Uint8Array): void {
-    for (let done = 0; done < bytes.length; ) done += writeSync(this.#fd, bytes, done, bytes.length - done, this.#position + done);
+    for (let done = 0; done < bytes.length; )
+      done += writeSync(this.#fd, bytes, done, bytes.length - done, this.#position + done);
     this.#position += bytes.length;
   }
 }

@@ -8,6 +8,7 @@
 import { encodeHeader } from "../checkpoint/header.ts";
 import type { Heap } from "../logical/heap.ts";
 import { mergeTensor } from "../logical/merge.ts";
+import { readScales } from "../logical/operand.ts";
 import type { Kernels } from "../kernels/kernels.ts";
 import type { PlanMerge, PlanOutput, PlanShard, PlanTensor } from "../plan/plan.ts";
 import { copyRun, type CopyRun } from "./copy-run.ts";
@@ -97,17 +98,29 @@ interface Parts {
 
 async function putMerge(merge: PlanMerge, parts: Parts, environment: ShardEnvironment): Promise<Outcome> {
   const resolved = await resolveMerge(merge, environment);
-  if (resolved.copy) await putCopy(resolved, parts, environment);
+  if (resolved.copy) await putCopy(merge, resolved, parts, environment);
   else await putSum(merge, resolved, parts, environment);
   return resolved.outcome;
 }
 
-async function putCopy({ terms }: Resolved, parts: Parts, environment: ShardEnvironment): Promise<void> {
-  const { parent, shard, offset, scale } = terms[0]!.operand;
-  if (parts.weight) await copyRun({ parent, shard, offset, tensors: [parts.weight] }, environment);
-  if (parts.scale && scale) {
-    await copyRun({ parent, shard: scale.shard, offset: scale.offset, tensors: [parts.scale] }, environment);
+async function putCopy(
+  merge: PlanMerge,
+  { terms }: Resolved,
+  { weight, scale: to }: Parts,
+  environment: ShardEnvironment,
+): Promise<void> {
+  const { sources, output, put, kernels, heap } = environment;
+  const { operand } = terms[0]!;
+  const { parent, shard, offset, scale } = operand;
+  if (weight) await copyRun({ parent, shard, offset, tensors: [weight] }, environment);
+  if (!to || !scale) return;
+  if (scale.dtype === to.dtype) {
+    await copyRun({ parent, shard: scale.shard, offset: scale.offset, tensors: [to] }, environment);
+    return;
   }
+  // The child's scales are F32, as merged ones are: the same values, and the codes stay.
+  const widened = await readScales(await sources.operand(operand, merge, output), kernels, heap);
+  await put(new Uint8Array(widened.buffer), to.offset, to);
 }
 
 async function putSum(

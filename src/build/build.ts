@@ -6,21 +6,30 @@
  * same bytes, and `chimera.json`, written last, marks a whole child.
  */
 import { createHash } from "node:crypto";
+import { availableParallelism } from "node:os";
 import { BuildError, Interrupted } from "../base/errors.ts";
-import { formatBytes } from "../base/format.ts";
-import { realLocation } from "../checkpoint/node.ts";
 import type { OutputStore } from "../checkpoint/source.ts";
 import { openOutput, openStore } from "../checkpoint/stores.ts";
 import type { BuildPlan } from "../plan/plan.ts";
-import { availableParallelism } from "node:os";
 import type { ShardTask } from "./assemble-shard.ts";
-import { CHILD_NAME, type ChildRecord, childRecord, readChildRecord } from "./child.ts";
+import { CHILD_NAME, childRecord } from "./child.ts";
 import type { BuildEvent } from "./events.ts";
 import { acquireLock } from "./lock.ts";
 import { modelCard } from "./model-card.ts";
 import { otherFiles } from "./other-files.ts";
 import { runPool } from "./pool.ts";
-import { beginState, completeShards, removeLeftovers, type ShardRecord, STATE_FOLDER, stateDigest } from "./state.ts";
+import { checkParents } from "./sources.ts";
+import { beginState, completeShards, recordFiles, removeLeftovers, type ShardRecord, stateDigest } from "./state.ts";
+import {
+  checkSpace,
+  inspectTarget,
+  isComplete,
+  otherBuild,
+  reclaimable,
+  refuseParents,
+  removeOurs,
+  sweep,
+} from "./target-folder.ts";
 
 export interface BuildOptions {
   /** Worker threads. Default: one per core, at most one per shard. */
@@ -62,34 +71,46 @@ export async function build(plan: BuildPlan, location: string, options: BuildOpt
   const emit = options.onEvent ?? (() => {});
   const range = partRange(plan, options.part);
   refuseParents(plan, target);
-  if (await prepareTarget(target, plan, options)) return report({ finished: true, resumed: plan.shards.length });
+  const found = await inspectTarget(target, plan, options);
+  if (found.complete) {
+    if (found.unfinished !== undefined && !options.dryRun) await sweep(target, plan);
+    return report({ finished: true, resumed: plan.shards.length });
+  }
   const wanted = options.finish ? [] : plan.shards.slice(range.from, range.to);
-  const before = await completeShards(target, plan);
-  await checkSpace(target, plan, { wanted: wanted.filter(({ name }) => !before.has(name)) });
-  if (options.dryRun) return report({ finished: false, resumed: before.size });
+  const before = found.replace ? new Map<string, ShardRecord>() : await completeShards(target, plan);
+  if (options.finish) requireAll(plan, target, before);
+  const open = wanted.filter(({ name }) => !before.has(name));
+  await checkParents(plan.parents, open.map((shard) => taskOf(plan, shard)));
+  await checkSpace(target, plan, { wanted: open, reclaimed: await reclaimable(target, found) });
+  if (options.dryRun) return report({ finished: false, resumed: wanted.length - open.length });
+  if (found.replace) await removeOurs(target, plan, found);
+  if (options.part && wanted.length === 0) return report({ finished: false, resumed: 0 });
 
-  await beginState(target, plan);
+  if (!(await beginState(target, plan))) throw otherBuild(target, plan, { unfinished: await stateDigest(target) });
   // Finishing touches everything, so it holds the lock of everything.
   const lock = await acquireLock(target, options.finish ? { from: 0, to: plan.shards.length } : range);
   try {
+    if (await isComplete(target, plan)) {
+      await target.removeState(); // finished by another since
+      return report({ finished: true, resumed: plan.shards.length });
+    }
     const done = await completeShards(target, plan);
     const missing = wanted.filter(({ name }) => !done.has(name));
     await removeLeftovers(target, wanted.map(({ name }) => name));
-    const written = await buildShards(plan, missing, { target, options, emit, done, wanted });
-    const records = await completeShards(target, plan);
-    const absent = plan.shards.filter(({ name }) => !records.has(name)).map(({ name }) => name);
-    if (options.finish && absent.length > 0) throw partsMissing(plan, target, absent);
+    await checkSpace(target, plan, { wanted: missing, reclaimed: 0 });
+    const written = await buildShards(plan, missing, { target, options, emit, done, wanted }).catch(async (error) => {
+      await removeLeftovers(target, wanted.map(({ name }) => name)); // of a worker that died
+      throw error;
+    });
     if (options.signal?.aborted) throw new Interrupted("The build was stopped; what is complete is kept");
-    const finished = absent.length === 0 && options.part === undefined;
-    if (finished) {
-      emit({ kind: "finishing" });
-      await finishChild(plan, target, records);
-    }
-    const result = report({ finished, resumed: wanted.length - missing.length, written });
-    const { seconds } = result;
-    if (finished) {
-      emit({ kind: "finished", location: target.location, shards: plan.shards.length, bytes: plan.totals.writeBytes, seconds });
-    }
+    if (options.part) return report({ finished: false, resumed: wanted.length - missing.length, written });
+    const records = await completeShards(target, plan);
+    requireAll(plan, target, records);
+    emit({ kind: "finishing" });
+    await finishChild(plan, target, records);
+    const result = report({ finished: true, resumed: wanted.length - missing.length, written });
+    const [shards, bytes, { seconds }] = [plan.shards.length, plan.totals.writeBytes, result];
+    emit({ kind: "finished", location: target.location, shards, bytes, seconds });
     return result;
   } finally {
     await lock.release();
@@ -117,98 +138,6 @@ export function partRange(plan: BuildPlan, part: BuildOptions["part"]): { from: 
     throw new RangeError(`Cannot build part ${index} of ${count}: wanted a part from 0 to ${count - 1}`);
   }
   return { from: Math.floor((index * total) / count), to: Math.floor(((index + 1) * total) / count) };
-}
-
-/** The output may not be a parent, nor lie inside one. */
-function refuseParents(plan: BuildPlan, target: OutputStore): void {
-  const out = realLocation(target.location);
-  for (const { name, location } of plan.parents) {
-    const parent = realLocation(location);
-    if (out !== parent && !out.startsWith(`${parent}/`)) continue;
-    const what = out === parent ? "it is" : "it lies inside";
-    throw new BuildError("inside-parent", `Cannot build in "${target.location}": ${what} parent "${name}", wanted another folder`);
-  }
-}
-
-/** Checks what the folder holds. True when the very child is there already. */
-async function prepareTarget(target: OutputStore, plan: BuildPlan, options: BuildOptions): Promise<boolean> {
-  const child = await readChildRecord(target);
-  const unfinished = await stateDigest(target);
-  const mine = unfinished === plan.digest || child?.planDigest === plan.digest;
-  if (child && unfinished === undefined && mine && !options.force) {
-    await requireWhole(target, child);
-    return true;
-  }
-  const ours = new Set<string>([CHILD_NAME, ...plan.shards.map(({ name }) => name)]);
-  for (const { name } of child?.shards ?? []) ours.add(name);
-  for (const name of Object.keys(child?.files ?? {})) ours.add(name);
-  const isOurs = child !== undefined || unfinished !== undefined;
-  const entries = await target.list();
-  // While finishing, files appear before chimera.json does: ours, if the state says so.
-  const strange = entries.find(({ name }) => !isOurs || (!ours.has(name) && unfinished === undefined));
-  if (strange) {
-    throw new BuildError("not-empty", `Cannot build in "${target.location}": it holds "${strange.name}", wanted an empty folder`, {
-      note: "A build never touches files that are not its own",
-    });
-  }
-  if (isOurs && !mine && !options.force) {
-    const what = child && unfinished === undefined ? "a finished child" : "an unfinished build";
-    const digests = `${(unfinished ?? child?.planDigest)?.slice(0, 12)}…, wanted ${plan.digest.slice(0, 12)}…`;
-    throw new BuildError("other-build", `Cannot build in "${target.location}": it holds ${what} of plan ${digests}`, {
-      note: "Recipe or parents have changed. Take another folder, or --force to replace it",
-    });
-  }
-  if (isOurs && options.force && !options.dryRun) await removeOurs(target, child, unfinished, plan);
-  return false;
-}
-
-/** A finished child that lost a file since has no journal any more to go on from. */
-async function requireWhole(target: OutputStore, child: ChildRecord): Promise<void> {
-  const present = new Map((await target.list()).map(({ name, byteLength }) => [name, byteLength]));
-  const shard = child.shards.find(({ name, byteLength }) => present.get(name) !== byteLength);
-  const lost = shard?.name ?? Object.keys(child.files).find((name) => !present.has(name));
-  if (lost === undefined) return;
-  throw new BuildError("damaged", `Cannot use "${target.location}": its file "${lost}" is missing or has another size`, {
-    note: "The child was finished and changed since; --force builds it again",
-  });
-}
-
-async function removeOurs(
-  target: OutputStore,
-  child: ChildRecord | undefined,
-  unfinished: string | undefined,
-  plan: BuildPlan,
-): Promise<void> {
-  // A live build must not lose its state to an impatient second one.
-  if (unfinished !== undefined) await (await acquireLock(target, { from: 0, to: plan.shards.length })).release();
-  await target.remove(CHILD_NAME);
-  for (const name of Object.keys(child?.files ?? {})) await target.remove(name);
-  for (const { name } of child?.shards ?? []) await target.remove(name);
-  for (const { name } of await target.listUnder(`${STATE_FOLDER}/`)) {
-    const shard = /^\.chimera\/(.+\.safetensors)\.json$/.exec(name)?.[1];
-    if (shard) await target.remove(shard);
-  }
-  await target.removeState();
-}
-
-/** Room for what small files come to; they are copied last. */
-const SMALL_FILES_BYTES = 64e6;
-
-async function checkSpace(
-  target: OutputStore,
-  plan: BuildPlan,
-  { wanted }: { wanted: readonly { byteLength: number }[] },
-): Promise<void> {
-  const needed = wanted.reduce((sum, { byteLength }) => sum + byteLength, 0);
-  const free = await target.freeBytes();
-  // A child of the small kind needs no room to spare.
-  const spare = Math.min(SMALL_FILES_BYTES, plan.totals.writeBytes);
-  if (free === undefined || needed === 0 || free >= needed + spare) return;
-  throw new BuildError(
-    "disk-space",
-    `Cannot build in "${target.location}": ${formatBytes(free)} are free, wanted ${formatBytes(needed + spare)}`,
-    { note: `${needed + spare - free} bytes are missing` },
-  );
 }
 
 interface ShardsContext {
@@ -272,9 +201,12 @@ export function taskOf(plan: BuildPlan, shard: BuildPlan["shards"][number]): Sha
   return { shard, merges };
 }
 
-function partsMissing(plan: BuildPlan, target: OutputStore, absent: readonly string[]): BuildError {
+/** Throws BuildError "parts-missing" unless every shard is complete. */
+function requireAll(plan: BuildPlan, target: OutputStore, records: ReadonlyMap<string, ShardRecord>): void {
+  const absent = plan.shards.filter(({ name }) => !records.has(name)).map(({ name }) => name);
+  if (absent.length === 0) return;
   const shown = absent.slice(0, 5).join(", ") + (absent.length > 5 ? ", …" : "");
-  return new BuildError(
+  throw new BuildError(
     "parts-missing",
     `Cannot finish "${target.location}": ${absent.length} of ${plan.shards.length} shards are missing (${shown})`,
     { note: "Build the parts that are missing, or run the build without --finish" },
@@ -291,6 +223,7 @@ async function finishChild(
   const files = await otherFiles(plan, stores);
   files.set("README.md", new TextEncoder().encode(modelCard(plan, { licence: undefined })));
   const hashes = new Map<string, string>();
+  await recordFiles(target, [...files.keys()]);
   for (const [name, bytes] of files) {
     await target.writeSmall(name, bytes);
     hashes.set(name, createHash("sha256").update(bytes).digest("hex"));

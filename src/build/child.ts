@@ -79,17 +79,25 @@ export async function readChildRecord(store: Store): Promise<ChildRecord | undef
       cause: error,
     });
   }
-  const complete =
-    record?.format === "chimera-child" &&
-    [record.planDigest, record.recipe, record.base].every((value) => typeof value === "string") &&
-    Array.isArray(record.parents) &&
-    Array.isArray(record.shards) &&
-    typeof record.files === "object";
-  if (!complete) {
+  if (record?.format !== "chimera-child" || !isWhole(record)) {
     throw new CheckpointError("child-json", `Cannot read "${CHILD_NAME}" of "${store.label}": it is incomplete`);
   }
   if (record.version !== 1) {
     throw new BuildError("child-version", `Cannot read "${CHILD_NAME}": version ${record.version}, wanted 1`);
   }
   return record;
+}
+
+function isWhole({ planDigest, recipe, base, parents, shards, files }: Partial<ChildRecord>): boolean {
+  const areTexts = (...values: unknown[]) => values.every((value) => typeof value === "string");
+  return (
+    areTexts(planDigest, recipe, base) &&
+    Array.isArray(parents) &&
+    parents.every((parent) => areTexts(parent?.name, parent?.location, parent?.digest)) &&
+    Array.isArray(shards) &&
+    shards.every((shard) => areTexts(shard?.name, shard?.sha256) && Number.isSafeInteger(shard.byteLength)) &&
+    typeof files === "object" &&
+    files !== null &&
+    areTexts(...Object.values(files))
+  );
 }

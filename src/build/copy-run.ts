@@ -11,6 +11,7 @@ import { PendingWrites, readAhead } from "../logical/read-ahead.ts";
 import type { Kernels } from "../kernels/kernels.ts";
 import type { PlanTensor } from "../plan/plan.ts";
 import { floatSize, isFloat } from "../tensor/dtype.ts";
+import { decodeBf16 } from "../tensor/float16.ts";
 import type { ParentSources } from "./sources.ts";
 
 /** Tensors of the child that lie one after another in one file of a parent. */
@@ -127,8 +128,7 @@ function checkValues(
   if (part !== "scale") return;
   const view = new DataView(kernels.bytes.buffer, kernels.bytes.byteOffset + heapAt, to - from);
   for (let i = 0; i < count; i++) {
-    // The sign bit and zero look the same in BF16 and F32: the upper half decides the sign.
-    const value = size === 4 ? view.getFloat32(i * 4, true) : view.getInt16(i * 2, true);
+    const value = size === 4 ? view.getFloat32(i * 4, true) : decodeBf16(view.getUint16(i * 2, true));
     if (!(value > 0)) fail(firstElement + i, `${value}, wanted a finite scale above 0`);
   }
 }

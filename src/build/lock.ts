@@ -6,6 +6,7 @@
  * was given to another since. A lock of another host counts as alive: it cannot be asked.
  */
 import { hostname } from "node:os";
+import { setTimeout as sleep } from "node:timers/promises";
 import { BuildError } from "../base/errors.ts";
 import { processStart } from "../checkpoint/node.ts";
 import type { OutputStore } from "../checkpoint/source.ts";
@@ -27,44 +28,70 @@ interface Owner {
 }
 
 const PREFIX = `${STATE_FOLDER}/lock-`;
+/** Tries, and the time between two: for the one who is just removing a dead lock, or writing one. */
+const MAX_ATTEMPTS = 20;
+const WAIT_MS = 50;
 
 /** Takes the lock for shards from..to of a build. Throws BuildError "locked" when another build has any. */
 export async function acquireLock(target: OutputStore, range: { from: number; to: number }): Promise<Lock> {
+  if (range.from === range.to) return { release: async () => {} }; // no shard to fight for
   const token = `${process.pid}-${Math.random().toString(36).slice(2, 10)}`;
   const owner: Owner = { host: hostname(), pid: process.pid, started: processStart(process.pid), token, ...range };
   const name = `${PREFIX}${String(range.from).padStart(6, "0")}-${String(range.to).padStart(6, "0")}.json`;
   const text = `${JSON.stringify(owner)}\n`;
   for (let attempt = 0; !(await target.claim(name, text)); attempt++) {
     const other = await readOwner(target, name);
-    if (other && (attempt > 3 || isAlive(other))) throw locked(target, other);
-    // Its owner is dead. Two who find that out at once may both remove it; the claim decides.
-    await target.remove(name);
+    if (attempt === MAX_ATTEMPTS || (other && isAlive(other))) throw locked(target, other);
+    if (other) await removeDead(target, name, { dead: other, text });
+    else if (attempt > 2) await target.remove(name); // cut off by a crash of the machine: nobody's
+    if (attempt > 0) await sleep(WAIT_MS);
   }
   const release = async () => {
     if ((await readOwner(target, name))?.token === token) await target.remove(name);
   };
-  // Others may hold locks over overlapping ranges under other names.
-  for (const entry of await target.listUnder(PREFIX)) {
-    if (entry.name === name) continue;
-    const other = await readOwner(target, entry.name);
-    if (!other || other.to <= range.from || range.to <= other.from) continue;
-    if (isAlive(other)) {
-      await release();
-      throw locked(target, other);
+  try {
+    // Others may hold locks over overlapping ranges under other names.
+    for (const entry of await target.listUnder(PREFIX)) {
+      if (entry.name === name) continue;
+      const other = await readOwner(target, entry.name);
+      if (!other || other.to <= range.from || range.to <= other.from) continue;
+      if (isAlive(other)) throw locked(target, other);
+      await removeDead(target, entry.name, { dead: other, text });
     }
-    await target.remove(entry.name);
+  } catch (error) {
+    await release();
+    throw error;
   }
-  if ((await readOwner(target, name))?.token !== token) throw locked(target, await readOwner(target, name));
   return { release };
+}
+
+/**
+ * Removes the lock of a dead owner. Of several that find it at once only the one that makes the marker may:
+ * another might otherwise remove the lock that the first has taken since. A marker whose maker died as
+ * well stops nobody.
+ */
+async function removeDead(
+  target: OutputStore,
+  name: string,
+  { dead, text }: { dead: Owner; text: string },
+): Promise<void> {
+  const marker = `${STATE_FOLDER}/dead-${dead.token.replaceAll(/[^\w-]/g, "")}.json`;
+  if (!(await target.claim(marker, text))) {
+    const remover = await readOwner(target, marker);
+    if (!remover || isAlive(remover)) return;
+  }
+  if ((await readOwner(target, name))?.token === dead.token) await target.remove(name);
 }
 
 async function readOwner(target: OutputStore, name: string): Promise<Owner | undefined> {
   const bytes = await target.readSmall(name);
   if (!bytes) return undefined;
   try {
-    return JSON.parse(new TextDecoder().decode(bytes)) as Owner;
+    const owner = JSON.parse(new TextDecoder().decode(bytes)) as Owner;
+    const isWhole = [owner.host, owner.started, owner.token].every((text) => typeof text === "string");
+    return isWhole && [owner.pid, owner.from, owner.to].every(Number.isInteger) ? owner : undefined;
   } catch {
-    return undefined; // cut off by a crash of the machine: nobody's
+    return undefined;
   }
 }
 

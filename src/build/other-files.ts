@@ -7,13 +7,12 @@
  */
 import { formatShardIndex, INDEX_NAME } from "../checkpoint/shard-index.ts";
 import type { Store } from "../checkpoint/source.ts";
+import { architectureOf } from "../arch/architecture.ts";
+import { asConfig } from "../arch/config.ts";
+import { TEMPLATE_FILES, TOKENIZER_CONFIG, TOKENIZER_FILES } from "../plan/donors.ts";
 import type { BuildPlan } from "../plan/plan.ts";
 import { editJsonText } from "./json-text.ts";
 
-const TOKENIZER_CONFIG = "tokenizer_config.json";
-const TEMPLATE_FILES = ["chat_template.jinja", "chat_template.json"];
-const TOKENIZER_FILES =
-  /^(tokenizer\.json|tokenizer_config\.json|tokenizer\.model|vocab\.json|merges\.txt|vocab\.txt|special_tokens_map\.json|added_tokens\.json|.*\.tiktoken|tokenization_.*\.py|chat_template\.(jinja|json))$/;
 /** Of the base; its card and its index are replaced by the child's own. */
 const BASE_FILES = /^(generation_config\.json|preprocessor_config\.json|[\w.-]+\.py)$/;
 const LICENCE = /^(licen[cs]e|notice|copying)([.-].*)?$/i;
@@ -49,20 +48,24 @@ async function readAll(store: Store, name: string): Promise<Uint8Array> {
 
 /** A template lies in a file of its own, which wins, or in tokenizer_config.json. */
 async function takeTemplate(files: Map<string, Uint8Array>, from: Store): Promise<void> {
-  for (const name of TEMPLATE_FILES) files.delete(name);
-  let inOwnFile = false;
   for (const name of TEMPLATE_FILES) {
     const bytes = await from.readSmall(name, SMALL_FILE_BYTES);
-    if (!bytes) continue;
-    files.set(name, bytes);
-    inOwnFile = true;
+    if (bytes) files.set(name, bytes);
+    else files.delete(name);
   }
-  const other = await from.readSmall(TOKENIZER_CONFIG);
-  const template = other && (JSON.parse(decoder.decode(other)) as Record<string, unknown>).chat_template;
-  const mine = files.get(TOKENIZER_CONFIG);
-  if (!mine) return;
-  const value = inOwnFile || template === undefined ? undefined : JSON.stringify(template);
-  files.set(TOKENIZER_CONFIG, encoder.encode(editJsonText(decoder.decode(mine), new Map([["chat_template", value]]))));
+  // The .json is for processors: tokenizers do not read it, so an entry beside it stays.
+  const entry = files.has(TEMPLATE_FILES[0]!) ? undefined : await templateEntry(from);
+  const config = files.get(TOKENIZER_CONFIG);
+  if (!config && entry === undefined) return;
+  const text = config ? decoder.decode(config) : "{\n}\n";
+  files.set(TOKENIZER_CONFIG, encoder.encode(editJsonText(text, new Map([["chat_template", entry]]))));
+}
+
+/** chat_template of tokenizer_config.json as JSON text. */
+async function templateEntry(from: Store): Promise<string | undefined> {
+  const bytes = await from.readSmall(TOKENIZER_CONFIG);
+  const value = bytes && (JSON.parse(decoder.decode(bytes)) as Record<string, unknown>).chat_template;
+  return value === undefined ? undefined : JSON.stringify(value);
 }
 
 /** The base's licence under its own name, those of others with the parent's name where they differ. */
@@ -92,8 +95,11 @@ export function editConfig(config: Uint8Array, plan: BuildPlan, files: ReadonlyS
   const value = JSON.parse(text) as Record<string, unknown>;
   const edits = new Map<string, string | undefined>();
   const { dtype, quantized, block } = plan.output;
-  if (!quantized && "quantization_config" in value) edits.set("quantization_config", undefined);
-  if (quantized && !("quantization_config" in value)) {
+  // Other quantisations (packed integers) are copied as they are, and described by what the base says.
+  const { quantization } = architectureOf(value);
+  const isFp8 = asConfig(value.quantization_config)?.quant_method === "fp8";
+  if (!quantized && isFp8) edits.set("quantization_config", undefined);
+  if (quantized && quantization === "none") {
     const wanted = { quant_method: "fp8", fmt: "e4m3", activation_scheme: "dynamic", weight_block_size: block };
     edits.set("quantization_config", JSON.stringify(wanted));
   }
@@ -103,12 +109,12 @@ export function editConfig(config: Uint8Array, plan: BuildPlan, files: ReadonlyS
     }
   }
   // Code that config.json points to must be there, or transformers refuses the folder.
-  const modules = Object.values((value.auto_map as Record<string, string> | undefined) ?? {});
-  const missing = modules.flat().some((target) => {
-    const module = String(target).split("--").at(-1)!.split(".")[0]!;
-    return !String(target).includes("--") && !files.has(`${module}.py`);
-  });
-  if (missing) edits.set("auto_map", undefined);
+  const targets = Object.values((value.auto_map as Record<string, unknown> | undefined) ?? {}).flat();
+  const isMissing = (target: unknown) => {
+    if (typeof target !== "string" || target.includes("--")) return false; // no code, or that of another repository
+    return !files.has(`${target.split(".")[0]}.py`);
+  };
+  if (targets.some(isMissing)) edits.set("auto_map", undefined);
   return edits.size === 0 ? config : encoder.encode(editJsonText(text, edits));
 }
 
@@ -117,5 +123,6 @@ export function indexText(plan: BuildPlan): string {
   const entries = plan.shards.flatMap(({ name, tensors }) => tensors.map((tensor) => ({ tensor, shard: name })));
   entries.sort((a, b) => a.tensor.rank - b.tensor.rank);
   const weightMap = new Map(entries.map(({ tensor, shard }) => [tensor.name, shard]));
-  return formatShardIndex(weightMap, plan.totals.tensorBytes);
+  const totalSize = entries.reduce((sum, { tensor }) => sum + tensor.byteLength, 0);
+  return formatShardIndex(weightMap, totalSize);
 }

@@ -28,44 +28,65 @@ export async function runPool(tasks: readonly ShardTask[], options: PoolOptions)
   let next = 0;
   let failure: Error | undefined;
 
+  const fail = (error: unknown) => {
+    failure ??= error as Error;
+    halt();
+  };
   const runWorker = () =>
     new Promise<void>((resolve) => {
       const worker = new Worker(new URL("./worker.js", import.meta.url), { workerData: { ...setup, stop } });
       let startedAt = 0;
-      const fail = (error: Error) => {
-        failure ??= error;
-        halt();
-      };
+      let isBusy = false;
       const give = () => {
-        if (next >= tasks.length || failure || signal?.aborted) void worker.terminate();
-        else {
-          startedAt = performance.now();
-          worker.postMessage(tasks[next++]);
-        }
+        isBusy = next < tasks.length && !failure && !signal?.aborted;
+        if (!isBusy) return void worker.terminate();
+        startedAt = performance.now();
+        worker.postMessage(tasks[next++]);
       };
-      worker.on("message", (answer: WorkerAnswer) => {
+      const take = (answer: WorkerAnswer) => {
         if (answer.kind === "bytes") onBytes(answer.bytes);
         else if (answer.kind === "done") {
           onRecord(answer.record, (performance.now() - startedAt) / 1000);
           give();
         } else {
+          isBusy = false;
           fail(revive(answer.error));
           void worker.terminate();
         }
+      };
+      worker.on("message", (answer: WorkerAnswer) => {
+        try {
+          take(answer);
+        } catch (error) {
+          fail(error); // the caller's callback threw; the worker stops between two pieces and answers
+          if (answer.kind === "done") give();
+        }
       });
-      worker.on("error", fail);
-      worker.on("exit", () => resolve());
+      worker.on("error", (error) => fail(died(error)));
+      worker.on("exit", (code) => {
+        if (isBusy) fail(died(new Error(`exit status ${code}`)));
+        resolve();
+      });
       give();
     });
 
   const count = Math.max(1, Math.min(options.workers, tasks.length));
   try {
-    if (tasks.length > 0) await Promise.all(Array.from({ length: count }, runWorker));
+    // A thread that cannot be started fails the build too, when those that were have ended.
+    if (tasks.length > 0) await Promise.all(Array.from({ length: count }, () => runWorker().catch(fail)));
   } finally {
     signal?.removeEventListener("abort", halt);
   }
   if (failure && !(failure instanceof Interrupted)) throw failure;
   if (signal?.aborted || failure) throw new Interrupted("The build was stopped; what is complete is kept");
+}
+
+/** A thread that ended without an answer: out of memory, as a rule. */
+function died(cause: Error): BuildError {
+  return new BuildError("worker-died", `Cannot go on: a worker thread died (${cause.message}), wanted its shard`, {
+    note: "What is complete is kept. If memory was short, take fewer workers",
+    cause,
+  });
 }
 
 function revive({ name, message, code, note, stack }: SentError): Error {

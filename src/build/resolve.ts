@@ -15,7 +15,7 @@ export type Outcome = "merged" | "below-threshold" | "one-parent" | "identical";
 
 export interface Resolved {
   outcome: Outcome;
-  /** With their weights; a single operand of weight 1 whose form is the child's is copied as bytes. */
+  /** With their weights; a single operand of weight 1 whose codes the child can hold is copied. */
   terms: { operand: PlanOperand; weight: number }[];
   copy: boolean;
 }
@@ -28,12 +28,14 @@ export async function resolveMerge(
   const take = (operand: PlanOperand, outcome: Outcome): Resolved => ({
     outcome,
     terms: [{ operand, weight: 1 }],
-    copy: sameForm(operand, merge),
+    copy: keepsCodes(operand, merge),
   });
   if (merge.test && !(await passes(merge, environment))) return take(merge.test.base, "below-threshold");
   const [first] = merge.inputs;
-  if (merge.inputs.length === 1 && first!.weight === 1) return take(first!, "one-parent");
-  if (merge.sumsToOne && merge.inputs.every((input) => sameForm(input, merge))) {
+  // Without a test this is a conversion, which the plan has decided.
+  const isAlone = merge.inputs.length === 1 && first!.weight === 1;
+  if (isAlone) return take(first!, merge.test ? "one-parent" : "merged");
+  if (merge.sumsToOne && merge.inputs.every((input) => keepsCodes(input, merge))) {
     const operands = await Promise.all(merge.inputs.map((input) => sources.operand(input, merge, output)));
     if (await identical(operands, environment)) return take(first!, "identical");
   }
@@ -41,8 +43,13 @@ export async function resolveMerge(
   return { outcome: "merged", terms, copy: false };
 }
 
-function sameForm(operand: PlanOperand, merge: PlanMerge): boolean {
-  return operand.dtype === merge.dtype && operand.scale?.dtype === merge.scaleDtype;
+/**
+ * Whether the child can hold an operand's values without rounding: its weight in the child's dtype, its
+ * scales as they are or widened to float32.
+ */
+function keepsCodes({ dtype, scale }: PlanOperand, { dtype: wanted, scaleDtype }: PlanMerge): boolean {
+  if (dtype !== wanted || (scale === undefined) !== (scaleDtype === undefined)) return false;
+  return scale?.dtype === scaleDtype || scaleDtype === "F32";
 }
 
 async function passes(

@@ -6,6 +6,7 @@ import { CheckpointError } from "../base/errors.ts";
 import type { Source, Store } from "../checkpoint/source.ts";
 import { openStore } from "../checkpoint/stores.ts";
 import type { Operand } from "../logical/operand.ts";
+import type { ShardTask } from "./assemble-shard.ts";
 import type { PlanMerge, PlanOperand, PlanOutput, PlanParent } from "../plan/plan.ts";
 
 export class ParentSources {
@@ -78,5 +79,26 @@ export class ParentSources {
   async close(): Promise<void> {
     for (const source of this.#open.values()) await source.then((s) => s.close()).catch(() => {});
     this.#open.clear();
+  }
+}
+
+/** Throws CheckpointError for a file that these shards are made from and that is gone, or another by now. */
+export async function checkParents(parents: readonly PlanParent[], tasks: readonly ShardTask[]): Promise<void> {
+  const sources = new ParentSources(parents);
+  const seen = new Set<string>();
+  const check = async ({ parent, shard, scale }: Pick<PlanOperand, "parent" | "shard" | "scale">) => {
+    for (const name of scale ? [shard, scale.shard] : [shard]) {
+      const key = `${parent}/${name}`;
+      if (seen.has(key)) continue;
+      seen.add(key);
+      await sources.get(parent, name);
+      await sources.close(); // one at a time: there may be more files than one may hold open
+    }
+  };
+  for (const { shard, merges } of tasks) {
+    for (const { action } of shard.tensors) if (action.kind === "copy") await check(action);
+    for (const { inputs, test } of Object.values(merges)) {
+      for (const operand of [...inputs, ...(test ? [test.base, ...test.others] : [])]) await check(operand);
+    }
   }
 }

@@ -3,7 +3,6 @@
  * finished shard. A file per shard, so that parts on many machines never write to the same one; each
  * appears whole or not at all.
  */
-import { BuildError } from "../base/errors.ts";
 import type { OutputStore } from "../checkpoint/source.ts";
 import type { BuildPlan } from "../plan/plan.ts";
 import type { Outcome } from "./resolve.ts";
@@ -11,6 +10,7 @@ import type { Outcome } from "./resolve.ts";
 export const STATE_FOLDER = ".chimera";
 const STATE_NAME = `${STATE_FOLDER}/state.json`;
 const PLAN_NAME = `${STATE_FOLDER}/plan.json`;
+const FILES_NAME = `${STATE_FOLDER}/files.json`;
 
 /** What is known of a finished shard. */
 export interface ShardRecord {
@@ -33,22 +33,25 @@ interface State {
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
+/** A small JSON file; undefined when it is not there or is none. Each is written whole, so it was not us. */
 async function readJson<T>(target: OutputStore, name: string): Promise<T | undefined> {
   const bytes = await target.readSmall(name, 2_000_000_000);
   if (!bytes) return undefined;
   try {
-    return JSON.parse(decoder.decode(bytes)) as T;
-  } catch (error) {
-    throw new BuildError("bad-state", `Cannot resume in "${target.location}": "${name}" is not JSON`, {
-      note: "Remove the folder, or start over with --force",
-      cause: error,
-    });
+    return (JSON.parse(decoder.decode(bytes)) as T | null) ?? undefined;
+  } catch {
+    return undefined;
   }
 }
 
+/** What stateDigest() says of a state that is damaged: no plan has it. */
+export const DAMAGED = "damaged";
+
 /** Digest of the plan whose unfinished build lies here; undefined when there is none. */
 export async function stateDigest(target: OutputStore): Promise<string | undefined> {
-  return (await readJson<State>(target, STATE_NAME))?.planDigest;
+  const digest = (await readJson<State>(target, STATE_NAME))?.planDigest;
+  if (typeof digest === "string") return digest;
+  return (await target.readSmall(STATE_NAME)) ? DAMAGED : undefined;
 }
 
 /** The plan of the unfinished build that lies here. */
@@ -57,13 +60,29 @@ export async function statePlan(target: OutputStore): Promise<string | undefined
   return bytes && decoder.decode(bytes);
 }
 
-/** Marks the folder as this plan's. */
-export async function beginState(target: OutputStore, plan: BuildPlan): Promise<void> {
+/**
+ * Marks the folder as this plan's; false when another build has marked it meanwhile. Of two builds that
+ * start at once, one makes the file.
+ */
+export async function beginState(target: OutputStore, plan: BuildPlan): Promise<boolean> {
   await target.prepare();
-  if ((await stateDigest(target)) === plan.digest) return;
-  await target.writeSmall(PLAN_NAME, encoder.encode(JSON.stringify(plan)));
   const state: State = { format: "chimera-build", version: 1, planDigest: plan.digest };
-  await target.writeSmall(STATE_NAME, encoder.encode(`${JSON.stringify(state)}\n`));
+  const isNew = await target.claim(STATE_NAME, `${JSON.stringify(state)}\n`);
+  if (!isNew && (await stateDigest(target)) !== plan.digest) return false;
+  const isThere = (await target.listUnder(PLAN_NAME)).length > 0;
+  if (isNew || !isThere) await target.writeSmall(PLAN_NAME, encoder.encode(JSON.stringify(plan)));
+  return true;
+}
+
+/** Notes which files finishing is about to write, so that they can be told from those of others. */
+export async function recordFiles(target: OutputStore, names: readonly string[]): Promise<void> {
+  await target.writeSmall(FILES_NAME, encoder.encode(`${JSON.stringify(names)}\n`));
+}
+
+/** The files that a finishing which did not end may have written. */
+export async function recordedFiles(target: OutputStore): Promise<string[]> {
+  const names = await readJson<unknown>(target, FILES_NAME);
+  return Array.isArray(names) ? names.filter((name) => typeof name === "string") : [];
 }
 
 function recordName(shard: string): string {
@@ -81,9 +100,20 @@ export async function completeShards(target: OutputStore, plan: BuildPlan): Prom
   for (const { name, byteLength } of plan.shards) {
     if (present.get(name) !== byteLength) continue;
     const record = await readJson<ShardRecord>(target, recordName(name));
-    if (record?.planDigest === plan.digest && record.sha256 !== "") records.set(name, record);
+    if (record && record.planDigest === plan.digest && isWhole(record)) records.set(name, record);
   }
   return records;
+}
+
+/** The shards that have a record, whatever plan they were made from. */
+export async function recordedShards(target: OutputStore): Promise<string[]> {
+  const entries = await target.listUnder(`${STATE_FOLDER}/`);
+  return entries.flatMap(({ name }) => /^\.chimera\/(.+\.safetensors)\.json$/.exec(name)?.[1] ?? []);
+}
+
+/** With a hash: a benchmark's record has none, and one that was damaged anything. */
+function isWhole({ sha256, decided }: ShardRecord): boolean {
+  return /^[0-9a-f]{64}$/.test(sha256) && typeof decided === "object" && decided !== null;
 }
 
 /** Removes what a build that died left under temporary names, for these shards. */

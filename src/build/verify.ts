@@ -3,11 +3,11 @@
  *
  * Checked, in this order: the record and the parents' headers; the folder's list of files and their hashes;
  * each shard's header, size and SHA-256; every copied tensor byte for byte against its parent; a sample of
- * the computed tensors (or all) computed again; index and config. A shard whose hash is off is gone through
+ * the computed tensors (or all) computed again; index, config and tokenizer against what the parents give. A shard whose hash is off is gone through
  * tensor by tensor, so that the finding names what differs and where.
  */
 import { createHash } from "node:crypto";
-import { CheckpointError } from "../base/errors.ts";
+import { CheckpointError, Interrupted } from "../base/errors.ts";
 import type { Source, Store } from "../checkpoint/source.ts";
 import { openStore } from "../checkpoint/stores.ts";
 import { createKernels } from "../kernels/probe.ts";
@@ -21,13 +21,12 @@ import { bitsOf } from "../tensor/dtype.ts";
 import { assembleShard } from "./assemble-shard.ts";
 import { taskOf } from "./build.ts";
 import { CHILD_NAME, type ChildRecord, readChildRecord } from "./child.ts";
-import { indexText } from "./other-files.ts";
+import { otherFiles } from "./other-files.ts";
 import { ParentSources } from "./sources.ts";
-import { Interrupted } from "../base/errors.ts";
 
 /** Something that is not as it should be. */
 export interface Finding {
-  code: "missing-file" | "file-hash" | "shard-size" | "shard-hash" | "header" | "tensor" | "index" | "plan" | "extra-file";
+  code: "missing-file" | "file-hash" | "file-source" | "shard-size" | "shard-hash" | "header" | "tensor" | "plan" | "extra-file";
   message: string;
   file?: string;
   tensor?: string;
@@ -50,6 +49,9 @@ export interface VerifyOptions {
   onProgress?: (done: number, total: number, shard: string) => void;
   kernels?: "auto" | "wasm" | "scalar";
 }
+
+/** As much as most pieces hold. */
+const COMPARE_BYTES = 4 << 20;
 
 /** Merged tensors that are computed again in each shard unless all are asked for. */
 const SAMPLE_PER_SHARD = 8;
@@ -120,7 +122,13 @@ async function requireRecord(store: Store): Promise<ChildRecord> {
 async function planAgain(record: ChildRecord, { locations }: VerifyOptions): Promise<BuildPlan> {
   const recipe = parseRecipe(record.recipe, { file: record.recipeFile ?? CHILD_NAME });
   const recorded = Object.fromEntries(record.parents.map(({ name, location }) => [name, location]));
-  return planRecipe(recipe, { locations: { ...recorded, ...locations } });
+  try {
+    return await planRecipe(recipe, { locations: { ...recorded, ...locations } });
+  } catch (error) {
+    if (!(error instanceof CheckpointError && error.code === "missing")) throw error;
+    const note = "If a parent has moved, --parent name=folder says where it is";
+    throw new CheckpointError(error.code, error.message, { note, cause: error });
+  }
 }
 
 function planMismatch(record: ChildRecord, plan: BuildPlan): string {
@@ -161,27 +169,34 @@ async function verifyShard(
     const counts = { copied: 0, recomputed: 0, merged: mergesOf(shard).length };
     const include = ({ action }: PlanTensor) => action.kind === "copy" || sample.has(action.merge);
     const faulty = new Set<string>();
-    const buffer = new Uint8Array(HEAP_BYTES);
-    await assembleShard(taskOf(plan, shard), {
-      kernels,
-      heap,
-      sources,
-      output: plan.output,
-      include,
-      put: async (bytes, offset, tensor) => {
-        onBytes(0);
-        const there = buffer.subarray(0, bytes.length);
-        await source.read(there, offset);
-        if (Buffer.compare(there, bytes) === 0) return;
-        const at = there.findIndex((byte, i) => byte !== bytes[i]);
-        const finding = describe(shard, tensor, { offset: offset + at, found: there[at]!, expected: bytes[at]! });
+    let buffer = new Uint8Array(COMPARE_BYTES);
+    const compare = async (bytes: Uint8Array, offset: number, tensor: PlanTensor | undefined) => {
+      onBytes(0);
+      if (bytes.length > buffer.length) buffer = new Uint8Array(bytes.length); // a header may be long
+      const there = buffer.subarray(0, bytes.length);
+      await source.read(there, offset);
+      if (Buffer.compare(there, bytes) === 0) return;
+      // A piece may hold many tensors: one finding for each, at its first byte.
+      for (let at = 0; at < bytes.length; ) {
+        at = firstDifference(there, bytes, at);
+        if (at < 0) return;
+        const position = offset + at;
+        const finding = describe(shard, tensor, { offset: position, found: there[at]!, expected: bytes[at]! });
         const key = finding.tensor ?? "";
-        if (!faulty.has(key)) findings.push(finding); // one finding per tensor, at its first byte
+        if (!faulty.has(key)) findings.push(finding);
         faulty.add(key);
-      },
-    });
+        at = endOf(shard, tensor, position) - offset;
+      }
+    };
+    // Pieces may come while others are compared; they share the buffer, so they take turns.
+    let last = Promise.resolve();
+    const put = (bytes: Uint8Array, offset: number, tensor: PlanTensor | undefined) => {
+      last = last.then(() => compare(bytes, offset, tensor));
+      return last;
+    };
+    await assembleShard(taskOf(plan, shard), { kernels, heap, sources, output: plan.output, include, put });
     if (hashIsOff && faulty.size === 0) {
-      const message = `Cannot verify "${shard.name}": SHA-256 is ${sha256}, ${CHILD_NAME} says ${wanted}, yet every tensor is as it should be`;
+      const message = `Cannot verify "${shard.name}": SHA-256 is ${sha256}, ${CHILD_NAME} says ${wanted || "nothing"}, yet every tensor is as it should be`;
       findings.push({ code: "shard-hash", file: shard.name, message });
     }
     counts.copied = shard.tensors.filter(({ action }) => action.kind === "copy").length;
@@ -225,7 +240,7 @@ function describe(
 ): Finding {
   const hex = (byte: number) => `0x${byte.toString(16).padStart(2, "0")}`;
   const values = `byte ${offset} of "${shard.name}" is ${hex(found)}, wanted ${hex(expected)}`;
-  const tensor = near && shard.tensors.find((t) => offset >= t.offset && offset < t.offset + t.byteLength);
+  const tensor = near && tensorAt(shard, offset);
   if (!tensor) {
     return { code: "header", file: shard.name, message: `Cannot verify the header of "${shard.name}": ${values}` };
   }
@@ -235,6 +250,26 @@ function describe(
   return { code: "tensor", file: shard.name, tensor: tensor.name, message };
 }
 
+function tensorAt(shard: PlanShard, position: number): PlanTensor | undefined {
+  return shard.tensors.find(({ offset, byteLength }) => position >= offset && position < offset + byteLength);
+}
+
+/** Where the tensor (or the header) ends that holds a position. */
+function endOf(shard: PlanShard, near: PlanTensor | undefined, position: number): number {
+  const tensor = near && tensorAt(shard, position);
+  return tensor ? tensor.offset + tensor.byteLength : shard.dataStart;
+}
+
+function firstDifference(a: Uint8Array, b: Uint8Array, from: number): number {
+  for (let i = from; i < a.length; i++) if (a[i] !== b[i]) return i;
+  return -1;
+}
+
+function sha256Of(bytes: Uint8Array): string {
+  return createHash("sha256").update(bytes).digest("hex");
+}
+
+/** Hashes against the record, and content against what the parents give: config and index, above all. */
 async function verifyFiles(
   store: Store,
   { record, plan, findings, present }: { record: ChildRecord; plan: BuildPlan; findings: Finding[]; present: ReadonlyMap<string, number> },
@@ -245,15 +280,21 @@ async function verifyFiles(
       findings.push({ code: "missing-file", file: name, message: `Cannot verify "${name}": it is not there` });
       continue;
     }
-    const sha256 = createHash("sha256").update(bytes).digest("hex");
+    const sha256 = sha256Of(bytes);
     if (sha256 !== wanted) {
       const message = `Cannot verify "${name}": SHA-256 is ${sha256}, ${CHILD_NAME} says ${wanted}`;
       findings.push({ code: "file-hash", file: name, message });
     }
-    if (name === "model.safetensors.index.json" && sha256 === wanted) {
-      if (new TextDecoder().decode(bytes) !== indexText(plan)) {
-        findings.push({ code: "index", file: name, message: `Cannot verify "${name}": it does not say what the plan says` });
-      }
+  }
+  const stores = plan.parents.map(({ location }) => openStore(location));
+  for (const [name, expected] of await otherFiles(plan, stores)) {
+    const bytes = await store.readSmall(name, 500_000_000);
+    const recorded = record.files[name];
+    if (recorded === undefined) {
+      findings.push({ code: "plan", file: name, message: `Cannot verify "${name}": ${CHILD_NAME} does not name it` });
+    } else if (bytes && Buffer.compare(bytes, expected) !== 0 && sha256Of(bytes) === recorded) {
+      const message = `Cannot verify "${name}": it is not what the parents' files give now`;
+      findings.push({ code: "file-source", file: name, message });
     }
   }
   const known = new Set([...Object.keys(record.files), ...plan.shards.map(({ name }) => name)]);

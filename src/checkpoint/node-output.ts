@@ -35,7 +35,7 @@ class FileSink implements Sink {
       this.#fd = fs.openSync(this.#temporary, "wx+");
       fs.ftruncateSync(this.#fd, byteLength);
     } catch (error) {
-      this.#remove();
+      this.#remove(this.#fd);
       rethrowWrite(error, this.#temporary);
     }
   }
@@ -71,6 +71,7 @@ class FileSink implements Sink {
   async flush(): Promise<void> {
     const fd = this.#file();
     try {
+      await Promise.all(this.#writes);
       fs.fsyncSync(fd);
       this.#fd = undefined; // first: after a failed close the number may already be another file's
       fs.closeSync(fd);
@@ -93,15 +94,17 @@ class FileSink implements Sink {
   }
 
   async discard(): Promise<void> {
-    await Promise.allSettled(this.#writes);
-    if (this.#state !== "published") this.#remove();
-  }
-
-  /** Never throws: it cleans up after an error, which a second one must not hide. */
-  #remove(): void {
+    if (this.#state === "published") return;
     const fd = this.#fd;
     this.#fd = undefined;
     this.#state = "discarded";
+    // A number that is closed under a write may be another file's by the time the write begins.
+    await Promise.allSettled(this.#writes);
+    this.#remove(fd);
+  }
+
+  /** Never throws: it cleans up after an error, which a second one must not hide. */
+  #remove(fd: number | undefined): void {
     try {
       if (fd !== undefined) fs.closeSync(fd);
     } catch {

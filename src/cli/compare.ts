@@ -46,7 +46,9 @@ Examples:
   $ chimera compare ./DeepSeek-V3-0324 ./DeepSeek-R1 --sample 4      minutes instead of an hour
   $ chimera compare ./DeepSeek-R1 ./R1T --json | jq '.rows[] | select(.identical | not) | .name'`,
     )
-    .action((base: string, other: string, options: CompareCommandOptions) => runCompare(base, other, options));
+    .action((base: string, other: string, options: CompareCommandOptions) =>
+      runCompare(base, other, options),
+    );
 }
 
 async function runCompare(base: string, other: string, options: CompareCommandOptions): Promise<void> {
@@ -54,7 +56,9 @@ async function runCompare(base: string, other: string, options: CompareCommandOp
   const { svg, measure, sample, workers } = options;
   // Not after an hour of reading.
   if (svg && (folderExists(svg) || !folderExists(dirname(resolve(svg))))) {
-    throw new UsageError(`Cannot write "${svg}": ${folderExists(svg) ? "it is a folder" : "its folder is not there"}`);
+    throw new UsageError(
+      `Cannot write "${svg}": ${folderExists(svg) ? "it is a folder" : "its folder is not there"}`,
+    );
   }
   const { compare } = await import("../survey/compare.ts");
   const progress = createProgress(options.progress, "compare");
@@ -62,7 +66,7 @@ async function runCompare(base: string, other: string, options: CompareCommandOp
     compare(base, other, {
       measure,
       signal,
-      onEvent: (event) => show(event, progress),
+      onEvent: (event) => show(event, { progress, mode: options.progress }),
       ...(sample ? { sample } : {}),
       ...(workers ? { workers } : {}),
     }).finally(() => progress.end()),
@@ -81,37 +85,59 @@ async function runCompare(base: string, other: string, options: CompareCommandOp
   showCurve(report);
 }
 
-function show(event: CompareEvent, progress: Progress): void {
+function show(event: CompareEvent, { progress, mode }: { progress: Progress; mode: ProgressMode }): void {
   progress.event(event);
   if (event.kind === "progress") {
     const { bytesDone, bytesTotal, tensorsDone, tensorsTotal } = event;
     const detail = `${formatInteger(tensorsDone)} of ${formatInteger(tensorsTotal)} tensors`;
     progress.update({ done: bytesDone, total: bytesTotal, detail });
   }
+  if (event.kind === "finished") {
+    progress.end();
+    const { bytes, seconds } = event;
+    const speed = `${(bytes / seconds / 1e9).toFixed(3)} GB/s`;
+    // NDJSON has the event itself.
+    if (mode !== "json" && mode !== "none")
+      note(`read ${formatBytes(bytes)} in ${formatDuration(seconds)} (${speed})`);
+  }
 }
 
 const MOST_LISTED = 20;
 
 function showHead(report: CompareReport): void {
-  const { base, other, measure, sample, total, configDifferences, onlyInBase, onlyInOther, notCompared } = report;
+  const { base, other, measure, sample, total, configDifferences, onlyInBase, onlyInOther, notCompared } =
+    report;
   print(`${paint("bold", `${clean(base.label)} → ${clean(other.label)}`)}  ${base.architecture.label}`);
-  const same = total.equal > total.identical ? `, ${formatInteger(total.equal - total.identical)} more equal in value` : "";
+  const same =
+    total.equal > total.identical
+      ? `, ${formatInteger(total.equal - total.identical)} more equal in value`
+      : "";
   const unit = measure === "rms" ? "rms ‖Δ‖/√elements" : "relative ‖Δ‖/‖base‖";
-  print(`${formatInteger(total.tensors)} tensors compared, ${formatInteger(total.identical)} identical in bytes${same}; ${unit}`);
-  if (sample !== null) print(paint("yellow", `Estimates: at most ${sample} pieces of each tensor were looked at.`));
+  print(
+    `${formatInteger(total.tensors)} tensors compared, ${formatInteger(total.identical)} identical in bytes${same}; ${unit}`,
+  );
+  if (sample !== null)
+    print(paint("yellow", `Estimates: at most ${sample} pieces of each tensor were looked at.`));
   print();
   const value = (of: unknown) => (of === undefined ? "not there" : (JSON.stringify(of) ?? ""));
-  list("config.json differs", configDifferences.map(({ key, base: a, other: b }) => `${key}: ${value(a)} → ${value(b)}`));
+  list(
+    "config.json differs",
+    configDifferences.map(({ key, base: a, other: b }) => `${key}: ${value(a)} → ${value(b)}`),
+  );
   list(`only in ${base.label}`, onlyInBase);
   list(`only in ${other.label}`, onlyInOther);
-  list("not comparable", notCompared.map(({ name, base: a, other: b }) => `${name}: ${a} → ${b}`));
+  list(
+    "not comparable",
+    notCompared.map(({ name, base: a, other: b }) => `${name}: ${a} → ${b}`),
+  );
 }
 
 function list(what: string, items: readonly string[]): void {
   if (items.length === 0) return;
   print(`${clean(what)}: ${formatInteger(items.length)}`);
   for (const item of items.slice(0, MOST_LISTED)) print(`  ${clean(item)}`);
-  if (items.length > MOST_LISTED) print(`  … and ${formatInteger(items.length - MOST_LISTED)} more (all of them with --json)`);
+  if (items.length > MOST_LISTED)
+    print(`  … and ${formatInteger(items.length - MOST_LISTED)} more (all of them with --json)`);
   print();
 }
 
@@ -141,7 +167,7 @@ function showLayers({ byLayerRole, measure }: CompareReport): void {
       if (of.role === role) values[layer!] = of[measure].mean ?? Number.POSITIVE_INFINITY;
     }
     const largest = Math.max(...values.filter((value) => value !== undefined));
-    rows.push([role, sparkline(values), formatDistance(largest)]);
+    rows.push([role === "mtp" ? roleName(role, true) : role, sparkline(values), formatDistance(largest)]);
   }
   print(`${table(rows, { right: [2] })}\n`);
 }
@@ -157,7 +183,10 @@ const NUM_TOP = 10;
 
 function showTop({ rows, measure }: CompareReport): void {
   const different = rows.filter(({ equal }) => !equal);
-  if (different.length === 0) return print(`${paint("green", "equal")}  no tensor differs\n`);
+  if (different.length === 0) {
+    print(`${paint("green", "equal")}  no tensor differs`);
+    return;
+  }
   const top = different.sort((a, b) => distanceIn(b, measure) - distanceIn(a, measure)).slice(0, NUM_TOP);
   const lines = top.map((row) => [formatDistance(row[measure]), formatBytes(row.bytes), clean(row.name)]);
   print(table([["largest", "bytes", "tensor"].map(head), ...lines], { right: [0, 1] }));
@@ -166,7 +195,9 @@ function showTop({ rows, measure }: CompareReport): void {
 
 function showCurve({ curve, total, measure }: CompareReport): void {
   if (total.equal === total.tensors) return;
-  print(`What a rule for all tensors would merge with ${paint("bold", `measure: ${measure}`)} and this threshold:`);
+  print(
+    `What a rule for all tensors would merge with ${paint("bold", `measure: ${measure}`)} and this threshold:`,
+  );
   const rows = [["threshold", "tensors", "", "bytes", "", "of them routed experts"].map(head)];
   for (const { threshold, tensors, bytes, tensorShare, byteShare, routedExperts } of curve) {
     const shares = [tensorShare, byteShare].map((share) => `${(100 * share).toFixed(1)} %`);

@@ -13,7 +13,9 @@ interface InspectCommandOptions {
 export function addInspect(program: Command): void {
   program
     .command("inspect")
-    .description("say what is in a checkpoint: tensors, types, roles, layers, tokenizer, template, and what is odd")
+    .description(
+      "say what is in a checkpoint: tensors, types, roles, layers, tokenizer, template, and what is odd",
+    )
     .argument("<checkpoint>", "a folder, one .safetensors file, or an index.json with or without its shards")
     .option("--layers", "every layer on a line of its own")
     .option("--json", "the report as JSON on stdout, with every finding")
@@ -48,12 +50,14 @@ function showHead(report: InspectReport): void {
   const { architecture, quantization, config, shards, totals, basis, opened } = report;
   const { kind, block, scaleFormat } = quantization;
   const fp8 = `FP8 in blocks of ${block?.join("×")}${scaleFormat === "ue8m0" ? ", scales UE8M0" : ""}`;
-  const storage = kind === "fp8-block" ? fp8 : kind === "none" ? "not quantised" : "quantised in a way of its own";
+  const storage =
+    kind === "fp8-block" ? fp8 : kind === "none" ? "not quantised" : "quantised in a way of its own";
   const name = report.file ? `${report.label}/${report.file}` : report.label;
   print(`${paint("bold", clean(name))}  ${architecture.label} · ${storage} · ${OPENED[opened]}`);
   if (!architecture.known) print(paint("dim", "The architecture is not known: roles cannot be told."));
   if (basis.config > 0) {
-    const which = basis.header === 0 ? "All dtypes, shapes and bytes" : `${formatInteger(basis.config)} tensors`;
+    const which =
+      basis.header === 0 ? "All dtypes, shapes and bytes" : `${formatInteger(basis.config)} tensors`;
     print(`${paint("yellow", "Not read:")} ${which} are as config.json says.`);
   }
   if (basis.name > 0) {
@@ -72,7 +76,10 @@ function showHead(report: InspectReport): void {
       ["layers", layers && `${layers}${mtpLayers ? ` + ${mtpLayers} MTP` : ""}`],
       ["experts", experts.filter(Boolean).join(", ")],
       ["hidden", config.hiddenSize && formatInteger(config.hiddenSize)],
-      ["heads", heads && `${heads}${keyValueHeads && keyValueHeads !== heads ? ` (${keyValueHeads} for keys)` : ""}`],
+      [
+        "heads",
+        heads && `${heads}${keyValueHeads && keyValueHeads !== heads ? ` (${keyValueHeads} for keys)` : ""}`,
+      ],
       ["vocabulary", config.vocabulary && formatInteger(config.vocabulary)],
       ["context", config.context && formatInteger(config.context)],
     ].map(([fact, value]) => [String(fact), value ? String(value) : undefined]);
@@ -81,7 +88,9 @@ function showHead(report: InspectReport): void {
   const { missing, count, fileBytes } = shards;
   const absent = missing.length > 0 ? ` (${formatInteger(missing.length)} missing)` : "";
   const sizes = `${formatInteger(totals.elements)} elements (${formatCount(totals.elements)})`;
-  print(`${formatInteger(totals.tensors)} tensors, ${sizes}, ${formatInteger(totals.bytes)} bytes (${formatBytes(totals.bytes)})`);
+  print(
+    `${formatInteger(totals.tensors)} tensors, ${sizes}, ${formatInteger(totals.bytes)} bytes (${formatBytes(totals.bytes)})`,
+  );
   const onDisk = missing.length < count ? `, ${formatInteger(fileBytes)} bytes on disk` : "";
   print(`${formatInteger(count)} shard${count === 1 ? "" : "s"}${absent}${onDisk}`);
   print();
@@ -95,8 +104,12 @@ function showTotals({ byDtype, byRole, totals }: InspectReport): void {
   if (byDtype.length > 0) print(`${table(rows, { right: [1, 2, 3, 4] })}\n`);
 
   const byBytes = totals.bytes > 0;
-  const shares = byRole.map(({ bytes, tensors }) => (byBytes ? bytes / totals.bytes : tensors / totals.tensors));
-  const roles = [[...["role", "tensors", "elements", "bytes"].map(head), head(byBytes ? "share of bytes" : "share"), ""]];
+  const shares = byRole.map(({ bytes, tensors }) =>
+    byBytes ? bytes / totals.bytes : tensors / totals.tensors,
+  );
+  const roles = [
+    [...["role", "tensors", "elements", "bytes"].map(head), head(byBytes ? "share of bytes" : "share"), ""],
+  ];
   for (const [index, { role, mtp, tensors, elements, bytes }] of byRole.entries()) {
     const share = shares[index]!;
     const numbers = [formatInteger(tensors), formatInteger(elements), formatBytes(bytes)];
@@ -135,7 +148,15 @@ function showLayers({ outsideLayers }: InspectReport, layers: readonly ShownLaye
   print(`${table(rows, { right: [2, 3] })}\n`);
 }
 
-function showFiles({ tokenizer, chatTemplate, generationConfig, licences, lineage, mtp, opened }: InspectReport): void {
+function showFiles({
+  tokenizer,
+  chatTemplate,
+  generationConfig,
+  licences,
+  lineage,
+  mtp,
+  opened,
+}: InspectReport): void {
   const rows: string[][] = [];
   const layers = `${mtp.layers.length === 1 ? "layer" : "layers"} ${mtp.layers.join(", ")}`;
   const where = opened === "file" ? "not in this file" : "absent, though config.json declares it";
@@ -145,12 +166,16 @@ function showFiles({ tokenizer, chatTemplate, generationConfig, licences, lineag
     const names = tokenizer.files.join(", ") || "none";
     rows.push(["tokenizer", tokenizer.class ? `${names} (${tokenizer.class})` : names]);
     rows.push(["template", chatTemplate ? `${chatTemplate.file} · ${describe(chatTemplate)}` : "none"]);
-    const settings = Object.entries(generationConfig ?? {}).map(([key, value]) => `${key} ${JSON.stringify(value)}`);
+    const settings = Object.entries(generationConfig ?? {}).map(
+      ([key, value]) => `${key} ${JSON.stringify(value)}`,
+    );
     rows.push(["generation", generationConfig ? settings.join(", ") : "no generation_config.json"]);
     rows.push(["licence", licences.join(", ") || "no licence file"]);
   }
   if (lineage) {
-    const parents = lineage.parents.map(({ name }) => (name === lineage.base ? `${name} (base)` : name)).join(" + ");
+    const parents = lineage.parents
+      .map(({ name }) => (name === lineage.base ? `${name} (base)` : name))
+      .join(" + ");
     const recipe = `recipe ${lineage.recipeFile ?? "in chimera.json"}, plan ${lineage.planDigest?.slice(0, 12) ?? "?"}`;
     rows.push(["lineage", `${parents}; ${recipe}`]);
   }
@@ -168,7 +193,10 @@ function describe({ generationPrompt, others }: NonNullable<InspectReport["chatT
 const MOST_OF_A_KIND = 20;
 
 function showProblems({ problems }: InspectReport): void {
-  if (problems.length === 0) return print(`${paint("green", "ok")}  nothing is missing or odd`);
+  if (problems.length === 0) {
+    print(`${paint("green", "ok")}  nothing is missing or odd`);
+    return;
+  }
   print(paint("yellow", `${formatInteger(problems.length)} finding${problems.length === 1 ? "" : "s"}`));
   for (const code of new Set(problems.map((problem) => problem.code))) {
     const alike = problems.filter((problem) => problem.code === code);

@@ -1,6 +1,6 @@
 /**
  * Chooses the kernels: WASM SIMD where the engine has it (every Node from 16.4, every current browser),
- * the scalar reference elsewhere. Both give the same bits. CHIMERA_KERNELS=scalar forces the reference.
+ * the scalar reference elsewhere. Both give the same bits.
  */
 import type { Kernels } from "./kernels.ts";
 import { createScalarKernels } from "./scalar.ts";

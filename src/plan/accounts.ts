@@ -1,10 +1,12 @@
 /**
  * The books of a plan: what becomes of every tensor of every parent, and what that costs to read.
  */
+import { HEAP_BYTES } from "../logical/heap.ts";
 import type { LogicalTensor } from "../logical/pairs.ts";
 import type { Decision } from "./decide.ts";
+import { numElements } from "../tensor/dtype.ts";
 import type { Parent } from "./parents.ts";
-import type { PlanAccount, PlanMerge, PlanOperand, PlanShard } from "./plan.ts";
+import type { BuildPlan, PlanAccount, PlanOperand, PlanTotals } from "./plan.ts";
 
 /** Every physical tensor of every parent as copied, merged, or left out with a reason. */
 export function accountFor(
@@ -56,11 +58,24 @@ function namesOf({ weight, scale }: LogicalTensor): string[] {
   return scale ? [weight.name, scale.name] : [weight.name];
 }
 
+type Work = Pick<BuildPlan, "shards" | "merges">;
+
+/** What a plan comes to. Nothing but its shards and merges decides it. */
+export function totalsOf({ shards, merges, numParents }: Work & { numParents: number }): PlanTotals {
+  const all = shards.flatMap(({ tensors }) => tensors);
+  const copied = all.filter(({ action }) => action.kind === "copy").length;
+  return {
+    tensors: { copied, merged: all.length - copied, all: all.length },
+    elements: all.reduce((sum, { shape }) => sum + numElements(shape), 0),
+    readBytes: readBytes(numParents, { shards, merges }),
+    writeBytes: shards.reduce((sum, { byteLength }) => sum + byteLength, 0),
+    tensorBytes: all.reduce((sum, { byteLength }) => sum + byteLength, 0),
+    workerBytes: HEAP_BYTES,
+  };
+}
+
 /** Bytes that a build reads from each parent. A scale far from its weight costs the weight again. */
-export function readBytes(
-  numParents: number,
-  { shards, merges }: { shards: readonly PlanShard[]; merges: readonly PlanMerge[] },
-): number[] {
+function readBytes(numParents: number, { shards, merges }: Work): number[] {
   const bytes = new Array<number>(numParents).fill(0);
   const add = ({ parent, byteLength, scale }: PlanOperand) => {
     bytes[parent]! += byteLength + (scale?.byteLength ?? 0);

@@ -3,6 +3,7 @@ import { CheckpointError, PlanError, RecipeError } from "../base/errors.ts";
 import { readTextFile } from "../checkpoint/node.ts";
 import { parseRecipe } from "../recipe/parse.ts";
 import type { Recipe } from "../recipe/recipe.ts";
+import { totalsOf } from "./accounts.ts";
 import { type BuildPlan, PLAN_FORMAT, type PlanTensor } from "./plan.ts";
 import { planDigest } from "./plan-recipe.ts";
 
@@ -37,18 +38,29 @@ export function parsePlan(text: string, path: string): BuildPlan {
   if (plan?.format !== PLAN_FORMAT) fail("not-a-plan", `its format is not "${PLAN_FORMAT}"`);
   if (plan!.version !== 1) fail("plan-version", `its version is ${plan!.version}, wanted 1`);
   let digest = "";
+  let totals = "";
   try {
     digest = planDigest(plan!);
+    // The memory of a worker is this version's own.
+    const { workerBytes } = plan!.totals;
+    totals = JSON.stringify({ ...totalsOf({ ...plan!, numParents: plan!.parents.length }), workerBytes });
   } catch {
     fail("plan-json", "it is incomplete");
   }
-  if (digest !== plan!.digest) {
-    fail("plan-changed", `its content has digest ${digest}, it says ${plan!.digest}`, "A plan must not be edited; make a new one");
-  }
+  const again = "A plan must not be edited; make a new one";
+  if (digest !== plan!.digest) fail("plan-changed", `its content has digest ${digest}, it says ${plan!.digest}`, again);
+  if (totals !== JSON.stringify(plan!.totals)) fail("plan-changed", `its totals are not those of its shards, wanted ${totals}`, again);
+  if (!hasTexts(plan!)) fail("plan-json", "it is incomplete");
   const names = plan!.shards.flatMap(({ name, tensors }) => [name, ...tensors.map(({ action }) => shardOf(action))]);
   const strange = names.find((name) => name !== undefined && !/^[^/\\\0]+\.safetensors$/.test(name));
   if (strange !== undefined) fail("plan-path", `it names the file "${strange}", wanted a plain *.safetensors name`);
   return plan!;
+}
+
+/** What the digest does not cover and a build needs all the same. */
+function hasTexts({ recipe, parents, accounts, warnings }: BuildPlan): boolean {
+  const located = parents.every(({ location, shards }) => typeof location === "string" && Array.isArray(shards));
+  return typeof recipe === "string" && located && Array.isArray(accounts) && Array.isArray(warnings);
 }
 
 function shardOf(action: PlanTensor["action"]): string | undefined {

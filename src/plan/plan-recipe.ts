@@ -3,12 +3,12 @@
  */
 import { createHash } from "node:crypto";
 import { PlanError, type Problem } from "../base/errors.ts";
-import { HEAP_BYTES } from "../logical/heap.ts";
+import { nearest } from "../base/nearest.ts";
 import type { Recipe } from "../recipe/recipe.ts";
-import { scaleShape } from "../tensor/block.ts";
-import { byteLengthOf, formatShape, isFloat8, numElements } from "../tensor/dtype.ts";
-import { accountFor, readBytes } from "./accounts.ts";
+import { byteLengthOf, isFloat8 } from "../tensor/dtype.ts";
+import { accountFor, totalsOf } from "./accounts.ts";
 import { type Decision, decide, position, select } from "./decide.ts";
+import { donorProblems } from "./donors.ts";
 import { type LaidShard, layOut } from "./layout.ts";
 import { loadRecipe } from "./load-recipe.ts";
 import { checkpointDigest, compareParents, openParents, type Parent, revisionOf } from "./parents.ts";
@@ -25,23 +25,44 @@ export interface PlanOptions {
 /**
  * Plans a recipe, given as a parsed recipe or as the path of a recipe file.
  *
- * Reads the headers, indexes and configs of all parents and nothing else.
+ * Reads the headers, indexes and configs of all parents, and no tensor.
  * Throws RecipeError for a faulty recipe, CheckpointError for a parent that cannot be read, PlanError with
  * every problem for parents that cannot be merged as asked.
  */
 export async function planRecipe(recipeOrPath: Recipe | string, options: PlanOptions = {}): Promise<BuildPlan> {
   const recipe = typeof recipeOrPath === "string" ? await loadRecipe(recipeOrPath) : recipeOrPath;
+  refuseUnknown(recipe, options.locations ?? {});
   const parents = await openParents(recipe, options);
-  return makePlan(recipe, parents, recipe.parents.findIndex(({ name }) => name === recipe.base));
+  return makePlan(recipe, parents, await donorProblems(recipe, parents));
 }
 
-function makePlan(recipe: Recipe, parents: readonly Parent[], baseIndex: number): BuildPlan {
+/** A misspelt name would leave a parent where the recipe says, which may be another checkpoint. */
+function refuseUnknown(recipe: Recipe, locations: Readonly<Record<string, string>>): void {
+  const names = recipe.parents.map(({ name }) => name);
+  const unknown = Object.keys(locations).filter((name) => !names.includes(name));
+  if (unknown.length === 0) return;
+  throw new PlanError(
+    unknown.map((name) => {
+      const near = nearest(name, names);
+      const message = `Cannot place the parent "${name}": the recipe has none of this name, wanted one of ${names.join(", ")}`;
+      return { code: "unknown-parent", message, ...(near ? { note: `Did you mean ${near}?` } : {}) };
+    }),
+  );
+}
+
+function makePlan(recipe: Recipe, parents: readonly Parent[], donors: readonly Problem[]): BuildPlan {
+  const baseIndex = indexOf(parents, recipe.base);
   const base = parents[baseIndex]!;
   const { problems, warnings } = compareParents(parents, base, recipe);
   const selection = select(recipe, base);
-  problems.push(...selection.problems, ...base.problems);
+  problems.push(...selection.problems, ...donors);
   for (const parent of parents) {
-    if (parent !== base && usesTensorsOf(recipe, parent.name)) problems.push(...parent.problems);
+    if (parent !== base && !usesTensorsOf(recipe, parent.name)) continue;
+    for (const problem of parent.problems) problems.push({ ...problem, ...position(recipe, parent.ref.at) });
+  }
+  if (base.checkpoint.tensors.size === 0) {
+    const message = `Cannot build on "${base.name}": it holds no tensor, wanted at least one`;
+    problems.push({ code: "empty-base", message, ...position(recipe, base.ref.at) });
   }
   if (recipe.output.dtype === "f8_e4m3" && !base.arch.known) {
     const message = `Cannot write f8_e4m3: the architecture of "${base.name}" is unknown, wanted one that says which matrices are quantised`;
@@ -69,8 +90,7 @@ function makePlan(recipe: Recipe, parents: readonly Parent[], baseIndex: number)
   });
   const { shards, merges } = assemble(laid, decisions, base);
   warnings.push(...adviceOn(recipe, parents, selection.rules, base));
-  const all = shards.flatMap(({ tensors }) => tensors);
-  const quantized = all.some(({ dtype }) => isFloat8(dtype));
+  const quantized = shards.some(({ tensors }) => tensors.some(({ dtype }) => isFloat8(dtype)));
   const plan: BuildPlan = {
     format: PLAN_FORMAT,
     version: 1,
@@ -88,18 +108,7 @@ function makePlan(recipe: Recipe, parents: readonly Parent[], baseIndex: number)
       chatTemplate: indexOf(parents, recipe.chatTemplate),
     },
     accounts: accountFor(parents, baseIndex, decisions),
-    totals: {
-      tensors: {
-        copied: all.filter(({ action }) => action.kind === "copy").length,
-        merged: all.filter(({ action }) => action.kind === "merge").length,
-        all: all.length,
-      },
-      elements: all.reduce((sum, { shape }) => sum + numElements(shape), 0),
-      readBytes: readBytes(parents.length, { shards, merges }),
-      writeBytes: shards.reduce((sum, { byteLength }) => sum + byteLength, 0),
-      tensorBytes: all.reduce((sum, { byteLength }) => sum + byteLength, 0),
-      workerBytes: HEAP_BYTES,
-    },
+    totals: totalsOf({ shards, merges, numParents: parents.length }),
     warnings,
   };
   plan.digest = planDigest(plan);

@@ -149,7 +149,11 @@ export interface PlanTotals {
   /** Physical tensors of the child by path. */
   tensors: { copied: number; merged: number; all: number };
   elements: number;
-  /** Bytes that a build reads from each parent, in their order; a threshold reads its tensors twice. */
+  /**
+   * Bytes that a build reads from each parent, in their order. Exact for copies and sums; a threshold counts
+   * its tensors twice, which is the most it reads. Not counted is the look at parents that may turn out to
+   * be identical: it ends at the first difference.
+   */
   readBytes: number[];
   /** Bytes of all shards, headers included. */
   writeBytes: number;

@@ -140,14 +140,14 @@ function literalOf({ kind, text }: Token): string | undefined {
     literal.lastIndex = at;
     const match = literal.exec(text);
     if (!match) return undefined;
-    value += (match[1] ?? match[2]!).replace(/\\(u[0-9a-f]{4}|.)/gisu, unescape);
+    value += (match[1] ?? match[2]!).replace(/\\(u[0-9a-f]{4}|.)/gisu, character);
   }
   return value;
 }
 
 const ESCAPES: Record<string, string> = { n: "\n", t: "\t", r: "\r" };
 
-function unescape(_: string, code: string): string {
+function character(_: string, code: string): string {
   if (code.length > 1) return String.fromCharCode(Number.parseInt(code.slice(1), 16));
   return ESCAPES[code] ?? code;
 }

@@ -63,7 +63,9 @@ export function colourAt(share: number): string {
   const at = Math.max(0, Math.min(1, share)) * (STOPS.length - 1);
   const index = Math.min(STOPS.length - 2, Math.floor(at));
   const channels = [1, 3, 5].map((start) => {
-    const [a, b] = [STOPS[index]!, STOPS[index + 1]!].map((stop) => Number.parseInt(stop.slice(start, start + 2), 16));
+    const [a, b] = [STOPS[index]!, STOPS[index + 1]!].map((stop) =>
+      Number.parseInt(stop.slice(start, start + 2), 16),
+    );
     return Math.round(a! + (b! - a!) * (at - index));
   });
   return `#${channels.map((channel) => channel.toString(16).padStart(2, "0")).join("")}`;

@@ -57,7 +57,9 @@ export async function runPool(batches: readonly Batch[], options: PoolOptions): 
 
   const runWorker = () =>
     new Promise<void>((resolve) => {
-      const worker = new Worker(new URL("./compare-worker.js", import.meta.url), { workerData: { ...setup, stop } });
+      const worker = new Worker(new URL("./compare-worker.js", import.meta.url), {
+        workerData: { ...setup, stop },
+      });
       let finished = false;
       const fail = (error: Error) => {
         failure ??= error;
@@ -81,7 +83,8 @@ export async function runPool(batches: readonly Batch[], options: PoolOptions): 
       });
       worker.on("error", fail);
       worker.on("exit", () => {
-        if (!finished && !failure && !signal?.aborted) fail(new Error("internal: a worker of the comparison ended early"));
+        if (!finished && !failure && !signal?.aborted)
+          fail(new Error("internal: a worker of the comparison ended early"));
         resolve();
       });
       give();
@@ -94,11 +97,12 @@ export async function runPool(batches: readonly Batch[], options: PoolOptions): 
     signal?.removeEventListener("abort", halt);
   }
   if (failure && !(failure instanceof Interrupted)) throw failure;
-  if (signal?.aborted || failure) throw new Interrupted("The comparison was stopped; nothing was written");
+  if (signal?.aborted || failure) throw new Interrupted("The comparison was stopped");
 }
 
 function revive({ name, message, code, note, stack }: SentError): Error {
-  if (name === "CheckpointError") return new CheckpointError(code ?? "unknown", message, note ? { note } : {});
+  if (name === "CheckpointError")
+    return new CheckpointError(code ?? "unknown", message, note ? { note } : {});
   if (name === "Interrupted") return new Interrupted(message);
   const error = new Error(message);
   if (stack) error.stack = stack;

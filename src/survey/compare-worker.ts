@@ -85,7 +85,13 @@ port.on("message", async (task: WorkerTask) => {
     const { name, message, code, note, stack } = error as SentError;
     send({
       kind: "failed",
-      error: { name, message, ...(code ? { code } : {}), ...(note ? { note } : {}), ...(stack ? { stack } : {}) },
+      error: {
+        name,
+        message,
+        ...(code ? { code } : {}),
+        ...(note ? { note } : {}),
+        ...(stack ? { stack } : {}),
+      },
     });
   }
 });
@@ -101,7 +107,8 @@ async function measure(pair: Pair): Promise<Omit<PairResult, "index">> {
 /** Of a sample, bytes are compared at as many places as values are. */
 async function sameBytes(base: Operand, other: Operand): Promise<boolean> {
   const { sample } = setup;
-  if (sample === undefined || base.byteLength <= sample * SAMPLE_BYTES) return identical([base, other], environment);
+  if (sample === undefined || base.byteLength <= sample * SAMPLE_BYTES)
+    return identical([base, other], environment);
   if (base.dtype !== other.dtype) return false;
   const step = Math.floor(base.byteLength / sample);
   for (let place = 0; place < sample; place++) {

@@ -4,7 +4,7 @@
  * (assembly.md section 1), to the last bit, with any number of workers.
  */
 import { availableParallelism } from "node:os";
-import { compareConfigs, type ConfigDifference } from "../arch/compare-configs.ts";
+import { type ConfigDifference, compareConfigs } from "../arch/compare-configs.ts";
 import { CheckpointError, Interrupted } from "../base/errors.ts";
 import type { Distance, Measure } from "../logical/measure.ts";
 import {
@@ -85,13 +85,16 @@ export async function compare(
   options: CompareOptions = {},
 ): Promise<CompareReport> {
   const { measure = "rms", sample, signal } = options;
-  for (const [name, value] of [["sample", sample], ["workers", options.workers]] as const) {
+  for (const [name, value] of [
+    ["sample", sample],
+    ["workers", options.workers],
+  ] as const) {
     if (value === undefined || (Number.isInteger(value) && value >= 1)) continue;
     throw new RangeError(`Cannot compare with ${name} ${value}, wanted a whole number of 1 or more`);
   }
   const base = await openSide(baseLocation);
   const other = await openSide(otherLocation);
-  if (signal?.aborted) throw new Interrupted("The comparison was stopped; nothing was written");
+  if (signal?.aborted) throw new Interrupted("The comparison was stopped");
   const { pairs, ...apart } = pairUp(base, other);
   if (pairs.length === 0) throw nothingInCommon(base, other, apart.notCompared);
   const measured = await measureAll(pairs, base, other, options);
@@ -125,7 +128,11 @@ async function measureAll(
 ): Promise<Measured[]> {
   const { sample, signal, onEvent } = options;
   const wanted = options.workers ?? availableParallelism();
-  const batches = batchesOf(pairs, base.checkpoint.shards.map(({ name }) => name), wanted);
+  const batches = batchesOf(
+    pairs,
+    base.checkpoint.shards.map(({ name }) => name),
+    wanted,
+  );
   const workers = Math.min(wanted, batches.length);
   const bytesTotal = pairs.reduce((sum, pair) => sum + bytesToRead(pair, sample), 0);
   const tensorsTotal = pairs.length;
@@ -166,18 +173,34 @@ function filesOf({ checkpoint: { store, shards, label } }: Side): SideFiles {
   return { location: store.location, label, identities: Object.fromEntries(present) };
 }
 
-function describe({ checkpoint: { label, store, problems }, arch: { id, label: family, known } }: Side): ComparedSide {
-  return { label, location: store.location, architecture: { id, label: family, known }, problems: problems.length };
+function describe({
+  checkpoint: { label, store, problems },
+  arch: { id, label: family, known },
+}: Side): ComparedSide {
+  return {
+    label,
+    location: store.location,
+    architecture: { id, label: family, known },
+    problems: problems.length,
+  };
 }
 
 function warningsAbout(base: Side, other: Side): string[] {
   const warnings: string[] = [];
   const [a, b] = [base, other].map(({ checkpoint, arch }) => ({ label: checkpoint.label, arch }));
   if (a!.arch.id !== b!.arch.id) {
-    warnings.push(`"${a!.label}" is ${a!.arch.label} and "${b!.label}" is ${b!.arch.label}: only names and shapes tell that tensors belong together`);
+    warnings.push(
+      `"${a!.label}" is ${a!.arch.label} and "${b!.label}" is ${b!.arch.label}: only names and shapes tell that tensors belong together`,
+    );
   }
-  if (a!.arch.quantization === "fp8-block" && b!.arch.quantization === "fp8-block" && a!.arch.scaleFormat !== b!.arch.scaleFormat) {
-    warnings.push(`scale_fmt of "${a!.label}" is ${a!.arch.scaleFormat}, of "${b!.label}" ${b!.arch.scaleFormat}`);
+  if (
+    a!.arch.quantization === "fp8-block" &&
+    b!.arch.quantization === "fp8-block" &&
+    a!.arch.scaleFormat !== b!.arch.scaleFormat
+  ) {
+    warnings.push(
+      `scale_fmt of "${a!.label}" is ${a!.arch.scaleFormat}, of "${b!.label}" ${b!.arch.scaleFormat}`,
+    );
   }
   for (const { checkpoint } of [base, other]) {
     const { length } = checkpoint.problems;
@@ -195,5 +218,8 @@ function nothingInCommon(base: Side, other: Side, notCompared: readonly NotCompa
   const what = odd
     ? `none of the ${notCompared.length} tensors they share can be measured ("${odd.name}": ${odd.base} and ${odd.other})`
     : `they share no tensor (${example(base)}, ${example(other)})`;
-  return new CheckpointError("nothing-in-common", `Cannot compare "${a}" with "${b}": ${what}, wanted equal names and shapes`);
+  return new CheckpointError(
+    "nothing-in-common",
+    `Cannot compare "${a}" with "${b}": ${what}, wanted equal names and shapes`,
+  );
 }

@@ -16,7 +16,9 @@ export function contentFindings(subject: Subject): Problem[] {
   const missingLayers = absentLayers(subject);
   return [
     ...missingLayers.map((layer) => layerFinding(layer, subject)),
-    ...(subject.expected ? expectedFindings(subject, subject.expected, new Set(missingLayers)) : expertFindings(subject)),
+    ...(subject.expected
+      ? expectedFindings(subject, subject.expected, new Set(missingLayers))
+      : expertFindings(subject)),
     ...pairingFindings(subject),
     ...twiceFindings(subject),
   ];
@@ -91,7 +93,10 @@ function expertFindings({ checkpoint, arch, inventory, isPart }: Subject): Probl
     .filter(([, found]) => found.size !== arch.numExperts)
     .map(([layer, { size }]) => {
       const counts = `${formatInteger(size)} routed experts, wanted ${formatInteger(arch.numExperts!)} as config.json says`;
-      return { code: "expert-count", message: `Cannot match layer ${layer} of "${checkpoint.label}": it has ${counts}` };
+      return {
+        code: "expert-count",
+        message: `Cannot match layer ${layer} of "${checkpoint.label}": it has ${counts}`,
+      };
     });
 }
 
@@ -102,7 +107,9 @@ function pairingFindings({ checkpoint, arch, isPart }: Subject): Problem[] {
   const mayPair = ({ name, dtype }: StoredTensor): boolean => {
     const partners = isFloat8(dtype) ? scaleNameOf(name) : [weightNameOf(name) ?? ""];
     if (partners.some((partner) => tensors.has(partner))) return false;
-    return partners.some((partner) => unseen.has(partner)) || (isPart && (isFloat8(dtype) || partners[0] !== ""));
+    return (
+      partners.some((partner) => unseen.has(partner)) || (isPart && (isFloat8(dtype) || partners[0] !== ""))
+    );
   };
   const settled = new Map([...tensors].filter(([, tensor]) => !mayPair(tensor)));
   return pairTensors(settled, { label, block: arch.block }).problems;

@@ -93,8 +93,11 @@ export function distanceMap(report: CompareReport): string {
 /** Main layers from the top, a little apart the MTP layers, then what belongs to no layer. */
 function layOut({ byLayerRole }: CompareReport): Layout {
   const keys = new Map<string, Pick<LayerRoleAggregate, "layer" | "mtp">>();
-  for (const { layer, mtp } of byLayerRole) keys.set(`${layer}`, { ...(layer === undefined ? {} : { layer }), mtp });
-  const sorted = [...keys.values()].sort((a, b) => (a.layer ?? Number.MAX_VALUE) - (b.layer ?? Number.MAX_VALUE));
+  for (const { layer, mtp } of byLayerRole)
+    keys.set(`${layer}`, { ...(layer === undefined ? {} : { layer }), mtp });
+  const sorted = [...keys.values()].sort(
+    (a, b) => (a.layer ?? Number.MAX_VALUE) - (b.layer ?? Number.MAX_VALUE),
+  );
   const height = Math.max(6, Math.min(18, Math.floor(GRID_HEIGHT / sorted.length)));
   const every = height >= 13 ? 1 : height >= 3 ? 5 : 20;
   const layout: Layout = { rows: { tops: [], height }, labels: [], indexOf: new Map(), bottom: TOP };
@@ -124,7 +127,9 @@ function layerLabels({ rows, labels }: Layout, { x, numRows }: HeatMap): string[
 /** Round each run of rows, so that cells without a tensor are seen to be empty. */
 function frames({ rows }: Layout, { x, cellWidth, numColumns, numRows }: HeatMap): string[] {
   const [tops, height] = [rows.tops.slice(0, numRows), rows.height];
-  const starts = tops.flatMap((top, index) => (index === 0 || top > tops[index - 1]! + height ? [index] : []));
+  const starts = tops.flatMap((top, index) =>
+    index === 0 || top > tops[index - 1]! + height ? [index] : [],
+  );
   return starts.map((first, index) => {
     const last = (starts[index + 1] ?? tops.length) - 1;
     const bottom = tops[last]! + height;
@@ -144,7 +149,12 @@ function roleMap(report: CompareReport, { indexOf, labels }: Layout): HeatMap {
     const { layer, role, tensors, identical } = cell;
     const what = `${tensors} ${tensors === 1 ? "tensor" : "tensors"}${identical ? `, ${identical} identical` : ""}`;
     const title = `${placeOf(layer)} · ${role} · ${formatDistance(cell[measure].mean)} (${what})`;
-    return { row: indexOf.get(`${layer}`)!, column: roles.indexOf(role), value: valueOf(cell, measure), title };
+    return {
+      row: indexOf.get(`${layer}`)!,
+      column: roles.indexOf(role),
+      value: meanOf(cell, measure),
+      title,
+    };
   });
   const describe = (row: number) => labels[row] ?? "";
   const [numColumns, numRows] = [roles.length, labels.length];
@@ -152,7 +162,11 @@ function roleMap(report: CompareReport, { indexOf, labels }: Layout): HeatMap {
 }
 
 /** undefined where no expert stands alone: dense models, and experts fused into one tensor. */
-function expertMap({ byLayerExpert, measure }: CompareReport, { indexOf, labels }: Layout, x: number): HeatMap | undefined {
+function expertMap(
+  { byLayerExpert, measure }: CompareReport,
+  { indexOf, labels }: Layout,
+  x: number,
+): HeatMap | undefined {
   if (byLayerExpert.length === 0) return undefined;
   const numColumns = 1 + byLayerExpert.reduce((most, { expert }) => Math.max(most, expert), 0);
   const cellWidth = Math.max(1, Math.min(22, Math.floor(EXPERTS_WIDTH / numColumns)));
@@ -162,11 +176,13 @@ function expertMap({ byLayerExpert, measure }: CompareReport, { indexOf, labels 
     const row = indexOf.get(`${layer}`)!;
     layers.set(row, layer);
     const title = `${placeOf(layer)} · expert ${expert} · ${formatDistance(cell[measure].mean)}`;
-    return { row, column: expert, value: valueOf(cell, measure), title };
+    return { row, column: expert, value: meanOf(cell, measure), title };
   });
   const describe = (row: number, columns: readonly number[], values: readonly number[]): string => {
     const range = [...new Set([Math.min(...values), Math.max(...values)].map(formatDistance))].join("–");
-    const experts = runsOf(columns).map(([first, last]) => (first === last ? `${first}` : `${first}–${last}`));
+    const experts = runsOf(columns).map(([first, last]) =>
+      first === last ? `${first}` : `${first}–${last}`,
+    );
     return `${placeOf(layers.get(row))} · ${range} · experts ${experts.join(", ")}`;
   };
   // What belongs to no layer has no experts; it is the last row.
@@ -178,7 +194,7 @@ function placeOf(layer: number | undefined): string {
   return layer === undefined ? "no layer" : `layer ${layer}`;
 }
 
-function valueOf(cell: Aggregate, measure: "rms" | "relative"): number {
+function meanOf(cell: Aggregate, measure: "rms" | "relative"): number {
   return cell[measure].mean ?? Number.POSITIVE_INFINITY;
 }
 
@@ -194,7 +210,9 @@ function expertLabels({ x, cellWidth, numColumns }: HeatMap): string[] {
   const step = [1, 2, 4, 8, 16, 32, 64].find((columns) => columns * cellWidth >= room) ?? 128;
   const labels: string[] = [];
   for (let expert = 0; expert < numColumns; expert += step) {
-    labels.push(text(x + (expert + 0.5) * cellWidth, TOP - 8, `${expert}`, 'class="small" text-anchor="middle"'));
+    labels.push(
+      text(x + (expert + 0.5) * cellWidth, TOP - 8, `${expert}`, 'class="small" text-anchor="middle"'),
+    );
   }
   return [...labels, text(x, TOP - 26, "expert", 'class="faint"')];
 }

@@ -27,7 +27,11 @@ export interface CompareRow {
   identical: boolean;
 }
 
-export function rowOf({ name, place, elements, base, other }: Pair, sums: Distance, identical: boolean): CompareRow {
+export function rowOf(
+  { name, place, elements, base, other }: Pair,
+  sums: Distance,
+  identical: boolean,
+): CompareRow {
   const { role, layer, expert, matrix, mtp } = place;
   return {
     name,
@@ -57,13 +61,11 @@ export function distanceIn(row: Pick<CompareRow, Measure>, measure: Measure): nu
   return row[measure] ?? Number.POSITIVE_INFINITY;
 }
 
-/** Three significant digits: "0.00123", "4.56e-5", "0", "∞". */
+/** Three significant digits: "0.00123", "4.56e-5", "1.20e4", "0", "∞". */
 export function formatDistance(value: number | null): string {
   if (value === null || value === Number.POSITIVE_INFINITY) return "∞";
   if (value === 0) return "0";
-  if (Math.abs(value) < 1e-4 || Math.abs(value) >= 1e6) {
-    const [digits, exponent] = value.toExponential(2).split("e");
-    return `${digits}e${Number(exponent)}`;
-  }
-  return value.toPrecision(3);
+  if (value >= 1e-4 && value < 999.5) return value.toPrecision(3);
+  const [digits, exponent] = value.toExponential(2).split("e");
+  return `${digits}e${Number(exponent)}`;
 }

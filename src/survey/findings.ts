@@ -13,7 +13,6 @@ import { isFloat8 } from "../tensor/dtype.ts";
 import { contentFindings } from "./content-findings.ts";
 import { hasTokenizer } from "./side-files.ts";
 import type { Subject } from "./subject.ts";
-import { sumOf } from "./totals.ts";
 
 export function findings(subject: Subject): Problem[] {
   const { checkpoint, opened, sideFiles } = subject;
@@ -29,7 +28,8 @@ export function findings(subject: Subject): Problem[] {
 
 function shardFindings({ checkpoint, opened }: Subject): Problem[] {
   const { problems, shards, label } = checkpoint;
-  const found: Problem[] = opened === "index" ? problems.filter(({ code }) => code !== "missing-shard") : [...problems];
+  const found: Problem[] =
+    opened === "index" ? problems.filter(({ code }) => code !== "missing-shard") : [...problems];
   if (opened === "index") {
     found.push({
       code: "no-shards",
@@ -38,7 +38,8 @@ function shardFindings({ checkpoint, opened }: Subject): Problem[] {
   }
   const unmarked = shards.filter(({ header }) => header && header.metadata.get("format") !== "pt");
   if (unmarked.length > 0) {
-    const which = unmarked.length === 1 ? `"${shown(unmarked[0]!.name)}"` : `${formatInteger(unmarked.length)} shards`;
+    const which =
+      unmarked.length === 1 ? `"${shown(unmarked[0]!.name)}"` : `${formatInteger(unmarked.length)} shards`;
     found.push({
       code: "no-format",
       message: `Found no "format": "pt" in the metadata of ${which} of "${label}"`,
@@ -66,26 +67,19 @@ function storageFindings({ checkpoint, arch, inventory }: Subject): Problem[] {
   return [];
 }
 
-function folderFindings({ checkpoint, inventory, opened, sideFiles }: Subject): Problem[] {
-  const { label, config, shards, totalSize } = checkpoint;
+function folderFindings({ checkpoint, opened, sideFiles }: Subject): Problem[] {
+  const { label, config } = checkpoint;
   const problems: Problem[] = [];
   if (!config) {
     const message = `Cannot find config.json of "${label}"`;
     problems.push({ code: "no-config", message, note: "Roles of tensors cannot be told without it" });
   }
-  const fileBytes = shards.reduce((sum, { header }) => sum + (header?.fileBytes ?? 0), 0);
-  const isWhole = shards.every(({ header }) => header);
-  const tensorBytes = sumOf(inventory).bytes;
-  if (isWhole && totalSize !== undefined && totalSize !== tensorBytes && totalSize !== fileBytes) {
-    const sums = `${formatInteger(tensorBytes)} (tensors) or ${formatInteger(fileBytes)} (files)`;
-    const message = `Cannot confirm total_size of the index of "${label}": it is ${formatInteger(totalSize)}, wanted ${sums}`;
-    problems.push({ code: "total-size", message });
-  }
   for (const file of sideFiles.missingCode) {
     const message = `Cannot find "${shown(file)}" of "${label}": auto_map in config.json names it`;
     problems.push({ code: "missing-code", message, note: "transformers wants it with trust_remote_code" });
   }
-  if (!hasTokenizer(sideFiles)) problems.push({ code: "no-tokenizer", message: `Found no tokenizer in "${label}"` });
+  if (!hasTokenizer(sideFiles))
+    problems.push({ code: "no-tokenizer", message: `Found no tokenizer in "${label}"` });
   if (!sideFiles.chatTemplate && opened === "folder") {
     problems.push({ code: "no-chat-template", message: `Found no chat template in "${label}"` });
   }

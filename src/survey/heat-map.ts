@@ -35,7 +35,8 @@ export interface Rows {
 }
 
 const MOST_SINGLE_CELLS = 4000;
-export const LEGEND_WIDTH = 240;
+/** Eight pixels for each of 32 colours: seams would show elsewhere. */
+export const LEGEND_WIDTH = 256;
 const LEGEND_HEIGHT = 10;
 
 export function scaleOf({ cells }: HeatMap): ColourScale | undefined {
@@ -65,7 +66,14 @@ export function drawCells(map: HeatMap, rows: Rows, scale: ColourScale | undefin
       return `M${x + first * cellWidth} ${rows.tops[row]}h${width}v${height}h${-width}z`;
     });
     const fill = value === 0 ? 'class="same"' : `fill="${scale!.colours[scale!.levelOf(value)]}"`;
-    const text = group.length === 1 ? title : describe(row, columns, group.map((cell) => cell.value));
+    const text =
+      group.length === 1
+        ? title
+        : describe(
+            row,
+            columns,
+            group.map((cell) => cell.value),
+          );
     return `<path ${fill} d="${path.join("")}"><title>${escapeXml(text)}</title></path>`;
   });
 }
@@ -77,7 +85,9 @@ export function drawLegend(x: number, y: number, scale: ColourScale | undefined,
   if (scale) {
     const width = LEGEND_WIDTH / scale.colours.length;
     for (const [level, colour] of scale.colours.entries()) {
-      const [left, right] = [level * width, (level + 1) * width].map((edge) => x + Math.round(edge * 10) / 10);
+      const [left, right] = [level * width, (level + 1) * width].map(
+        (edge) => x + Math.round(edge * 10) / 10,
+      );
       parts.push(`<path fill="${colour}" d="M${left} ${top}H${right}V${top + LEGEND_HEIGHT}H${left}z"/>`);
     }
     for (const { position, label } of scale.ticks) {
@@ -90,7 +100,10 @@ export function drawLegend(x: number, y: number, scale: ColourScale | undefined,
     parts.push(text(x, top - 7, how, 'class="small"'));
     top += LEGEND_HEIGHT + 28;
   }
-  parts.push(`<path class="same" d="M${x} ${top}h12v10h-12z"/>`, text(x + 18, top + 9, "no difference", 'class="small"'));
+  parts.push(
+    `<path class="same" d="M${x} ${top}h12v10h-12z"/>`,
+    text(x + 18, top + 9, "no difference", 'class="small"'),
+  );
   parts.push(`<path class="frame" d="M${x + 110} ${top}h12v10h-12z"/>`);
   parts.push(text(x + 128, top + 9, "no such tensor", 'class="small"'));
   return parts;

@@ -81,7 +81,11 @@ export async function inspect(location: string): Promise<InspectReport> {
     ...(config ? { config } : {}),
     quantization:
       arch.quantization === "fp8-block"
-        ? { kind: arch.quantization, block: [arch.block.rows, arch.block.cols], scaleFormat: arch.scaleFormat }
+        ? {
+            kind: arch.quantization,
+            block: [arch.block.rows, arch.block.cols],
+            scaleFormat: arch.scaleFormat,
+          }
         : { kind: arch.quantization },
     shards: {
       count: shards.length,

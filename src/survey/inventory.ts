@@ -42,7 +42,15 @@ export function takeInventory(
   const listed: ListedTensor[] = [];
   for (const { name, dtype, shape, byteLength } of tensors.values()) {
     const elements = numElements(shape);
-    listed.push({ name, place: arch.locate(name), basis: "header", dtype, shape, elements, bytes: byteLength });
+    listed.push({
+      name,
+      place: arch.locate(name),
+      basis: "header",
+      dtype,
+      shape,
+      elements,
+      bytes: byteLength,
+    });
   }
   for (const name of unread) {
     const place = arch.locate(name);

@@ -7,6 +7,7 @@
  */
 import { type Architecture, architectureOf } from "../arch/architecture.ts";
 import type { Place } from "../arch/place.ts";
+import { weightNameOf } from "../arch/scale-names.ts";
 import { type Checkpoint, openCheckpoint, type StoredTensor } from "../checkpoint/checkpoint.ts";
 import { openLocation } from "../checkpoint/stores.ts";
 import type { ScaleDtype } from "../logical/operand.ts";
@@ -72,7 +73,12 @@ export async function openSide(location: string): Promise<Side> {
     if (!found) tensors.set(name, `${dtype} that does not pair up with a weight or a block scale`);
     else tensors.set(name, isFloat(dtype) ? found : `${dtype}, which is copied and never computed with`);
   }
-  for (const name of unread) tensors.set(name, "not read: its shard is not there");
+  const unseen = new Set(unread);
+  for (const name of unread) {
+    const weight = weightNameOf(name);
+    if (weight !== undefined && (unseen.has(weight) || checkpoint.tensors.has(weight))) continue;
+    tensors.set(name, "not read: its shard is not there");
+  }
   return { checkpoint, arch, tensors };
 }
 

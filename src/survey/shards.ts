@@ -35,7 +35,16 @@ export class Shards {
     const { dtype, shard, offset, byteLength, scale } = side === 0 ? pair.base : pair.other;
     const { name, shape, block } = pair;
     const source = await this.#source(side, shard);
-    const operand: Operand = { name, owner: this.#sides[side]!.label, dtype, shape, source, offset, byteLength, block };
+    const operand: Operand = {
+      name,
+      owner: this.#sides[side]!.label,
+      dtype,
+      shape,
+      source,
+      offset,
+      byteLength,
+      block,
+    };
     if (scale) operand.scale = { ...scale, source: await this.#source(side, scale.shard) };
     return operand;
   }

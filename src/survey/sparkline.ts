@@ -4,7 +4,9 @@ const BLOCKS = [..."▁▂▃▄▅▆▇█"];
 
 /** "·" stands for 0, a space for a column without a number. Infinite values reach the top. */
 export function sparkline(values: readonly (number | undefined)[]): string {
-  const finite = values.filter((value) => value !== undefined && value < Number.POSITIVE_INFINITY) as number[];
+  const finite = values.filter(
+    (value) => value !== undefined && value < Number.POSITIVE_INFINITY,
+  ) as number[];
   const largest = finite.reduce((most, value) => Math.max(most, value), 0);
   return values
     .map((value) => {

@@ -55,8 +55,7 @@ export function byDtype(tensors: readonly ListedTensor[]): DtypeTotal[] {
 export function byRole(tensors: readonly ListedTensor[]): RoleTotal[] {
   const totals = new Map<string, RoleTotal>();
   for (const mtp of [false, true]) {
-    for (const role of ROLES)
-      totals.set(`${role}/${mtp}`, { role, mtp, tensors: 0, elements: 0, bytes: 0 });
+    for (const role of ROLES) totals.set(`${role}/${mtp}`, { role, mtp, tensors: 0, elements: 0, bytes: 0 });
   }
   for (const tensor of tensors) add(totals.get(`${tensor.place.role}/${tensor.place.mtp}`)!, tensor);
   return [...totals.values()].filter(({ tensors }) => tensors > 0);

@@ -210,7 +210,6 @@ describe("encodeHeader()", () => {
       assert.throws(() => encodeHeader(tensors, new Map()), { name: "CheckpointError", code }));
   }
 });
-});
 
 test("parseHeader() reads 92,000 tensors (12 MB) in less than 0.5 s", () => {
   const tensors = Array.from({ length: 92_000 }, (_, i): HeaderEntry => {
@@ -235,7 +234,11 @@ test("parseHeader() reads 92,000 tensors (12 MB) in less than 0.5 s", () => {
 });
 
 test("parseHeader() refuses a header above 100 MB, so that none is written either", () => {
-  const refused = { name: "CheckpointError", code: "header-too-large", message: /is 100,000,001 bytes, wanted at most/ };
+  const refused = {
+    name: "CheckpointError",
+    code: "header-too-large",
+    message: /is 100,000,001 bytes, wanted at most/,
+  };
   assert.throws(() => parseHeader(new Uint8Array(100_000_001), { file: "x", fileBytes: 2 ** 32 }), refused);
 });
 

@@ -76,6 +76,8 @@ test("a sink of 6 GiB takes bytes at positions beyond 2^32", async (t) => {
   const store = openOutput(temporaryFolder(t));
   await store.prepare();
   const sink = await store.create("model.safetensors", 6 * GIB);
+  const large = Uint8Array.from({ length: 1 << 20 }, (_, i) => i * 31 + 1); // enough to leave this thread
+  await sink.write(large, 4.5 * GIB);
   const positions = [0, 2 ** 31 - 4, 2 ** 32 - 4, 2 ** 32, 5 * GIB, 6 * GIB - MARK.length];
   for (const position of positions) await sink.write(MARK.subarray(0, 4), position);
   await sink.write(MARK, positions.at(-1)!);
@@ -97,4 +99,10 @@ test("a sink of 6 GiB takes bytes at positions beyond 2^32", async (t) => {
     assert.deepEqual(bytes, MARK.subarray(0, 4), String(position));
   }
   closeSync(fd);
+  const source = await store.open("model.safetensors");
+  const read = new Uint8Array((1 << 20) + 8);
+  await source.read(read, 4.5 * GIB - 4);
+  await source.close();
+  assert.equal(Buffer.compare(read.subarray(4, -4), large), 0);
+  assert.deepEqual([...read.subarray(0, 4), ...read.subarray(-4)], Array(8).fill(0));
 });

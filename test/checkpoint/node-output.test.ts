@@ -118,6 +118,32 @@ describe("a folder", () => {
     assert.deepEqual(await store.listUnder(".chimera/"), []);
   });
 
+  test("flush() waits for writes that are under way", async (t) => {
+    const store = await prepared(t);
+    const large = new Uint8Array(32 << 20).fill(7);
+    const sink = await store.create("a", 2 * large.length);
+    const writes = [sink.write(large, 0), sink.write(large, large.length)];
+    await sink.flush();
+    await sink.publish();
+    assert.ok(readFileSync(join(store.location, "a")).every((byte) => byte === 7));
+    await Promise.all(writes);
+  });
+
+  test("discard() waits for writes that are under way, and lets none begin", async (t) => {
+    const store = await prepared(t);
+    const large = new Uint8Array(32 << 20);
+    const sink = await store.create("a", large.length);
+    let written = false;
+    const writing = sink.write(large, 0).then(() => {
+      written = true;
+    });
+    const discarding = sink.discard();
+    await assert.rejects(sink.write(large, 0), /internal: "a" is discarded, wanted open/);
+    await discarding;
+    await writing;
+    assert.deepEqual([written, await store.listUnder(".chimera/")], [true, []]);
+  });
+
   test("prepare() where a file stands is a BuildError, and list() a CheckpointError", async (t) => {
     const path = join(temporaryFolder(t), "file");
     writeFileSync(path, "");

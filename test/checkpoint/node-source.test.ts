@@ -104,6 +104,30 @@ describe("Source.read()", () => {
   });
 });
 
+test("Source.close() waits for reads that are under way", async (t) => {
+  const folder = temporaryFolder(t);
+  const content = Uint8Array.from({ length: 16 << 20 }, (_, i) => i * 31);
+  writeFileSync(join(folder, "a"), content);
+  const source = await openStore(folder).open("a");
+  const bytes = new Uint8Array(content.length);
+  const reading = source.read(bytes, 0);
+  const closing = source.close();
+  await assert.rejects(source.read(bytes, 0), /internal: "a" was read after it was closed/);
+  await closing;
+  assert.deepEqual(Buffer.compare(bytes, content), 0);
+  await reading;
+});
+
+test("Source.read() of a large piece refuses a file that was cut", async (t) => {
+  const folder = temporaryFolder(t);
+  writeFileSync(join(folder, "a"), new Uint8Array(1 << 20));
+  const source = await openStore(folder).open("a");
+  truncateSync(join(folder, "a"), 1_000_000);
+  const what = { code: "changed", message: /it ends at byte 1000000, wanted 48576 more/ };
+  await assert.rejects(source.read(new Uint8Array(1 << 20), 0), what);
+  await source.close();
+});
+
 test("Source.identity is size and time of change, the same for a copy that keeps both", async (t) => {
   const { source, path } = await opened(t);
   assert.equal(source.identity, `10:${BigInt(statSync(path).mtimeMs) * 1_000_000n}`);

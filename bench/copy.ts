@@ -1,0 +1,60 @@
+/** A copy-only child (R1T's recipe) against `cp -r` of as many bytes, each until the bytes are on the disk. */
+import { execFileSync } from "node:child_process";
+import { join } from "node:path";
+import { formatBytes } from "../src/base/format.ts";
+import type { BuildPlan } from "../src/plan/plan.ts";
+import { buildShards, checkChild, makeParents, type Parents, planFor } from "./fixture.ts";
+import { diskPlace, dropCaches, memoryPlace, type Place, removeFolder, sync } from "./places.ts";
+import { printTable } from "./table.ts";
+import { quickestOf } from "./timing.ts";
+
+const NUM_EXPERTS = 40; // 2.0 GB in 4 shards
+
+export async function benchCopy(): Promise<string> {
+  const rows: string[][] = [];
+  for (const place of [diskPlace(), memoryPlace(8e9)]) {
+    const parents = makeParents(place.folder, NUM_EXPERTS, "reference");
+    const plan = await planFor(parents, 1);
+    rows.push(...(await race(place, parents, plan)));
+    removeFolder(place.folder);
+  }
+  printTable(
+    "copy: R1T's recipe against cp -r, one worker",
+    ["where", "what", "bytes", "time", "speed", "of cp's time"],
+    rows,
+  );
+  return "copied tensors equal their parents'";
+}
+
+async function race(place: Place, parents: Parents, plan: BuildPlan): Promise<string[][]> {
+  const out = join(place.folder, "out");
+  await buildShards(plan, out, { hash: true, workers: 1 });
+  checkChild(plan, out);
+  const isDisk = place.kind === "disk";
+  const isCold = isDisk && dropCaches();
+  const prepare = () => {
+    removeFolder(out);
+    if (isDisk) sync();
+    if (isCold) dropCaches();
+  };
+  const durable = (run: () => unknown) => async () => {
+    await run();
+    if (isDisk) sync();
+  };
+  const build = (hash: boolean) => ({
+    prepare,
+    run: durable(() => buildShards(plan, out, { hash, workers: 1 })),
+  });
+  const cp = { prepare, run: durable(() => execFileSync("cp", ["-r", parents.r1, out])) };
+  const times = await quickestOf(
+    { cp, plain: build(false), hashed: build(true) },
+    { rounds: isDisk ? 2 : 3 },
+  );
+  const where = isDisk ? `disk, ${isCold ? "cold" : "warm"}, synced` : place.kind;
+  const row = (what: string, seconds: number) => [
+    ...[where, what, formatBytes(parents.fileBytes), `${seconds.toFixed(2)} s`],
+    `${(parents.fileBytes / seconds / 1e9).toFixed(2)} GB/s`,
+    `${(seconds / times.cp).toFixed(2)}×`,
+  ];
+  return [row("cp -r", times.cp), row("build, no hash", times.plain), row("build", times.hashed)];
+}
