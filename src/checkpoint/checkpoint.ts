@@ -153,7 +153,7 @@ function join(
       const said = weightMap?.get(name);
       const other = found.get(name);
       // Of two, the one that the index names is shown; neither is used.
-      if (!other || said === shard) found.set(name, { ...info, shard });
+      if (!other || said === shard) found.set(name, Object.assign(info, { shard }));
       if (other) {
         report(
           "duplicate-tensor",

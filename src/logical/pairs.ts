@@ -31,54 +31,53 @@ export function pairTensors(
 ): Pairing {
   const logical = new Map<string, LogicalTensor>();
   const problems: Problem[] = [];
-  const taken = new Set<string>();
   const report = (code: string, name: string, what: string, note?: string) => {
     const message = `Cannot use "${name}" of "${label}": ${what}`;
     problems.push(note ? { code, message, note } : { code, message });
   };
-  for (const weight of tensors.values()) {
-    if (!isFloat8(weight.dtype)) continue;
-    const { name, shape, dtype } = weight;
-    const scaleName = scaleNameOf(name).find((candidate) => tensors.has(candidate));
-    const wanted = shape.length >= 2 ? scaleShape(shape, block) : undefined;
-    if (scaleName === undefined) {
-      const scale = wanted ? `wanted a scale of shape ${formatShape(wanted)}` : "wanted two or more dimensions";
-      const note = `"${scaleNameOf(name)[0]}" is missing; the download may be partial`;
-      report("missing-block-scale", name, `${dtype} ${formatShape(shape)} without a block scale, ${scale}`, note);
-      continue;
-    }
-    const scale = tensors.get(scaleName)!;
-    taken.add(scaleName);
-    if (!isScaleDtype(scale.dtype)) {
-      report("scale-dtype", name, `its scale "${scaleName}" is ${scale.dtype}, wanted F32, BF16 or F8_E8M0`);
-    } else if (!wanted || formatShape(scale.shape) !== formatShape(wanted)) {
-      const blocks = `${block.rows}×${block.cols} blocks of ${formatShape(shape)}`;
-      const want = wanted ? `wanted ${formatShape(wanted)} for ${blocks}` : "wanted two or more dimensions";
-      report("scale-shape", name, `its scale "${scaleName}" is ${formatShape(scale.shape)}, ${want}`);
-    } else logical.set(name, { name, weight, scale });
-  }
+  const scaleOf = (name: string) => scaleNameOf(name).find((candidate) => tensors.has(candidate));
   for (const tensor of tensors.values()) {
-    if (taken.has(tensor.name) || isFloat8(tensor.dtype)) continue;
-    const weightName = tensor.name.endsWith("_scale_inv") ? weightNameOf(tensor.name) : undefined;
-    if (weightName !== undefined) {
-      const weight = tensors.get(weightName);
-      const found = weight ? `"${weightName}" is ${weight.dtype}` : `there is no "${weightName}"`;
-      report("orphan-scale", tensor.name, `it is a block scale and ${found}, wanted an FP8 weight`);
+    const { name, dtype } = tensor;
+    if (isFloat8(dtype)) {
+      const scale = scaleOf(name);
+      const fault = scale === undefined ? undefined : scaleFault(tensor, tensors.get(scale)!, block);
+      if (scale === undefined) report("missing-block-scale", name, ...missingScale(tensor, block));
+      else if (fault) report(fault.code, name, fault.what);
+      else logical.set(name, { name, weight: tensor, scale: tensors.get(scale)! });
       continue;
     }
-    logical.set(tensor.name, { name: tensor.name, weight: tensor });
+    const weightName = weightNameOf(name);
+    const weight = weightName === undefined ? undefined : tensors.get(weightName);
+    if (weight && isFloat8(weight.dtype) && scaleOf(weight.name) === name) continue; // comes with its weight
+    if (weightName !== undefined && name.endsWith("_scale_inv")) {
+      const found = weight ? `"${weightName}" is ${weight.dtype}` : `there is no "${weightName}"`;
+      report("orphan-scale", name, `it is a block scale and ${found}, wanted an FP8 weight`);
+      continue;
+    }
+    logical.set(name, { name, weight: tensor });
   }
-  return { tensors: inOrder(tensors, logical), problems };
+  return { tensors: logical, problems };
 }
 
-function inOrder(
-  tensors: ReadonlyMap<string, StoredTensor>,
-  logical: ReadonlyMap<string, LogicalTensor>,
-): Map<string, LogicalTensor> {
-  const ordered = new Map<string, LogicalTensor>();
-  for (const name of tensors.keys()) {
-    const tensor = logical.get(name);
-    if (tensor) ordered.set(name, tensor);
+/** What was wanted in place of no scale at all, and a note. */
+function missingScale({ name, dtype, shape }: StoredTensor, block: BlockSize): [string, string] {
+  const wanted = shape.length >= 2 ? `a scale of shape ${formatShape(scaleShape(shape, block))}` : "two or more dimensions";
+  const what = `${dtype} ${formatShape(shape)} without a block scale, wanted ${wanted}`;
+  return [what, `"${scaleNameOf(name)[0]}" is missing; the download may be partial`];
+}
+
+function scaleFault(
+  { shape }: StoredTensor,
+  scale: StoredTensor,
+  block: BlockSize,
+): { code: string; what: string } | undefined {
+  if (!isScaleDtype(scale.dtype)) {
+    const what = `its scale "${scale.name}" is ${scale.dtype}, wanted F32, BF16 or F8_E8M0`;
+    return { code: "scale-dtype", what };
   }
-  return ordered;
+  const wanted = shape.length >= 2 ? scaleShape(shape, block) : undefined;
+  if (wanted?.length === scale.shape.length && wanted.every((dim, i) => dim === scale.shape[i])) return undefined;
+  const blocks = `${block.rows}×${block.cols} blocks of ${formatShape(shape)}`;
+  const want = wanted ? `wanted ${formatShape(wanted)} for ${blocks}` : "wanted two or more dimensions";
+  return { code: "scale-shape", what: `its scale "${scale.name}" is ${formatShape(scale.shape)}, ${want}` };
 }

@@ -14,44 +14,47 @@ export function accountFor(
   base: number,
   decisions: ReadonlyMap<string, Decision>,
 ): PlanAccount[] {
-  const copied = parents.map(() => new Set<string>());
-  const merged = parents.map(() => new Set<string>());
-  for (const [name, decision] of decisions) {
-    if (decision.kind === "copy") {
-      for (const physical of namesOf(decision.tensor)) copied[decision.parent]!.add(physical);
-      continue;
-    }
-    const { inputs, test } = decision.merge;
-    for (const { parent } of [...inputs, ...(test ? [test.base, ...test.others] : [])]) {
-      for (const physical of namesOf(parents[parent]!.tensors.get(name)!)) merged[parent]!.add(physical);
-    }
-  }
   return parents.map(({ name: parent, checkpoint, tensors }, index) => {
-    const logical = new Map([...tensors.values()].flatMap((each) => namesOf(each).map((n) => [n, each.name])));
+    const account: PlanAccount = { parent, copied: 0, merged: 0, leftOut: [] };
     const leftOut = new Map<string, string[]>();
-    for (const name of checkpoint.tensors.keys()) {
-      if (copied[index]!.has(name) || merged[index]!.has(name)) continue;
-      const reason = reasonLeftOut(logical.get(name) ?? name);
+    const leave = (names: string[], reason: string) => {
       const list = leftOut.get(reason);
-      if (list) list.push(name);
-      else leftOut.set(reason, [name]);
-    }
-    return {
-      parent,
-      copied: copied[index]!.size,
-      merged: merged[index]!.size,
-      leftOut: [...leftOut].map(([reason, tensors]) => ({ reason, tensors })),
+      if (list) list.push(...names);
+      else leftOut.set(reason, names);
     };
+    let paired = 0;
+    for (const tensor of tensors.values()) {
+      const names = namesOf(tensor);
+      paired += names.length;
+      const decision = decisions.get(tensor.name);
+      if (decision && uses(decision, index)) account[decision.kind === "copy" ? "copied" : "merged"] += names.length;
+      else leave(names, reasonLeftOut(decision));
+    }
+    // What could not be paired is told as a problem, unless no rule needs this parent's tensors.
+    if (paired < checkpoint.tensors.size) {
+      const known = new Set([...tensors.values()].flatMap(namesOf));
+      const rest = [...checkpoint.tensors.keys()].filter((name) => !known.has(name));
+      for (const name of rest) leave([name], reasonLeftOut(decisions.get(name)));
+    }
+    account.leftOut = [...leftOut].map(([reason, names]) => ({ reason, tensors: names }));
+    return account;
   });
 
-  function reasonLeftOut(name: string): string {
-    const decision = decisions.get(name);
+  function reasonLeftOut(decision: Decision | undefined): string {
     if (!decision) return "the base has no tensor of this name";
     if (decision.kind === "copy" && decision.parent !== base) return `copied from "${parents[decision.parent]!.name}"`;
     const rule = decision.kind === "copy" ? decision.rule?.index : decision.merge.rule;
     if (rule === undefined) return "no rule takes it: the base's bytes are copied";
     return `rule ${rule + 1} gives this parent no weight there`;
   }
+}
+
+/** Whether a decision reads a parent's tensor. */
+function uses(decision: Decision, parent: number): boolean {
+  if (decision.kind === "copy") return decision.parent === parent;
+  const { inputs, test } = decision.merge;
+  const reads = (operand: PlanOperand) => operand.parent === parent;
+  return inputs.some(reads) || (test !== undefined && (reads(test.base) || test.others.some(reads)));
 }
 
 function namesOf({ weight, scale }: LogicalTensor): string[] {

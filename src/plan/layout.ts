@@ -100,8 +100,9 @@ function place(name: string, items: readonly Item[], baseMetadata: ReadonlyMap<s
   const dataStart = encodeHeader(items, metadata).length;
   let offset = dataStart;
   const tensors = items.map((item) => {
-    const placed = { ...item, shape: [...item.shape], offset };
-    offset += item.byteLength;
+    const { name, dtype, shape, byteLength, part, of } = item;
+    const placed = { name, dtype, shape: shape as number[], offset, byteLength, part, of };
+    offset += byteLength;
     return placed;
   });
   return { name, metadata: [...metadata], byteLength: offset, dataStart, tensors };

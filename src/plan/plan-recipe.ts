@@ -149,7 +149,8 @@ function assemble(
   const shards = laid.map(({ tensors, ...shard }): PlanShard => {
     return {
       ...shard,
-      tensors: tensors.map(({ of, ...tensor }): PlanTensor => {
+      tensors: tensors.map(({ of, name, dtype, shape, offset: at, byteLength, part }): PlanTensor => {
+        const tensor = { name, dtype, shape, offset: at, byteLength, part };
         const decision = decisions.get(of)!;
         // A scale that the base did not have stands behind its weight.
         const rank = ranks.get(tensor.name) ?? ranks.get(of)! + 0.5;

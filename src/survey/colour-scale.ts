@@ -29,11 +29,14 @@ export interface ColourScale {
 /** undefined when no value is above 0. Infinite values do not stretch the range. */
 export function colourScale(values: Iterable<number>): ColourScale | undefined {
   let [min, max] = [Number.POSITIVE_INFINITY, 0];
+  let isBeyond = false;
   for (const value of values) {
+    isBeyond ||= value === Number.POSITIVE_INFINITY;
     if (!(value > 0 && value < Number.POSITIVE_INFINITY)) continue;
     min = Math.min(min, value);
     max = Math.max(max, value);
   }
+  if (max === 0 && isBeyond) max = min; // infinite, all of them
   if (max === 0) return undefined;
   if (min === max) {
     const ticks = [{ position: 0.5, label: formatDistance(max) }];

@@ -34,5 +34,5 @@ test("colourScale() has one colour for one value and none where nothing differs"
   assert.deepEqual([scale.colours.length, scale.levelOf(3), scale.ticks.length], [1, 0, 1]);
   assert.equal(colourScale([]), undefined);
   assert.equal(colourScale([0, 0]), undefined);
-  assert.equal(colourScale([Infinity, Number.NaN, 0]), undefined);
+  assert.deepEqual(colourScale([Infinity, 0])!.ticks, [{ position: 0.5, label: "∞" }]);
 });

@@ -1,0 +1,21 @@
+/** Runs the compiled command line in a process of its own, as bin/chimera.mjs does. */
+import { spawnSync } from "node:child_process";
+
+export interface CliResult {
+  status: number | null;
+  stdout: string;
+  stderr: string;
+}
+
+// Compiled beside the tests, wherever that is; dist/ may be older.
+const MAIN = new URL("../../src/cli/main.js", import.meta.url).href;
+const CODE = `const { main } = await import(${JSON.stringify(MAIN)}); process.exitCode = await main(process.argv.slice(1));`;
+
+export function runMain(...args: string[]): CliResult {
+  const { status, stdout, stderr } = spawnSync(process.execPath, ["--input-type=module", "-e", CODE, "--", ...args], {
+    encoding: "utf8",
+    env: { ...process.env, NO_COLOR: "1" },
+    maxBuffer: 100_000_000,
+  });
+  return { status, stdout, stderr };
+}
