@@ -9,6 +9,7 @@
  * short ones where the release has them (#12 #34 #56 …).
  */
 import { type Architecture, architectureOf, type ExpectedTensor } from "../../src/arch/architecture.ts";
+import { configProblems } from "../../src/arch/config-problems.ts";
 import { bitsOf, byteLengthOf } from "../../src/tensor/dtype.ts";
 
 export interface LayoutTensor extends ExpectedTensor {
@@ -48,9 +49,8 @@ export function layOutParent(config: unknown, options: LayoutOptions = {}): Pare
   const arch = architectureOf(config);
   const expected = arch.expectedTensors?.();
   if (!expected) {
-    throw new RangeError(
-      `Cannot lay out a parent: config.json is ${arch.label} and does not name every tensor, wanted a DeepSeek-V2 or -V3 config`,
-    );
+    const family = `config.json is of ${arch.label}, wanted DeepSeek-V2 or -V3`;
+    throw new RangeError(`Cannot lay out a parent: ${configProblems(config)[0]?.message ?? family}`);
   }
   const tensors = expected.map((tensor) => ({
     ...tensor,

@@ -15,11 +15,11 @@ import type { ShardTask } from "./assemble-shard.ts";
 import { CHILD_NAME, childRecord } from "./child.ts";
 import type { BuildEvent } from "./events.ts";
 import { acquireLock } from "./lock.ts";
-import { modelCard } from "./model-card.ts";
+import { modelCard, statedLicence } from "./model-card.ts";
 import { otherFiles } from "./other-files.ts";
 import { runPool } from "./pool.ts";
 import { checkParents } from "./sources.ts";
-import { beginState, completeShards, recordFiles, removeLeftovers, type ShardRecord, stateDigest } from "./state.ts";
+import { beginState, completeShards, readState, recordFiles, removeLeftovers, type ShardRecord } from "./state.ts";
 import {
   checkSpace,
   inspectTarget,
@@ -61,7 +61,7 @@ export interface BuildReport {
 /**
  * Builds a child into a folder. Resumes by itself an unfinished build of the same plan.
  *
- * Throws BuildError ("not-empty", "other-build", "inside-parent", "locked", "disk-space", "disk-full",
+ * Throws BuildError ("not-empty", "other-build", "other-parents", "inside-parent", "locked", "disk-space", "disk-full",
  * "not-finite"), CheckpointError ("changed", "not-finite", "bad-scale", …), or Interrupted when the signal
  * fired; what was complete is kept in each case.
  */
@@ -86,7 +86,7 @@ export async function build(plan: BuildPlan, location: string, options: BuildOpt
   if (found.replace) await removeOurs(target, plan, found);
   if (options.part && wanted.length === 0) return report({ finished: false, resumed: 0 });
 
-  if (!(await beginState(target, plan))) throw otherBuild(target, plan, { unfinished: await stateDigest(target) });
+  if (!(await beginState(target, plan))) throw otherBuild(target, plan, { unfinished: await readState(target) });
   // Finishing touches everything, so it holds the lock of everything.
   const lock = await acquireLock(target, options.finish ? { from: 0, to: plan.shards.length } : range);
   try {
@@ -102,7 +102,7 @@ export async function build(plan: BuildPlan, location: string, options: BuildOpt
       await removeLeftovers(target, wanted.map(({ name }) => name)); // of a worker that died
       throw error;
     });
-    if (options.signal?.aborted) throw new Interrupted("The build was stopped; what is complete is kept");
+    if (options.signal?.aborted) throw new Interrupted("The build was stopped; what is complete is kept: run the same command again to go on");
     if (options.part) return report({ finished: false, resumed: wanted.length - missing.length, written });
     const records = await completeShards(target, plan);
     requireAll(plan, target, records);
@@ -221,7 +221,7 @@ async function finishChild(
 ): Promise<void> {
   const stores = plan.parents.map(({ location }) => openStore(location));
   const files = await otherFiles(plan, stores);
-  files.set("README.md", new TextEncoder().encode(modelCard(plan, { licence: undefined })));
+  files.set("README.md", new TextEncoder().encode(modelCard(plan, { licence: await statedLicence(stores) })));
   const hashes = new Map<string, string>();
   await recordFiles(target, [...files.keys()]);
   for (const [name, bytes] of files) {

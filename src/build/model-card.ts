@@ -4,6 +4,7 @@
  */
 import { formatBytes, formatInteger } from "../base/format.ts";
 import { VERSION } from "../base/version.ts";
+import type { Store } from "../checkpoint/source.ts";
 import type { BuildPlan } from "../plan/plan.ts";
 
 export function modelCard(plan: BuildPlan, { licence }: { licence: string | undefined }): string {
@@ -29,8 +30,7 @@ export function modelCard(plan: BuildPlan, { licence }: { licence: string | unde
     "# A child by Assembly of Experts",
     "",
     `Made from ${parents.length} parent${parents.length === 1 ? "" : "s"} without training, tensor by tensor ` +
-      "([Assembly of Experts](https://arxiv.org/abs/2506.14794)), with " +
-      `[Chimera](https://www.npmjs.com/package/chimera) ${VERSION}. ${how}`,
+      `([Assembly of Experts](https://arxiv.org/abs/2506.14794)), with Chimera ${VERSION}. ${how}`,
     "",
     "| parent | part | headers (SHA-256) | revision |",
     "|---|---|---|---|",
@@ -71,4 +71,19 @@ export function modelCard(plan: BuildPlan, { licence }: { licence: string | unde
 function hubName(location: string): string | undefined {
   const match = /models--([^/]+?)--([^/]+)\/snapshots\//.exec(location);
   return match ? `${match[1]}/${match[2]}` : undefined;
+}
+
+/**
+ * The licence that the parents' own cards state: one when all that state one agree, else none. A child of
+ * parents under different licences needs a person to decide.
+ */
+export async function statedLicence(stores: readonly Store[]): Promise<string | undefined> {
+  const stated = new Set<string>();
+  for (const store of stores) {
+    const bytes = await store.readSmall("README.md", 5_000_000);
+    const head = bytes && /^---\r?\n([\s\S]*?)\r?\n---/.exec(new TextDecoder().decode(bytes))?.[1];
+    const licence = head && /^license:[ \t]*([\w.-]+)[ \t]*$/m.exec(head)?.[1];
+    if (licence) stated.add(licence);
+  }
+  return stated.size === 1 ? [...stated][0] : undefined;
 }

@@ -34,7 +34,10 @@ export async function runPool(tasks: readonly ShardTask[], options: PoolOptions)
   };
   const runWorker = () =>
     new Promise<void>((resolve) => {
-      const worker = new Worker(new URL("./worker.js", import.meta.url), { workerData: { ...setup, stop } });
+      const worker = new Worker(new URL("./worker.js", import.meta.url), {
+        workerData: { ...setup, stop },
+        execArgv: [], // options of the caller, such as --input-type, are not for a file
+      });
       let startedAt = 0;
       let isBusy = false;
       const give = () => {
@@ -78,7 +81,7 @@ export async function runPool(tasks: readonly ShardTask[], options: PoolOptions)
     signal?.removeEventListener("abort", halt);
   }
   if (failure && !(failure instanceof Interrupted)) throw failure;
-  if (signal?.aborted || failure) throw new Interrupted("The build was stopped; what is complete is kept");
+  if (signal?.aborted || failure) throw new Interrupted("The build was stopped; what is complete is kept: run the same command again to go on");
 }
 
 /** A thread that ended without an answer: out of memory, as a rule. */

@@ -3,6 +3,7 @@
  * finished shard. A file per shard, so that parts on many machines never write to the same one; each
  * appears whole or not at all.
  */
+import { createHash } from "node:crypto";
 import type { OutputStore } from "../checkpoint/source.ts";
 import type { BuildPlan } from "../plan/plan.ts";
 import type { Outcome } from "./resolve.ts";
@@ -24,10 +25,13 @@ export interface ShardRecord {
   decided: Record<string, Outcome>;
 }
 
-interface State {
+/** Whose build this is. */
+export interface State {
   format: "chimera-build";
   version: 1;
   planDigest: string;
+  /** Which files of the parents it reads: a plan's digest knows only their headers. */
+  parents: string;
 }
 
 const encoder = new TextEncoder();
@@ -44,14 +48,24 @@ async function readJson<T>(target: OutputStore, name: string): Promise<T | undef
   }
 }
 
-/** What stateDigest() says of a state that is damaged: no plan has it. */
-export const DAMAGED = "damaged";
+/** The state of a plan's build. Siblings share every header, so the files' identities are part of it. */
+function stateOf({ digest, parents }: BuildPlan): State {
+  const hash = createHash("sha256");
+  for (const { name, shards } of parents) hash.update(JSON.stringify([name, shards]));
+  return { format: "chimera-build", version: 1, planDigest: digest, parents: hash.digest("hex") };
+}
 
-/** Digest of the plan whose unfinished build lies here; undefined when there is none. */
-export async function stateDigest(target: OutputStore): Promise<string | undefined> {
-  const digest = (await readJson<State>(target, STATE_NAME))?.planDigest;
-  if (typeof digest === "string") return digest;
-  return (await target.readSmall(STATE_NAME)) ? DAMAGED : undefined;
+/** Whose unfinished build lies here; undefined when there is none, "damaged" when nobody can tell. */
+export async function readState(target: OutputStore): Promise<State | "damaged" | undefined> {
+  const state = await readJson<State>(target, STATE_NAME);
+  if (typeof state?.planDigest === "string" && typeof state.parents === "string") return state;
+  return (await target.readSmall(STATE_NAME)) ? "damaged" : undefined;
+}
+
+/** Whether an unfinished build is one of this plan with these parents. */
+export function isStateOf(state: State | "damaged" | undefined, plan: BuildPlan): boolean {
+  if (state === undefined || state === "damaged") return false;
+  return state.planDigest === plan.digest && state.parents === stateOf(plan).parents;
 }
 
 /** The plan of the unfinished build that lies here. */
@@ -66,9 +80,8 @@ export async function statePlan(target: OutputStore): Promise<string | undefined
  */
 export async function beginState(target: OutputStore, plan: BuildPlan): Promise<boolean> {
   await target.prepare();
-  const state: State = { format: "chimera-build", version: 1, planDigest: plan.digest };
-  const isNew = await target.claim(STATE_NAME, `${JSON.stringify(state)}\n`);
-  if (!isNew && (await stateDigest(target)) !== plan.digest) return false;
+  const isNew = await target.claim(STATE_NAME, `${JSON.stringify(stateOf(plan))}\n`);
+  if (!isNew && !isStateOf(await readState(target), plan)) return false;
   const isThere = (await target.listUnder(PLAN_NAME)).length > 0;
   if (isNew || !isThere) await target.writeSmall(PLAN_NAME, encoder.encode(JSON.stringify(plan)));
   return true;

@@ -9,7 +9,7 @@ import type { OutputStore } from "../checkpoint/source.ts";
 import type { BuildPlan } from "../plan/plan.ts";
 import { CHILD_NAME, type ChildRecord, readChildRecord } from "./child.ts";
 import { acquireLock } from "./lock.ts";
-import { DAMAGED, recordedFiles, recordedShards, STATE_FOLDER, stateDigest } from "./state.ts";
+import { isStateOf, readState, recordedFiles, recordedShards, type State, STATE_FOLDER } from "./state.ts";
 
 /** The output may not be a parent, nor lie inside one. */
 export function refuseParents(plan: BuildPlan, target: OutputStore): void {
@@ -29,8 +29,8 @@ export interface Found {
   /** Ours, and to be removed first. */
   replace: boolean;
   child: ChildRecord | undefined;
-  /** Digest of the plan whose unfinished build lies there. */
-  unfinished: string | undefined;
+  /** Whose unfinished build lies there. */
+  unfinished: State | "damaged" | undefined;
 }
 
 /** Throws BuildError for a folder that may not be written. Changes nothing. */
@@ -40,13 +40,14 @@ export async function inspectTarget(
   { force }: { force?: boolean },
 ): Promise<Found> {
   const child = await readChildRecord(target);
-  const unfinished = await stateDigest(target);
+  const unfinished = await readState(target);
   const found: Found = { complete: false, replace: false, child, unfinished };
   const isOurs = child !== undefined || unfinished !== undefined;
   const ours = new Set<string>([CHILD_NAME, ...plan.shards.map(({ name }) => name)]);
   for (const { name } of child?.shards ?? []) ours.add(name);
   for (const name of Object.keys(child?.files ?? {})) ours.add(name);
   if (child?.planDigest === plan.digest && !force) {
+    requireSameParents(target, plan, child);
     const lost = await lostFile(target, child);
     if (lost === undefined) return { ...found, complete: true };
     // Without a journal there is nothing to go on from.
@@ -60,8 +61,7 @@ export async function inspectTarget(
       note: "A build never touches files that are not its own",
     });
   }
-  const isMine = (unfinished ?? child?.planDigest) === plan.digest;
-  if (isOurs && !isMine && !force) throw otherBuild(target, plan, found);
+  if (isOurs && !isStateOf(unfinished, plan) && !force) throw otherBuild(target, plan, found);
   return { ...found, replace: isOurs && force === true };
 }
 
@@ -72,16 +72,33 @@ function damaged(target: OutputStore, lost: string): BuildError {
 }
 
 export function otherBuild(target: OutputStore, plan: BuildPlan, { unfinished, child }: Partial<Found>): BuildError {
-  if (unfinished === DAMAGED) {
-    return new BuildError("bad-state", `Cannot resume in "${target.location}": the state of its unfinished build is damaged`, {
-      note: "--force starts over",
-    });
+  const fail = (code: string, what: string, note: string) =>
+    new BuildError(code, `Cannot build in "${target.location}": ${what}`, { note });
+  if (unfinished === "damaged") {
+    return fail("bad-state", "the state of its unfinished build is damaged", "--force starts over");
   }
-  const what = unfinished === undefined ? "a finished child" : "an unfinished build";
-  const digests = `${(unfinished ?? child?.planDigest)?.slice(0, 12)}…, wanted ${plan.digest.slice(0, 12)}…`;
-  return new BuildError("other-build", `Cannot build in "${target.location}": it holds ${what} of plan ${digests}`, {
-    note: "Recipe or parents have changed. Take another folder, or --force to replace it",
-  });
+  if (unfinished?.planDigest === plan.digest) {
+    const what = "it holds an unfinished build whose parents were other files, or have changed since";
+    return fail("other-parents", what, "Its shards would not fit. Take another folder, or --force to start over");
+  }
+  const what = unfinished ? "an unfinished build" : "a finished child";
+  const digest = unfinished?.planDigest ?? child?.planDigest ?? "";
+  const digests = `${digest.slice(0, 12)}…, wanted ${plan.digest.slice(0, 12)}…`;
+  const note = "Recipe or parents have changed. Take another folder, or --force to replace it";
+  return fail("other-build", `it holds ${what} of plan ${digests}`, note);
+}
+
+/** Checkpoints of one architecture share all that a plan reads, so elsewhere may be something else. */
+function requireSameParents(target: OutputStore, plan: BuildPlan, { parents }: ChildRecord): void {
+  for (const { name, location } of plan.parents) {
+    const was = parents.find((parent) => parent.name === name)?.location;
+    if (was === undefined || realLocation(was) === realLocation(location)) continue;
+    throw new BuildError(
+      "other-parents",
+      `Cannot build in "${target.location}": it holds a finished child of this plan whose parent "${name}" lay in "${was}", wanted "${location}"`,
+      { note: `If it was only moved, verify --parent ${name}=… says so; --force builds the child again` },
+    );
+  }
 }
 
 /** A file of a finished child that is not there, or a shard of another size. */

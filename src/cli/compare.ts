@@ -155,11 +155,14 @@ function showRoles({ byRole, byExpertMatrix, total, measure }: CompareReport): v
   print();
 }
 
+/** More would be no line; only a name made to mislead has more. */
+const MOST_LAYERS = 1000;
+
 /** One line per role over the main layers and the MTP ones, each from 0 to its own largest. */
 function showLayers({ byLayerRole, measure }: CompareReport): void {
   const inLayers = byLayerRole.filter(({ layer }) => layer !== undefined);
-  if (inLayers.length === 0) return;
   const last = inLayers.reduce((most, { layer }) => Math.max(most, layer!), 0);
+  if (inLayers.length === 0 || last > MOST_LAYERS) return;
   const rows = [[head("layers"), head(ruler(last)), head("largest")]];
   for (const role of new Set(inLayers.map(({ role }) => role))) {
     const values: (number | undefined)[] = Array.from({ length: last + 1 }, () => undefined);

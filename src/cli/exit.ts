@@ -40,7 +40,7 @@ export function report(error: unknown, { signal }: { signal?: "SIGINT" | "SIGTER
   if (error instanceof ExitStatus) return error.status;
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2; // commander has spoken
   if (error instanceof Interrupted) {
-    note(`${paintError("yellow", "stopped:")} ${error.message}; run the same command again to go on`);
+    note(`${paintError("yellow", "stopped:")} ${error.message}`);
     return signal === "SIGTERM" ? 143 : 130;
   }
   if (error instanceof UsageError) {

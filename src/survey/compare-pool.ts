@@ -59,6 +59,7 @@ export async function runPool(batches: readonly Batch[], options: PoolOptions): 
     new Promise<void>((resolve) => {
       const worker = new Worker(new URL("./compare-worker.js", import.meta.url), {
         workerData: { ...setup, stop },
+        execArgv: [], // whoever runs `node --input-type=module -e` would hand that down to a file
       });
       let finished = false;
       const fail = (error: Error) => {

@@ -168,13 +168,14 @@ async function measureAll(
   });
 }
 
-function filesOf({ checkpoint: { store, shards, label } }: Side): SideFiles {
+function filesOf({ label, checkpoint: { store, shards } }: Side): SideFiles {
   const present = shards.flatMap(({ name, identity }) => (identity === undefined ? [] : [[name, identity]]));
   return { location: store.location, label, identities: Object.fromEntries(present) };
 }
 
 function describe({
-  checkpoint: { label, store, problems },
+  label,
+  checkpoint: { store, problems },
   arch: { id, label: family, known },
 }: Side): ComparedSide {
   return {
@@ -187,32 +188,31 @@ function describe({
 
 function warningsAbout(base: Side, other: Side): string[] {
   const warnings: string[] = [];
-  const [a, b] = [base, other].map(({ checkpoint, arch }) => ({ label: checkpoint.label, arch }));
-  if (a!.arch.id !== b!.arch.id) {
+  if (base.arch.id !== other.arch.id) {
     warnings.push(
-      `"${a!.label}" is ${a!.arch.label} and "${b!.label}" is ${b!.arch.label}: only names and shapes tell that tensors belong together`,
+      `"${base.label}" is ${base.arch.label} and "${other.label}" is ${other.arch.label}: only names and shapes tell that tensors belong together`,
     );
   }
   if (
-    a!.arch.quantization === "fp8-block" &&
-    b!.arch.quantization === "fp8-block" &&
-    a!.arch.scaleFormat !== b!.arch.scaleFormat
+    base.arch.quantization === "fp8-block" &&
+    other.arch.quantization === "fp8-block" &&
+    base.arch.scaleFormat !== other.arch.scaleFormat
   ) {
     warnings.push(
-      `scale_fmt of "${a!.label}" is ${a!.arch.scaleFormat}, of "${b!.label}" ${b!.arch.scaleFormat}`,
+      `scale_fmt of "${base.label}" is ${base.arch.scaleFormat}, of "${other.label}" ${other.arch.scaleFormat}`,
     );
   }
   for (const { checkpoint } of [base, other]) {
     const { length } = checkpoint.problems;
     if (length === 0) continue;
-    const first = length === 1 ? "" : ` and ${length - 1} more`;
-    warnings.push(`${checkpoint.problems[0]!.message}${first}: chimera inspect lists them`);
+    const more = length === 1 ? "" : `, and ${length - 1} more`;
+    warnings.push(`${checkpoint.problems[0]!.message}${more} (chimera inspect lists them)`);
   }
   return warnings;
 }
 
 function nothingInCommon(base: Side, other: Side, notCompared: readonly NotCompared[]): CheckpointError {
-  const [a, b] = [base.checkpoint.label, other.checkpoint.label];
+  const [a, b] = [base.label, other.label];
   const example = ({ tensors }: Side): string => JSON.stringify(tensors.keys().next().value ?? "");
   const [odd] = notCompared;
   const what = odd

@@ -179,7 +179,8 @@ function expertMap(
     return { row, column: expert, value: meanOf(cell, measure), title };
   });
   const describe = (row: number, columns: readonly number[], values: readonly number[]): string => {
-    const range = [...new Set([Math.min(...values), Math.max(...values)].map(formatDistance))].join("–");
+    const sorted = values.toSorted((a, b) => a - b);
+    const range = [...new Set([sorted[0]!, sorted.at(-1)!].map(formatDistance))].join("–");
     const experts = runsOf(columns).map(([first, last]) =>
       first === last ? `${first}` : `${first}–${last}`,
     );

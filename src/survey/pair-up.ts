@@ -16,6 +16,8 @@ import type { BlockSize } from "../tensor/block.ts";
 import { type FloatDtype, formatShape, isFloat, numElements } from "../tensor/dtype.ts";
 
 export interface Side {
+  /** For people: the folder's name, with the file's where one was opened. */
+  label: string;
   checkpoint: Checkpoint;
   arch: Architecture;
   /** By name: a tensor to measure, or why it is none. */
@@ -63,7 +65,8 @@ export async function openSide(location: string): Promise<Side> {
   const { store, options } = openLocation(location);
   const checkpoint = await openCheckpoint(store, options);
   const arch = architectureOf(checkpoint.config);
-  const { label, unread } = checkpoint;
+  const { unread } = checkpoint;
+  const label = options.only ? `${checkpoint.label}/${options.only}` : checkpoint.label;
   const logical = pairTensors(checkpoint.tensors, { label, block: arch.block }).tensors;
   const scales = new Set([...logical.values()].map(({ scale }) => scale?.name));
   const tensors: Side["tensors"] = new Map();
@@ -79,7 +82,7 @@ export async function openSide(location: string): Promise<Side> {
     if (weight !== undefined && (unseen.has(weight) || checkpoint.tensors.has(weight))) continue;
     tensors.set(name, "not read: its shard is not there");
   }
-  return { checkpoint, arch, tensors };
+  return { label, checkpoint, arch, tensors };
 }
 
 export function pairUp(base: Side, other: Side): Pairs {

@@ -13,6 +13,8 @@ export interface StartOptions {
   /** A module of this folder that is loaded first, also into worker threads. */
   preload?: "slow" | "dying";
   env?: Record<string, string>;
+  /** Options of node itself. */
+  flags?: readonly string[];
 }
 
 const beside = (name: string) => fileURLToPath(new URL(`./${name}.js`, import.meta.url));
@@ -20,10 +22,10 @@ const beside = (name: string) => fileURLToPath(new URL(`./${name}.js`, import.me
 /** Starts `chimera …args`. `done` resolves when it has ended, whatever its status. */
 export function start(
   args: readonly string[],
-  { preload, env }: StartOptions = {},
+  { preload, env, flags = [] }: StartOptions = {},
 ): { child: ChildProcess; done: Promise<Run> } {
-  const flags = preload ? ["--import", beside(preload)] : [];
-  const child = spawn(process.execPath, [...flags, beside("command"), ...args], {
+  const first = preload ? ["--import", beside(preload)] : [];
+  const child = spawn(process.execPath, [...flags, ...first, beside("command"), ...args], {
     stdio: ["ignore", "pipe", "pipe"],
     env: { ...process.env, NO_COLOR: "1", ...env },
   });

@@ -2,9 +2,9 @@ import assert from "node:assert/strict";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
+import { temporaryFolder } from "../support/temporary-folder.ts";
 import { single } from "../survey/mini.ts";
 import { parseXml } from "../survey/xml-check.ts";
-import { temporaryFolder } from "../support/temporary-folder.ts";
 import { runMain } from "./run-main.ts";
 
 const PAIR = ["models/mini-v3", "models/mini-r1"];
@@ -35,7 +35,8 @@ test("chimera compare of a checkpoint with itself says that nothing differs", ()
 });
 
 test("chimera compare --json prints one document, the same with any number of workers", () => {
-  const run = (workers: string) => runMain("compare", ...PAIR, "--json", "--workers", workers, "--progress", "none");
+  const run = (workers: string) =>
+    runMain("compare", ...PAIR, "--json", "--workers", workers, "--progress", "none");
   const [one, two] = [run("1"), run("2")];
   assert.deepEqual([one.status, one.stderr, two.status], [0, "", 0]);
   assert.equal(one.stdout, two.stdout);
@@ -45,7 +46,10 @@ test("chimera compare --json prints one document, the same with any number of wo
 
 test("chimera compare --progress json tells its events as NDJSON on stderr", () => {
   const { stderr } = runMain("compare", ...PAIR, "--progress", "json");
-  const kinds = stderr.trimEnd().split("\n").map((line) => JSON.parse(line).kind);
+  const kinds = stderr
+    .trimEnd()
+    .split("\n")
+    .map((line) => JSON.parse(line).kind);
   assert.deepEqual([kinds[0], kinds.at(-1)], ["started", "finished"]);
 });
 
@@ -72,7 +76,11 @@ test("chimera compare lists what only one side has and what cannot be compared",
   const folder = temporaryFolder(t);
   const [a, b] = [single(join(folder, "a"), "x", [1, 2]), single(join(folder, "b"), "x", [1, 3])];
   assert.match(runMain("compare", a, b).stdout, /^all +1 +0 +8 B +0.707 +0.707 +0.707$/m);
-  const { stdout, stderr } = runMain("compare", "models/mini-v3", "models/mini-v3/model-00001-of-000002.safetensors");
+  const { stdout, stderr } = runMain(
+    "compare",
+    "models/mini-v3",
+    "models/mini-v3/model-00001-of-000002.safetensors",
+  );
   assert.match(stdout, /^only in mini-v3: 1\d\d\n {2}\S+/m);
   assert.match(stdout, /^ {2}… and \d+ more \(all of them with --json\)$/m);
   assert.ok(!stderr.includes("warning"));
@@ -81,8 +89,16 @@ test("chimera compare lists what only one side has and what cannot be compared",
 test("chimera compare ends with 2 and one clear error for a wrong option, before it reads", (t) => {
   const folder = temporaryFolder(t);
   const cases: [string, string, RegExp][] = [
-    ["--measure", "cosine", /^error: option '--measure <measure>' argument 'cosine' is invalid. Allowed choices are rms, relative.\n$/],
-    ["--sample", "0", /^error: option '--sample <n>' argument '0' is invalid. wanted a whole number of 1 or more\n$/],
+    [
+      "--measure",
+      "cosine",
+      /^error: option '--measure <measure>' argument 'cosine' is invalid. Allowed choices are rms, relative.\n$/,
+    ],
+    [
+      "--sample",
+      "0",
+      /^error: option '--sample <n>' argument '0' is invalid. wanted a whole number of 1 or more\n$/,
+    ],
     ["--sample", "1.5", /^error: option '--sample <n>' argument '1.5' is invalid/],
     ["--workers", "many", /^error: option '--workers <n>' argument 'many' is invalid/],
     ["--svg", join(folder, "none", "x.svg"), /^error: Cannot write ".*x.svg": its folder is not there\n$/],

@@ -42,7 +42,10 @@ test("chimera inspect shows DeepSeek-V3 from its index alone, with the published
   const folder = temporaryFolder(t);
   const expected = architectureOf(V3_CONFIG).expectedTensors!();
   const entries = expected.map(({ name }, index) => [name, `model-${index % 163}.safetensors`]);
-  writeFileSync(join(folder, "model.safetensors.index.json"), JSON.stringify({ weight_map: Object.fromEntries(entries) }));
+  writeFileSync(
+    join(folder, "model.safetensors.index.json"),
+    JSON.stringify({ weight_map: Object.fromEntries(entries) }),
+  );
   writeFileSync(join(folder, "config.json"), JSON.stringify(V3_CONFIG));
   const { status, stdout } = runMain("inspect", join(folder, "model.safetensors.index.json"));
   assert.equal(status, 0);

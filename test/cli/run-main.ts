@@ -9,11 +9,15 @@ export interface CliResult {
 
 // Compiled beside the tests, wherever that is; dist/ may be older.
 const MAIN = new URL("../../src/cli/main.js", import.meta.url).href;
-const CODE = `const { main } = await import(${JSON.stringify(MAIN)}); process.exitCode = await main(process.argv.slice(1));`;
+// The program's name comes first, as in any argv; "inspect" in its place would start Node's debugger.
+const CODE = `import(${JSON.stringify(MAIN)}).then(async ({ main }) => {
+  process.exitCode = await main(process.argv.slice(2));
+});`;
 
 export function runMain(...args: string[]): CliResult {
-  const { status, stdout, stderr } = spawnSync(process.execPath, ["--input-type=module", "-e", CODE, "--", ...args], {
+  const { status, stdout, stderr } = spawnSync(process.execPath, ["-e", CODE, "--", "chimera", ...args], {
     encoding: "utf8",
+    timeout: 60_000,
     env: { ...process.env, NO_COLOR: "1" },
     maxBuffer: 100_000_000,
   });

@@ -13,13 +13,17 @@ function luminance(colour: string): number {
 
 test("colourAt() grows lighter from end to end", () => {
   const lights = Array.from({ length: 101 }, (_, percent) => luminance(colourAt(percent / 100)));
-  for (const [index, light] of lights.entries()) if (index > 0) assert.ok(light > lights[index - 1]!, `${index} %`);
+  for (const [index, light] of lights.entries())
+    if (index > 0) assert.ok(light > lights[index - 1]!, `${index} %`);
   assert.ok(lights[0]! < 0.03 && lights[100]! > 0.8);
 });
 
 test("colourScale() is linear within a factor of 8 and logarithmic beyond", () => {
   const linear = colourScale([2, 0, 10])!;
-  assert.deepEqual([linear.isLogarithmic, linear.ticks.map(({ label }) => label)], [false, ["2.00", "6.00", "10.0"]]);
+  assert.deepEqual(
+    [linear.isLogarithmic, linear.ticks.map(({ label }) => label)],
+    [false, ["2.00", "6.00", "10.0"]],
+  );
   assert.deepEqual([2, 5.99, 6.01, 10, 1, 11, Infinity].map(linear.levelOf), [0, 15, 16, 31, 0, 31, 31]);
   const logarithmic = colourScale([0.001, 1000])!;
   assert.deepEqual(

@@ -17,21 +17,32 @@ const pair = (shard: string, offset: number, byteLength = 100): Pair => ({
 });
 
 test("batchesOf() follows the base's files, has every pair once and leaves no worker with a long last batch", () => {
-  const pairs = ["b", "a"].flatMap((shard) => Array.from({ length: 50 }, (_, i) => pair(shard, 100 * (49 - i))));
+  const pairs = ["b", "a"].flatMap((shard) =>
+    Array.from({ length: 50 }, (_, i) => pair(shard, 100 * (49 - i))),
+  );
   const batches = batchesOf(pairs, ["b", "a"], 2);
   const order = batches.flat();
-  assert.deepEqual(order.map(([index]) => index).toSorted((a, b) => a - b), [...pairs.keys()]);
+  assert.deepEqual(
+    order.map(([index]) => index).toSorted((a, b) => a - b),
+    [...pairs.keys()],
+  );
   for (const [index, found] of order) assert.equal(found, pairs[index]);
   const names = order.map(([, { name }]) => name);
   assert.deepEqual([names[0], names[1], names[49], names[50]], ["b/0", "b/100", "b/4900", "a/0"]);
-  assert.ok(batches.length >= 12 && Math.max(...batches.map(({ length }) => length)) <= 8, `${batches.length} batches`);
+  assert.ok(
+    batches.length >= 12 && Math.max(...batches.map(({ length }) => length)) <= 8,
+    `${batches.length} batches`,
+  );
   assert.deepEqual(batchesOf([], [], 4), []);
   assert.equal(batchesOf([pair("a", 0, 0)], ["a"], 4).length, 1, "a tensor without elements");
 });
 
 test("batchesOf() gives a large tensor a batch of its own", () => {
   const pairs = [pair("a", 0), pair("a", 100, 2 ** 30), pair("a", 200)];
-  assert.deepEqual(batchesOf(pairs, ["a"], 1).map((batch) => batch.map(([index]) => index)), [[0, 1], [2]]);
+  assert.deepEqual(
+    batchesOf(pairs, ["a"], 1).map((batch) => batch.map(([index]) => index)),
+    [[0, 1], [2]],
+  );
 });
 
 test("runPool() notices a parent that changed since its header was read", async (t) => {
@@ -41,7 +52,9 @@ test("runPool() notices a parent that changed since its header was read", async 
   utimesSync(join(folder, "model.safetensors"), 1, 1);
   const identities = { "model.safetensors": side.checkpoint.shards[0]!.identity! };
   const files: SideFiles = { location: folder, label: "it", identities };
-  const options = { setup: { sides: [files, files] as [SideFiles, SideFiles], sample: undefined, kernels: "auto" as const } };
+  const options = {
+    setup: { sides: [files, files] as [SideFiles, SideFiles], sample: undefined, kernels: "auto" as const },
+  };
   const nothing = { workers: 1, onBytes() {}, onMeasured() {} };
   await assert.rejects(
     runPool(batchesOf(pairs, ["model.safetensors"], 1), { ...options, ...nothing }),
@@ -73,5 +86,8 @@ test("Shards opens few files at a time, and reads the right one", async (t) => {
   }
   assert.equal(seen.size, 2);
   utimesSync(join(folder, names[39]!), 1, 1);
-  await assert.rejects(shards.checkAndClose(), (error) => error instanceof CheckpointError && error.code === "changed");
+  await assert.rejects(
+    shards.checkAndClose(),
+    (error) => error instanceof CheckpointError && error.code === "changed",
+  );
 });

@@ -18,7 +18,10 @@ test("thresholdCurve() counts what lies above each of its thresholds, as they ar
     for (const { threshold, tensors, bytes, tensorShare, byteShare, routedExperts } of curve) {
       const above = rows.filter((each) => each[measure]! > Number(String(threshold)));
       assert.equal(tensors, above.length);
-      assert.equal(bytes, above.reduce((sum, each) => sum + each.bytes, 0));
+      assert.equal(
+        bytes,
+        above.reduce((sum, each) => sum + each.bytes, 0),
+      );
       assert.deepEqual([tensorShare, byteShare], [tensors / 269, bytes / 2_879_456]);
       const experts = above.filter(({ role, mtp }) => role === "routed-experts" && !mtp);
       assert.equal(routedExperts.tensors, experts.length);

@@ -19,7 +19,13 @@ export function distances(base: Float64Array, other: Float64Array): Distances {
     square += base[i]! ** 2;
   }
   const relative = difference === 0 ? 0 : Math.sqrt(difference / square);
-  return { rms: Math.sqrt(difference / base.length), relative, difference, base: square, elements: base.length };
+  return {
+    rms: Math.sqrt(difference / base.length),
+    relative,
+    difference,
+    base: square,
+    elements: base.length,
+  };
 }
 
 /** The values of a tensor of a checkpoint, with its block scales (128×128) where it has some. */

@@ -36,14 +36,26 @@ describe("distanceMap() of mini-v3 and mini-r1", async () => {
     assert.equal(cells(svg).length, report.byLayerRole.length + report.byLayerExpert.length);
     const found = titles(svg);
     assert.equal(found[0], "mini-r1 against mini-v3");
-    assert.match(found.find((title) => title.startsWith("layer 2 · attention"))!, /· 0\.00\d+ \(7 tensors\)$/);
+    assert.match(
+      found.find((title) => title.startsWith("layer 2 · attention"))!,
+      /· 0\.00\d+ \(7 tensors\)$/,
+    );
     assert.match(found.find((title) => title.startsWith("layer 4 · expert 15"))!, /· 0\.01\d+$/);
     assert.ok(found.some((title) => title.startsWith("no layer · embeddings")));
   });
 
   test("names its axes and the numbers of its scales", () => {
     const found = labels(svg);
-    for (const label of ["by role", "by routed expert", "layer", "expert", "MTP 4", "no layer", "router", "15"]) {
+    for (const label of [
+      "by role",
+      "by routed expert",
+      "layer",
+      "expert",
+      "MTP 4",
+      "no layer",
+      "router",
+      "15",
+    ]) {
       assert.ok(found.includes(label), label);
     }
     assert.equal(found.filter((label) => label === "rms difference").length, 2);
@@ -83,7 +95,12 @@ function made(numLayers: number, numExperts: number, distance: (at: number) => n
     ...{ measure: "rms", sample: null, total: of(1) },
     byLayerRole: layers.map((layer) => ({ layer, role: "attention", mtp, ...of(layer) })),
     byLayerExpert: layers.flatMap((layer) =>
-      Array.from({ length: numExperts }, (_, expert) => ({ layer, expert, mtp, ...of(layer * 1000 + expert) })),
+      Array.from({ length: numExperts }, (_, expert) => ({
+        layer,
+        expert,
+        mtp,
+        ...of(layer * 1000 + expert),
+      })),
     ),
   } as unknown as CompareReport;
 }
@@ -98,9 +115,10 @@ test("distanceMap() of 62 layers × 256 experts stays below 20,000 elements and 
     const match = /^(layer \d+) · [\d.e-]+(?:–[\d.e-]+)? · experts ([\d–, ]+)$/.exec(title);
     const single = /^(layer \d+) · expert \d+ ·/.exec(title);
     if (single) seen.set(single[1]!, (seen.get(single[1]!) ?? 0) + 1);
-    for (const range of match?.[2]!.split(", ") ?? []) {
+    if (!match) continue;
+    for (const range of match[2]!.split(", ")) {
       const [first, last = first] = range.split("–").map(Number);
-      seen.set(match![1]!, (seen.get(match![1]!) ?? 0) + last! - first! + 1);
+      seen.set(match[1]!, (seen.get(match[1]!) ?? 0) + last! - first! + 1);
     }
   }
   assert.deepEqual([seen.size, ...new Set(seen.values())], [62, 256]);

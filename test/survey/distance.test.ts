@@ -5,9 +5,23 @@ import { sparkline } from "../../src/survey/sparkline.ts";
 
 test("formatDistance() gives three significant digits", () => {
   const cases: [number | null, string][] = [
-    ...([[0, "0"], [null, "∞"], [Number.POSITIVE_INFINITY, "∞"]] as [number | null, string][]),
-    ...([[1, "1.00"], [0.5, "0.500"], [0.0001234, "0.000123"], [0.00009999, "1.00e-4"]] as [number, string][]),
-    ...([[4.5678e-5, "4.57e-5"], [123.4, "123"], [1234, "1.23e3"], [1.5e7, "1.50e7"]] as [number, string][]),
+    ...([
+      [0, "0"],
+      [null, "∞"],
+      [Number.POSITIVE_INFINITY, "∞"],
+    ] as [number | null, string][]),
+    ...([
+      [1, "1.00"],
+      [0.5, "0.500"],
+      [0.0001234, "0.000123"],
+      [0.00009999, "1.00e-4"],
+    ] as [number, string][]),
+    ...([
+      [4.5678e-5, "4.57e-5"],
+      [123.4, "123"],
+      [1234, "1.23e3"],
+      [1.5e7, "1.50e7"],
+    ] as [number, string][]),
   ];
   for (const [value, text] of cases) assert.equal(formatDistance(value), text);
 });

@@ -26,7 +26,11 @@ function added({ shards }: Mini, ...tensors: TestTensor[]): TestCheckpoint["shar
 }
 
 /** What a checkpoint is changed in, and the findings: code and a part of the message. */
-const CASES: [what: string, change: (checkpoint: Mini) => Partial<TestCheckpoint>, findings: [string, RegExp][]][] = [
+const CASES: [
+  what: string,
+  change: (checkpoint: Mini) => Partial<TestCheckpoint>,
+  findings: [string, RegExp][],
+][] = [
   [
     "a scale that is missing, once",
     ({ shards }) => ({ shards: without(shards, (name) => name === `${UP}_scale_inv`) }),
@@ -36,7 +40,10 @@ const CASES: [what: string, change: (checkpoint: Mini) => Partial<TestCheckpoint
     "a weight that is missing, with its scale left alone",
     ({ shards }) => ({ shards: without(shards, (name) => name === UP) }),
     [
-      ["missing-tensor", /^Cannot find "model.layers.1.mlp.experts.0.up_proj.weight" .* F8_E4M3 \[64, 128\]$/],
+      [
+        "missing-tensor",
+        /^Cannot find "model.layers.1.mlp.experts.0.up_proj.weight" .* F8_E4M3 \[64, 128\]$/,
+      ],
       ["orphan-scale", /up_proj.weight_scale_inv/],
     ],
   ],
@@ -70,8 +77,12 @@ const CASES: [what: string, change: (checkpoint: Mini) => Partial<TestCheckpoint
   [
     "a layer that is there twice",
     (checkpoint) => {
-      const norm = checkpoint.shards[0]!.tensors.find(({ name }) => name === "model.layers.0.input_layernorm.weight")!;
-      return { shards: added(checkpoint, { ...norm, name: norm.name.replace("model.", "language_model.model.") }) };
+      const norm = checkpoint.shards[0]!.tensors.find(
+        ({ name }) => name === "model.layers.0.input_layernorm.weight",
+      )!;
+      return {
+        shards: added(checkpoint, { ...norm, name: norm.name.replace("model.", "language_model.model.") }),
+      };
     },
     [
       ["unexpected-tensor", /"language_model.model.layers.0.input_layernorm.weight"/],
@@ -93,9 +104,17 @@ const CASES: [what: string, change: (checkpoint: Mini) => Partial<TestCheckpoint
     "a quantization_config without FP8",
     (checkpoint) => ({
       config: { ...miniConfig(), model_type: "glm4_moe", num_hidden_layers: 1, num_nextn_predict_layers: 0 },
-      shards: added({ ...checkpoint, shards: [{ name: FIRST, tensors: [] }] }, {
-        ...{ name: "model.layers.0.mlp.up_proj.weight", dtype: "F32", shape: [1], bytes: new Uint8Array(4) },
-      }),
+      shards: added(
+        { ...checkpoint, shards: [{ name: FIRST, tensors: [] }] },
+        {
+          ...{
+            name: "model.layers.0.mlp.up_proj.weight",
+            dtype: "F32",
+            shape: [1],
+            bytes: new Uint8Array(4),
+          },
+        },
+      ),
     }),
     [["quantization-unused", /^Found no FP8 tensor/]],
   ],
@@ -105,7 +124,12 @@ const CASES: [what: string, change: (checkpoint: Mini) => Partial<TestCheckpoint
       config: { ...miniConfig(), model_type: "glm4_moe" },
       shards: without(shards, (name) => name.startsWith("model.layers.2.mlp.experts.15.")),
     }),
-    [["expert-count", /^Cannot match layer 2 of .*: it has 15 routed experts, wanted 16 as config.json says$/]],
+    [
+      [
+        "expert-count",
+        /^Cannot match layer 2 of .*: it has 15 routed experts, wanted 16 as config.json says$/,
+      ],
+    ],
   ],
   [
     "a total_size that is neither sum",
@@ -122,7 +146,10 @@ const CASES: [what: string, change: (checkpoint: Mini) => Partial<TestCheckpoint
   [
     "no tokenizer and no template",
     () => ({ files: {} }),
-    [["no-tokenizer", /^Found no tokenizer in /], ["no-chat-template", /^Found no chat template in /]],
+    [
+      ["no-tokenizer", /^Found no tokenizer in /],
+      ["no-chat-template", /^Found no chat template in /],
+    ],
   ],
   [
     "side files that are damaged",

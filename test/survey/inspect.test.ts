@@ -20,7 +20,10 @@ describe("inspect() of a folder", async () => {
   const bytes = [...tensors.values()].reduce((sum, tensor) => sum + tensor.bytes.length, 0);
 
   test("adds up every tensor by dtype, by role and by layer", () => {
-    const elements = [...tensors.values()].reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0);
+    const elements = [...tensors.values()].reduce(
+      (sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1),
+      0,
+    );
     const total = { tensors: 501, elements, bytes };
     assert.deepEqual(report.totals, total);
     const sum = (parts: readonly (typeof total)[]) =>
@@ -37,10 +40,17 @@ describe("inspect() of a folder", async () => {
     }
     assert.deepEqual(
       report.byDtype.map(({ dtype, tensors }) => [dtype, tensors]),
-      [["F8_E4M3", 232], ["BF16", 33], ["F32", 236]],
+      [
+        ["F8_E4M3", 232],
+        ["BF16", 33],
+        ["F32", 236],
+      ],
     );
     const { tensors: count, elements: own, bytes: size, declared, layers } = report.mtp;
-    assert.deepEqual({ tensors: count, elements: own, bytes: size }, sum(report.byRole.filter(({ mtp }) => mtp)));
+    assert.deepEqual(
+      { tensors: count, elements: own, bytes: size },
+      sum(report.byRole.filter(({ mtp }) => mtp)),
+    );
     assert.deepEqual([declared, layers], [1, [4]]);
   });
 
@@ -54,7 +64,15 @@ describe("inspect() of a folder", async () => {
     assert.deepEqual(report.architecture, { id: "deepseek_v3", label: "DeepSeek-V3", known: true });
     assert.deepEqual(report.quantization, { kind: "fp8-block", block: [128, 128], scaleFormat: "float" });
     assert.deepEqual(report.config, {
-      ...{ layers: 4, mtpLayers: 1, hiddenSize: 128, heads: 4, keyValueHeads: 4, vocabulary: 640, context: 1024 },
+      ...{
+        layers: 4,
+        mtpLayers: 1,
+        hiddenSize: 128,
+        heads: 4,
+        keyValueHeads: 4,
+        vocabulary: 640,
+        context: 1024,
+      },
       ...{ routedExperts: 16, sharedExperts: 1, expertsPerToken: 4 },
     });
     assert.deepEqual(report.shards, { count: 2, missing: [], fileBytes: 1473060 + 1463308 });
@@ -80,10 +98,22 @@ test("layerRuns() puts neighbours together that are alike", async () => {
   const { byLayer } = await inspect(MINI_V3);
   assert.deepEqual(
     layerRuns(byLayer).map(({ first, last, kind, tensors }) => [first, last, kind, tensors]),
-    [[0, 0, "dense", 20], [1, 3, "moe", 118], [4, 4, "mtp", 124]],
+    [
+      [0, 0, "dense", 20],
+      [1, 3, "moe", 118],
+      [4, 4, "mtp", 124],
+    ],
   );
   const gap = layerRuns(byLayer.filter(({ layer }) => layer !== 2));
-  assert.deepEqual(gap.map(({ first, last }) => [first, last]), [[0, 0], [1, 1], [3, 3], [4, 4]]);
+  assert.deepEqual(
+    gap.map(({ first, last }) => [first, last]),
+    [
+      [0, 0],
+      [1, 1],
+      [3, 3],
+      [4, 4],
+    ],
+  );
 });
 
 describe("inspect() of one file", () => {
@@ -99,7 +129,10 @@ describe("inspect() of one file", () => {
     const report = await inspect(join(folder, "alone.safetensors"));
     assert.equal(report.architecture.known, false);
     const codes = new Set(report.problems.map(({ code }) => code));
-    assert.ok([...codes].every((code) => ["missing-block-scale", "orphan-scale"].includes(code)), [...codes].join());
+    assert.ok(
+      [...codes].every((code) => ["missing-block-scale", "orphan-scale"].includes(code)),
+      [...codes].join(),
+    );
   });
 });
 
@@ -115,14 +148,20 @@ describe("inspect() of an index without its shards", () => {
         assert.deepEqual(report[key], whole[key], key);
       }
       assert.deepEqual([report.shards.missing.length, report.shards.fileBytes], [2, 0]);
-      assert.deepEqual(report.problems.map(({ code }) => code), ["no-shards", "no-tokenizer"]);
+      assert.deepEqual(
+        report.problems.map(({ code }) => code),
+        ["no-shards", "no-tokenizer"],
+      );
     }
   });
 
   test("of a family that we cannot derive counts names", async (t) => {
     const folder = temporaryFolder(t);
     copyFileSync(join(MINI_V3, INDEX), join(folder, INDEX));
-    writeFileSync(join(folder, "config.json"), JSON.stringify({ model_type: "glm4_moe", num_hidden_layers: 5 }));
+    writeFileSync(
+      join(folder, "config.json"),
+      JSON.stringify({ model_type: "glm4_moe", num_hidden_layers: 5 }),
+    );
     const report = await inspect(folder);
     assert.deepEqual(report.basis, { header: 0, config: 0, name: 501 });
     assert.deepEqual(report.totals, { tensors: 501, elements: 0, bytes: 0 });
@@ -132,7 +171,8 @@ describe("inspect() of an index without its shards", () => {
   test("of DeepSeek-V3 has the published totals", async (t) => {
     const folder = temporaryFolder(t);
     const expected = architectureOf(V3_CONFIG).expectedTensors!();
-    const shardOf = (index: number) => `model-${String(1 + (index % 163)).padStart(5, "0")}-of-000163.safetensors`;
+    const shardOf = (index: number) =>
+      `model-${String(1 + (index % 163)).padStart(5, "0")}-of-000163.safetensors`;
     const map = Object.fromEntries(expected.map(({ name }, index) => [name, shardOf(index)]));
     writeFileSync(join(folder, INDEX), JSON.stringify({ weight_map: map }));
     writeFileSync(join(folder, "config.json"), JSON.stringify(V3_CONFIG));
@@ -159,12 +199,20 @@ test("inspect() reads the lineage of a child", async (t) => {
   const record = {
     ...{ format: "chimera-child", version: 1, tool: "0.1.0", planDigest: "abc", recipe: "version: 1\n" },
     ...{ recipeFile: "r1t.yaml", base: "v3", shards: [], files: {} },
-    parents: [{ name: "v3", location: "/a", digest: "d" }, { name: "r1", location: "/b", digest: "e", revision: 7 }],
+    parents: [
+      { name: "v3", location: "/a", digest: "d" },
+      { name: "r1", location: "/b", digest: "e", revision: 7 },
+    ],
   };
   const files = { "chimera.json": JSON.stringify(record), "LICENSE-MODEL": "free" };
-  const { lineage, licences } = await inspect(writeCheckpoint(temporaryFolder(t), { ...mini(MINI_R1), files }));
+  const { lineage, licences } = await inspect(
+    writeCheckpoint(temporaryFolder(t), { ...mini(MINI_R1), files }),
+  );
   assert.deepEqual(lineage, {
-    parents: [{ name: "v3", location: "/a", digest: "d" }, { name: "r1", location: "/b", digest: "e" }],
+    parents: [
+      { name: "v3", location: "/a", digest: "d" },
+      { name: "r1", location: "/b", digest: "e" },
+    ],
     ...{ tool: "0.1.0", base: "v3", recipeFile: "r1t.yaml", recipe: "version: 1\n", planDigest: "abc" },
   });
   assert.deepEqual(licences, ["LICENSE-MODEL"]);

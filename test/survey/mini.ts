@@ -19,7 +19,9 @@ export function miniConfig(): Record<string, unknown> {
 }
 
 /** The checkpoint as writeCheckpoint() takes it: without an index, which is made when it is written. */
-export function mini(folder: string = MINI_V3): TestCheckpoint & { shards: { name: string; tensors: TestTensor[] }[] } {
+export function mini(
+  folder: string = MINI_V3,
+): TestCheckpoint & { shards: { name: string; tensors: TestTensor[] }[] } {
   const names = ["generation_config.json", "tokenizer.json", "tokenizer_config.json"];
   return {
     config: miniConfig(),

@@ -18,7 +18,8 @@ export function parseXml(text: string): XmlElement {
   const open = [root];
   // XML has no place for control characters but tab and line feeds.
   // biome-ignore lint/suspicious/noControlCharactersInRegex: that is what it looks for
-  if (/[\u0000-\u0008\u000b\u000c\u000e-\u001f\ufffe\uffff]/.test(text)) throw new Error("a control character");
+  if (/[\u0000-\u0008\u000b\u000c\u000e-\u001f\ufffe\uffff]/.test(text))
+    throw new Error("a control character");
   if (ENTITY.test(text)) throw new Error(`a bare & at ${ENTITY.exec(text)!.index}`);
   for (let at = 0; at < text.length; ) {
     const next = text.indexOf("<", at);
