@@ -10,6 +10,9 @@ import type { ShardTask } from "./assemble-shard.ts";
 import type { ShardRecord } from "./state.ts";
 import type { SentError, WorkerAnswer, WorkerSetup } from "./worker.ts";
 
+/** Workers inherit the options of Node, but --input-type is for code without a file and would end them. */
+const WORKER_OPTIONS = process.execArgv.some((option) => option.startsWith("--input-type")) ? { execArgv: [] } : {};
+
 export interface PoolOptions {
   setup: Omit<WorkerSetup, "stop">;
   workers: number;
@@ -36,7 +39,7 @@ export async function runPool(tasks: readonly ShardTask[], options: PoolOptions)
     new Promise<void>((resolve) => {
       const worker = new Worker(new URL("./worker.js", import.meta.url), {
         workerData: { ...setup, stop },
-        execArgv: [], // options of the caller, such as --input-type, are not for a file
+        ...WORKER_OPTIONS,
       });
       let startedAt = 0;
       let isBusy = false;
