@@ -40,12 +40,19 @@ for (const file of files) {
   const text = readFileSync(join(src, file), "utf8");
   for (const [, named, lazy] of text.matchAll(IMPORT)) {
     const target = named ?? lazy;
-    if (/^(node:)?fs(\/|$)/.test(target) && !MAY_USE_FILES.test(file)) fault(file, "only checkpoint/node*.ts may import node:fs");
+    if (/^(node:)?fs(\/|$)/.test(target) && !MAY_USE_FILES.test(file))
+      fault(file, "only checkpoint/node*.ts may import node:fs");
     if (!target.startsWith(".")) continue;
-    const other = relative(src, resolve(src, dirname(file), target)).replaceAll("\\", "/").split("/")[0];
-    if (other !== layer && !allowed.split(" ").includes(other)) fault(file, `${layer} may not import ${other}`);
+    const other = relative(src, resolve(src, dirname(file), target))
+      .replaceAll("\\", "/")
+      .split("/")[0];
+    if (other !== layer && !allowed.split(" ").includes(other))
+      fault(file, `${layer} may not import ${other}`);
   }
-  if (layer !== "cli" && /\bconsole\.|process\.std(out|err)\b|process\.exit/.test(text)) fault(file, "only cli/ prints and exits");
+  if (layer !== "cli" && /\bconsole\.|process\.std(out|err)\b|process\.exit/.test(text))
+    fault(file, "only cli/ prints and exits");
 }
-console.log(faults === 0 ? `layers: ${files.length} files, no import goes upward` : `layers: ${faults} faults`);
+console.log(
+  faults === 0 ? `layers: ${files.length} files, no import goes upward` : `layers: ${faults} faults`,
+);
 process.exit(faults ? 1 : 0);

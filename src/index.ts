@@ -4,7 +4,14 @@
  * The same functions that the command line calls. They print nothing: progress comes as events, an
  * AbortSignal stops them, failures are the error classes below.
  */
-export { BuildError, CheckpointError, Interrupted, PlanError, type Problem, RecipeError } from "./base/errors.ts";
+export {
+  BuildError,
+  CheckpointError,
+  Interrupted,
+  PlanError,
+  type Problem,
+  RecipeError,
+} from "./base/errors.ts";
 export { VERSION } from "./base/version.ts";
 export { type BuildOptions, type BuildReport, build } from "./build/build.ts";
 export type { BuildEvent } from "./build/events.ts";

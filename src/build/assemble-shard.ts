@@ -6,12 +6,12 @@
  * codes decide them.
  */
 import { encodeHeader } from "../checkpoint/header.ts";
+import type { Kernels } from "../kernels/kernels.ts";
 import type { Heap } from "../logical/heap.ts";
 import { mergeTensor } from "../logical/merge.ts";
 import { readScales } from "../logical/operand.ts";
-import type { Kernels } from "../kernels/kernels.ts";
 import type { PlanMerge, PlanOutput, PlanShard, PlanTensor } from "../plan/plan.ts";
-import { copyRun, type CopyRun } from "./copy-run.ts";
+import { type CopyRun, copyRun } from "./copy-run.ts";
 import { type Outcome, type Resolved, resolveMerge } from "./resolve.ts";
 import type { ParentSources } from "./sources.ts";
 

@@ -19,7 +19,14 @@ import { modelCard, statedLicence } from "./model-card.ts";
 import { otherFiles } from "./other-files.ts";
 import { runPool } from "./pool.ts";
 import { checkParents } from "./sources.ts";
-import { beginState, completeShards, readState, recordFiles, removeLeftovers, type ShardRecord } from "./state.ts";
+import {
+  beginState,
+  completeShards,
+  readState,
+  recordFiles,
+  removeLeftovers,
+  type ShardRecord,
+} from "./state.ts";
 import {
   checkSpace,
   inspectTarget,
@@ -65,7 +72,11 @@ export interface BuildReport {
  * "not-finite"), CheckpointError ("changed", "not-finite", "bad-scale", …), or Interrupted when the signal
  * fired; what was complete is kept in each case.
  */
-export async function build(plan: BuildPlan, location: string, options: BuildOptions = {}): Promise<BuildReport> {
+export async function build(
+  plan: BuildPlan,
+  location: string,
+  options: BuildOptions = {},
+): Promise<BuildReport> {
   const startedAt = performance.now();
   const target = openOutput(location);
   const emit = options.onEvent ?? (() => {});
@@ -80,13 +91,17 @@ export async function build(plan: BuildPlan, location: string, options: BuildOpt
   const before = found.replace ? new Map<string, ShardRecord>() : await completeShards(target, plan);
   if (options.finish) requireAll(plan, target, before);
   const open = wanted.filter(({ name }) => !before.has(name));
-  await checkParents(plan.parents, open.map((shard) => taskOf(plan, shard)));
+  await checkParents(
+    plan.parents,
+    open.map((shard) => taskOf(plan, shard)),
+  );
   await checkSpace(target, plan, { wanted: open, reclaimed: await reclaimable(target, found) });
   if (options.dryRun) return report({ finished: false, resumed: wanted.length - open.length });
   if (found.replace) await removeOurs(target, plan, found);
   if (options.part && wanted.length === 0) return report({ finished: false, resumed: 0 });
 
-  if (!(await beginState(target, plan))) throw otherBuild(target, plan, { unfinished: await readState(target) });
+  if (!(await beginState(target, plan)))
+    throw otherBuild(target, plan, { unfinished: await readState(target) });
   // Finishing touches everything, so it holds the lock of everything.
   const lock = await acquireLock(target, options.finish ? { from: 0, to: plan.shards.length } : range);
   try {
@@ -96,13 +111,24 @@ export async function build(plan: BuildPlan, location: string, options: BuildOpt
     }
     const done = await completeShards(target, plan);
     const missing = wanted.filter(({ name }) => !done.has(name));
-    await removeLeftovers(target, wanted.map(({ name }) => name));
+    await removeLeftovers(
+      target,
+      wanted.map(({ name }) => name),
+    );
     await checkSpace(target, plan, { wanted: missing, reclaimed: 0 });
-    const written = await buildShards(plan, missing, { target, options, emit, done, wanted }).catch(async (error) => {
-      await removeLeftovers(target, wanted.map(({ name }) => name)); // of a worker that died
-      throw error;
-    });
-    if (options.signal?.aborted) throw new Interrupted("The build was stopped; what is complete is kept: run the same command again to go on");
+    const written = await buildShards(plan, missing, { target, options, emit, done, wanted }).catch(
+      async (error) => {
+        await removeLeftovers(
+          target,
+          wanted.map(({ name }) => name),
+        ); // of a worker that died
+        throw error;
+      },
+    );
+    if (options.signal?.aborted)
+      throw new Interrupted(
+        "The build was stopped; what is complete is kept: run the same command again to go on",
+      );
     if (options.part) return report({ finished: false, resumed: wanted.length - missing.length, written });
     const records = await completeShards(target, plan);
     requireAll(plan, target, records);
@@ -116,7 +142,11 @@ export async function build(plan: BuildPlan, location: string, options: BuildOpt
     await lock.release();
   }
 
-  function report(done: { finished: boolean; resumed: number; written?: readonly ShardRecord[] }): BuildReport {
+  function report(done: {
+    finished: boolean;
+    resumed: number;
+    written?: readonly ShardRecord[];
+  }): BuildReport {
     const written = done.written ?? [];
     return {
       location: target.location,
@@ -167,28 +197,31 @@ async function buildShards(
     const shardsDone = resumed.length + written.length;
     emit({ kind: "progress", bytesDone, bytesTotal, shardsDone, shardsTotal: wanted.length });
   };
-  await runPool(missing.map((shard) => taskOf(plan, shard)), {
-    setup: {
-      parents: plan.parents,
-      output: plan.output,
-      planDigest: plan.digest,
-      location: target.location,
-      kernels: options.kernels ?? "auto",
-      hash: true,
+  await runPool(
+    missing.map((shard) => taskOf(plan, shard)),
+    {
+      setup: {
+        parents: plan.parents,
+        output: plan.output,
+        planDigest: plan.digest,
+        location: target.location,
+        kernels: options.kernels ?? "auto",
+        hash: true,
+      },
+      workers,
+      ...(options.signal ? { signal: options.signal } : {}),
+      onBytes: (bytes) => {
+        bytesDone += bytes;
+        if (performance.now() - toldAt >= 100) tell();
+      },
+      onRecord: (record, seconds) => {
+        written.push(record);
+        const { shard, byteLength, sha256 } = record;
+        emit({ kind: "shard-written", shard, byteLength, sha256, seconds });
+        tell();
+      },
     },
-    workers,
-    ...(options.signal ? { signal: options.signal } : {}),
-    onBytes: (bytes) => {
-      bytesDone += bytes;
-      if (performance.now() - toldAt >= 100) tell();
-    },
-    onRecord: (record, seconds) => {
-      written.push(record);
-      const { shard, byteLength, sha256 } = record;
-      emit({ kind: "shard-written", shard, byteLength, sha256, seconds });
-      tell();
-    },
-  });
+  );
   return written;
 }
 

@@ -57,7 +57,11 @@ export function childRecord(
     })),
     base: plan.parents[plan.base]!.name,
     tensors: plan.totals.tensors,
-    shards: plan.shards.map(({ name, byteLength }) => ({ name, byteLength, sha256: records.get(name)!.sha256 })),
+    shards: plan.shards.map(({ name, byteLength }) => ({
+      name,
+      byteLength,
+      sha256: records.get(name)!.sha256,
+    })),
     files: Object.fromEntries([...files].sort(([a], [b]) => (a < b ? -1 : 1))),
     decided,
   };
@@ -75,12 +79,19 @@ export async function readChildRecord(store: Store): Promise<ChildRecord | undef
   try {
     record = JSON.parse(new TextDecoder().decode(bytes)) as ChildRecord;
   } catch (error) {
-    throw new CheckpointError("child-json", `Cannot read "${CHILD_NAME}" of "${store.label}": it is not JSON`, {
-      cause: error,
-    });
+    throw new CheckpointError(
+      "child-json",
+      `Cannot read "${CHILD_NAME}" of "${store.label}": it is not JSON`,
+      {
+        cause: error,
+      },
+    );
   }
   if (record?.format !== "chimera-child" || !isWhole(record)) {
-    throw new CheckpointError("child-json", `Cannot read "${CHILD_NAME}" of "${store.label}": it is incomplete`);
+    throw new CheckpointError(
+      "child-json",
+      `Cannot read "${CHILD_NAME}" of "${store.label}": it is incomplete`,
+    );
   }
   if (record.version !== 1) {
     throw new BuildError("child-version", `Cannot read "${CHILD_NAME}": version ${record.version}, wanted 1`);

@@ -5,10 +5,10 @@
  * error here as in a merge. The scan runs at memory speed and costs nothing beside a disk.
  */
 import { CheckpointError } from "../base/errors.ts";
+import type { Kernels } from "../kernels/kernels.ts";
 import type { Heap } from "../logical/heap.ts";
 import { elementIndex } from "../logical/pieces.ts";
 import { PendingWrites, readAhead } from "../logical/read-ahead.ts";
-import type { Kernels } from "../kernels/kernels.ts";
 import type { PlanTensor } from "../plan/plan.ts";
 import { floatSize, isFloat } from "../tensor/dtype.ts";
 import { decodeBf16 } from "../tensor/float16.ts";
@@ -53,7 +53,8 @@ export async function copyRun(run: CopyRun, environment: CopyEnvironment): Promi
       for (const tensor of item.tensors) {
         const from = Math.max(tensor.offset, item.from);
         const to = Math.min(tensor.offset + tensor.byteLength, item.to);
-        if (to > from) checkValues(tensor, { from, to, heapAt: slots[slot] + from - item.from }, run, environment);
+        if (to > from)
+          checkValues(tensor, { from, to, heapAt: slots[slot] + from - item.from }, run, environment);
       }
       writes.add(slot, put(loaded, item.from, item.tensors[0]));
     }

@@ -23,7 +23,10 @@ export function editJsonText(text: string, edits: Edits): string {
   });
   const kept = entries
     .filter(({ key }) => !edits.has(key) || edits.get(key) !== undefined)
-    .map(({ key, begin, valueAt, end }) => text.slice(begin, valueAt) + (edits.get(key) ?? text.slice(valueAt, end)));
+    .map(
+      ({ key, begin, valueAt, end }) =>
+        text.slice(begin, valueAt) + (edits.get(key) ?? text.slice(valueAt, end)),
+    );
   const present = new Set(entries.map(({ key }) => key));
   const indent = /\n[ \t]*/.exec(text)?.[0] ?? " ";
   for (const [key, value] of edits) {

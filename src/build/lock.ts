@@ -36,7 +36,13 @@ const WAIT_MS = 50;
 export async function acquireLock(target: OutputStore, range: { from: number; to: number }): Promise<Lock> {
   if (range.from === range.to) return { release: async () => {} }; // no shard to fight for
   const token = `${process.pid}-${Math.random().toString(36).slice(2, 10)}`;
-  const owner: Owner = { host: hostname(), pid: process.pid, started: processStart(process.pid), token, ...range };
+  const owner: Owner = {
+    host: hostname(),
+    pid: process.pid,
+    started: processStart(process.pid),
+    token,
+    ...range,
+  };
   const name = `${PREFIX}${String(range.from).padStart(6, "0")}-${String(range.to).padStart(6, "0")}.json`;
   const text = `${JSON.stringify(owner)}\n`;
   for (let attempt = 0; !(await target.claim(name, text)); attempt++) {

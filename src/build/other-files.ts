@@ -5,10 +5,11 @@
  * base's key order and number spelling stay. A tokenizer's files come from one parent together; only the
  * chat template may come from another.
  */
-import { formatShardIndex, INDEX_NAME } from "../checkpoint/shard-index.ts";
-import type { Store } from "../checkpoint/source.ts";
+
 import { architectureOf } from "../arch/architecture.ts";
 import { asConfig } from "../arch/config.ts";
+import { formatShardIndex, INDEX_NAME } from "../checkpoint/shard-index.ts";
+import type { Store } from "../checkpoint/source.ts";
 import { TEMPLATE_FILES, TOKENIZER_CONFIG, TOKENIZER_FILES } from "../plan/donors.ts";
 import type { BuildPlan } from "../plan/plan.ts";
 import { editJsonText } from "./json-text.ts";
@@ -22,7 +23,10 @@ const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
 /** Name -> content, without the model card and chimera.json. `stores` are the parents', in their order. */
-export async function otherFiles(plan: BuildPlan, stores: readonly Store[]): Promise<Map<string, Uint8Array>> {
+export async function otherFiles(
+  plan: BuildPlan,
+  stores: readonly Store[],
+): Promise<Map<string, Uint8Array>> {
   const base = stores[plan.files.config]!;
   const files = new Map<string, Uint8Array>();
   for (const { name } of await base.list()) {
@@ -100,7 +104,12 @@ export function editConfig(config: Uint8Array, plan: BuildPlan, files: ReadonlyS
   const isFp8 = asConfig(value.quantization_config)?.quant_method === "fp8";
   if (!quantized && isFp8) edits.set("quantization_config", undefined);
   if (quantized && quantization === "none") {
-    const wanted = { quant_method: "fp8", fmt: "e4m3", activation_scheme: "dynamic", weight_block_size: block };
+    const wanted = {
+      quant_method: "fp8",
+      fmt: "e4m3",
+      activation_scheme: "dynamic",
+      weight_block_size: block,
+    };
     edits.set("quantization_config", JSON.stringify(wanted));
   }
   if (dtype === "bf16" || dtype === "f16" || dtype === "f32") {
@@ -120,7 +129,9 @@ export function editConfig(config: Uint8Array, plan: BuildPlan, files: ReadonlyS
 
 /** The index of the child, in the order of the base's. */
 export function indexText(plan: BuildPlan): string {
-  const entries = plan.shards.flatMap(({ name, tensors }) => tensors.map((tensor) => ({ tensor, shard: name })));
+  const entries = plan.shards.flatMap(({ name, tensors }) =>
+    tensors.map((tensor) => ({ tensor, shard: name })),
+  );
   entries.sort((a, b) => a.tensor.rank - b.tensor.rank);
   const weightMap = new Map(entries.map(({ tensor, shard }) => [tensor.name, shard]));
   const totalSize = entries.reduce((sum, { tensor }) => sum + tensor.byteLength, 0);

@@ -11,7 +11,9 @@ import type { ShardRecord } from "./state.ts";
 import type { SentError, WorkerAnswer, WorkerSetup } from "./worker.ts";
 
 /** Workers inherit the options of Node, but --input-type is for code without a file and would end them. */
-const WORKER_OPTIONS = process.execArgv.some((option) => option.startsWith("--input-type")) ? { execArgv: [] } : {};
+const WORKER_OPTIONS = process.execArgv.some((option) => option.startsWith("--input-type"))
+  ? { execArgv: [] }
+  : {};
 
 export interface PoolOptions {
   setup: Omit<WorkerSetup, "stop">;
@@ -84,15 +86,22 @@ export async function runPool(tasks: readonly ShardTask[], options: PoolOptions)
     signal?.removeEventListener("abort", halt);
   }
   if (failure && !(failure instanceof Interrupted)) throw failure;
-  if (signal?.aborted || failure) throw new Interrupted("The build was stopped; what is complete is kept: run the same command again to go on");
+  if (signal?.aborted || failure)
+    throw new Interrupted(
+      "The build was stopped; what is complete is kept: run the same command again to go on",
+    );
 }
 
 /** A thread that ended without an answer: out of memory, as a rule. */
 function died(cause: Error): BuildError {
-  return new BuildError("worker-died", `Cannot go on: a worker thread died (${cause.message}), wanted its shard`, {
-    note: "What is complete is kept. If memory was short, take fewer workers",
-    cause,
-  });
+  return new BuildError(
+    "worker-died",
+    `Cannot go on: a worker thread died (${cause.message}), wanted its shard`,
+    {
+      note: "What is complete is kept. If memory was short, take fewer workers",
+      cause,
+    },
+  );
 }
 
 function revive({ name, message, code, note, stack }: SentError): Error {

@@ -60,7 +60,11 @@ async function passes(
   const { threshold, measure, base, others } = merge.test!;
   const baseOperand = await sources.operand(base, merge, output);
   for (const other of others) {
-    const distance = await measureTensor(baseOperand, await sources.operand(other, merge, output), environment);
+    const distance = await measureTensor(
+      baseOperand,
+      await sources.operand(other, merge, output),
+      environment,
+    );
     if (distanceOf(distance, measure) > threshold) return true;
   }
   return false;

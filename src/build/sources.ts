@@ -6,8 +6,8 @@ import { CheckpointError } from "../base/errors.ts";
 import type { Source, Store } from "../checkpoint/source.ts";
 import { openStore } from "../checkpoint/stores.ts";
 import type { Operand } from "../logical/operand.ts";
-import type { ShardTask } from "./assemble-shard.ts";
 import type { PlanMerge, PlanOperand, PlanOutput, PlanParent } from "../plan/plan.ts";
+import type { ShardTask } from "./assemble-shard.ts";
 
 export class ParentSources {
   readonly #parents: readonly PlanParent[];
@@ -83,7 +83,10 @@ export class ParentSources {
 }
 
 /** Throws CheckpointError for a file that these shards are made from and that is gone, or another by now. */
-export async function checkParents(parents: readonly PlanParent[], tasks: readonly ShardTask[]): Promise<void> {
+export async function checkParents(
+  parents: readonly PlanParent[],
+  tasks: readonly ShardTask[],
+): Promise<void> {
   const sources = new ParentSources(parents);
   const seen = new Set<string>();
   const check = async ({ parent, shard, scale }: Pick<PlanOperand, "parent" | "shard" | "scale">) => {

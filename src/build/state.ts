@@ -107,7 +107,10 @@ export async function writeRecord(target: OutputStore, record: ShardRecord): Pro
 }
 
 /** Records of the shards that are complete: published, of the right size, made from this plan. */
-export async function completeShards(target: OutputStore, plan: BuildPlan): Promise<Map<string, ShardRecord>> {
+export async function completeShards(
+  target: OutputStore,
+  plan: BuildPlan,
+): Promise<Map<string, ShardRecord>> {
   const present = new Map((await target.list()).map(({ name, byteLength }) => [name, byteLength]));
   const records = new Map<string, ShardRecord>();
   for (const { name, byteLength } of plan.shards) {

@@ -9,7 +9,7 @@ import type { OutputStore } from "../checkpoint/source.ts";
 import type { BuildPlan } from "../plan/plan.ts";
 import { CHILD_NAME, type ChildRecord, readChildRecord } from "./child.ts";
 import { acquireLock } from "./lock.ts";
-import { isStateOf, readState, recordedFiles, recordedShards, type State, STATE_FOLDER } from "./state.ts";
+import { isStateOf, readState, recordedFiles, recordedShards, STATE_FOLDER, type State } from "./state.ts";
 
 /** The output may not be a parent, nor lie inside one. */
 export function refuseParents(plan: BuildPlan, target: OutputStore): void {
@@ -18,7 +18,10 @@ export function refuseParents(plan: BuildPlan, target: OutputStore): void {
     const parent = realLocation(location);
     if (out !== parent && !out.startsWith(`${parent}/`)) continue;
     const what = out === parent ? "it is" : "it lies inside";
-    throw new BuildError("inside-parent", `Cannot build in "${target.location}": ${what} parent "${name}", wanted another folder`);
+    throw new BuildError(
+      "inside-parent",
+      `Cannot build in "${target.location}": ${what} parent "${name}", wanted another folder`,
+    );
   }
 }
 
@@ -57,21 +60,33 @@ export async function inspectTarget(
   // While finishing, files appear before chimera.json does: ours, if the state says so.
   const strange = entries.find(({ name }) => !isOurs || (!ours.has(name) && unfinished === undefined));
   if (strange) {
-    throw new BuildError("not-empty", `Cannot build in "${target.location}": it holds "${strange.name}", wanted an empty folder`, {
-      note: "A build never touches files that are not its own",
-    });
+    throw new BuildError(
+      "not-empty",
+      `Cannot build in "${target.location}": it holds "${strange.name}", wanted an empty folder`,
+      {
+        note: "A build never touches files that are not its own",
+      },
+    );
   }
   if (isOurs && !isStateOf(unfinished, plan) && !force) throw otherBuild(target, plan, found);
   return { ...found, replace: isOurs && force === true };
 }
 
 function damaged(target: OutputStore, lost: string): BuildError {
-  return new BuildError("damaged", `Cannot use "${target.location}": its file "${lost}" is missing or has another size`, {
-    note: "The child was finished and changed since; --force builds it again",
-  });
+  return new BuildError(
+    "damaged",
+    `Cannot use "${target.location}": its file "${lost}" is missing or has another size`,
+    {
+      note: "The child was finished and changed since; --force builds it again",
+    },
+  );
 }
 
-export function otherBuild(target: OutputStore, plan: BuildPlan, { unfinished, child }: Partial<Found>): BuildError {
+export function otherBuild(
+  target: OutputStore,
+  plan: BuildPlan,
+  { unfinished, child }: Partial<Found>,
+): BuildError {
   const fail = (code: string, what: string, note: string) =>
     new BuildError(code, `Cannot build in "${target.location}": ${what}`, { note });
   if (unfinished === "damaged") {
@@ -79,7 +94,11 @@ export function otherBuild(target: OutputStore, plan: BuildPlan, { unfinished, c
   }
   if (unfinished?.planDigest === plan.digest) {
     const what = "it holds an unfinished build whose parents were other files, or have changed since";
-    return fail("other-parents", what, "Its shards would not fit. Take another folder, or --force to start over");
+    return fail(
+      "other-parents",
+      what,
+      "Its shards would not fit. Take another folder, or --force to start over",
+    );
   }
   const what = unfinished ? "an unfinished build" : "a finished child";
   const digest = unfinished?.planDigest ?? child?.planDigest ?? "";
@@ -126,9 +145,14 @@ export async function sweep(target: OutputStore, plan: BuildPlan): Promise<void>
 }
 
 /** Removes what is ours. What marks it as ours goes last, so that this can be begun again. */
-export async function removeOurs(target: OutputStore, plan: BuildPlan, { child, unfinished }: Found): Promise<void> {
+export async function removeOurs(
+  target: OutputStore,
+  plan: BuildPlan,
+  { child, unfinished }: Found,
+): Promise<void> {
   // A live build must not lose its state to an impatient second one.
-  if (unfinished !== undefined) await (await acquireLock(target, { from: 0, to: plan.shards.length })).release();
+  if (unfinished !== undefined)
+    await (await acquireLock(target, { from: 0, to: plan.shards.length })).release();
   for (const name of await recordedFiles(target)) await target.remove(name);
   for (const name of await recordedShards(target)) await target.remove(name);
   for (const { name } of child?.shards ?? []) await target.remove(name);
@@ -162,8 +186,9 @@ export async function checkSpace(
 /** What the build frees before it writes: at the most, since a file may hold less than its length. */
 export async function reclaimable(target: OutputStore, { replace, child }: Found): Promise<number> {
   const temporary = (await target.listUnder(`${STATE_FOLDER}/`)).filter(({ name }) => name.endsWith(".tmp"));
-  const names = new Set(replace ? [...(child?.shards ?? []).map(({ name }) => name), ...(await recordedShards(target))] : []);
+  const names = new Set(
+    replace ? [...(child?.shards ?? []).map(({ name }) => name), ...(await recordedShards(target))] : [],
+  );
   const replaced = names.size === 0 ? [] : (await target.list()).filter(({ name }) => names.has(name));
   return [...temporary, ...replaced].reduce((sum, { byteLength }) => sum + byteLength, 0);
 }
-

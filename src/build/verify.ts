@@ -10,9 +10,9 @@ import { createHash } from "node:crypto";
 import { CheckpointError, Interrupted } from "../base/errors.ts";
 import type { Source, Store } from "../checkpoint/source.ts";
 import { openStore } from "../checkpoint/stores.ts";
-import { createKernels } from "../kernels/probe.ts";
 import type { Kernels } from "../kernels/kernels.ts";
-import { Heap, HEAP_BYTES } from "../logical/heap.ts";
+import { createKernels } from "../kernels/probe.ts";
+import { HEAP_BYTES, Heap } from "../logical/heap.ts";
 import { elementIndex } from "../logical/pieces.ts";
 import type { BuildPlan, PlanShard, PlanTensor } from "../plan/plan.ts";
 import { planRecipe } from "../plan/plan-recipe.ts";
@@ -26,7 +26,16 @@ import { ParentSources } from "./sources.ts";
 
 /** Something that is not as it should be. */
 export interface Finding {
-  code: "missing-file" | "file-hash" | "file-source" | "shard-size" | "shard-hash" | "header" | "tensor" | "plan" | "extra-file";
+  code:
+    | "missing-file"
+    | "file-hash"
+    | "file-source"
+    | "shard-size"
+    | "shard-hash"
+    | "header"
+    | "tensor"
+    | "plan"
+    | "extra-file";
   message: string;
   file?: string;
   tensor?: string;
@@ -36,7 +45,14 @@ export interface VerifyReport {
   location: string;
   ok: boolean;
   findings: Finding[];
-  checked: { shards: number; bytes: number; copied: number; recomputed: number; merged: number; files: number };
+  checked: {
+    shards: number;
+    bytes: number;
+    copied: number;
+    recomputed: number;
+    merged: number;
+    files: number;
+  };
   seconds: number;
 }
 
@@ -80,7 +96,8 @@ export async function verify(location: string, options: VerifyOptions = {}): Pro
     checked.shards++;
     const size = present.get(shard.name);
     if (size === undefined || size !== shard.byteLength) {
-      const what = size === undefined ? "it is not there" : `it holds ${size} bytes, wanted ${shard.byteLength}`;
+      const what =
+        size === undefined ? "it is not there" : `it holds ${size} bytes, wanted ${shard.byteLength}`;
       const code = size === undefined ? "missing-file" : "shard-size";
       findings.push({ code, file: shard.name, message: `Cannot verify "${shard.name}": ${what}` });
       done += shard.byteLength;
@@ -114,9 +131,15 @@ async function requireRecord(store: Store): Promise<ChildRecord> {
   if (record) return record;
   const unfinished = await store.readSmall(".chimera/state.json");
   const what = unfinished ? "it holds an unfinished build" : `it holds no ${CHILD_NAME}`;
-  throw new CheckpointError("not-a-child", `Cannot verify "${store.location}": ${what}, wanted a finished child`, {
-    note: unfinished ? "Run the build again to finish it" : "Only children that chimera built can be verified",
-  });
+  throw new CheckpointError(
+    "not-a-child",
+    `Cannot verify "${store.location}": ${what}, wanted a finished child`,
+    {
+      note: unfinished
+        ? "Run the build again to finish it"
+        : "Only children that chimera built can be verified",
+    },
+  );
 }
 
 async function planAgain(record: ChildRecord, { locations }: VerifyOptions): Promise<BuildPlan> {
@@ -181,7 +204,11 @@ async function verifyShard(
         at = firstDifference(there, bytes, at);
         if (at < 0) return;
         const position = offset + at;
-        const finding = describe(shard, tensor, { offset: position, found: there[at]!, expected: bytes[at]! });
+        const finding = describe(shard, tensor, {
+          offset: position,
+          found: there[at]!,
+          expected: bytes[at]!,
+        });
         const key = finding.tensor ?? "";
         if (!faulty.has(key)) findings.push(finding);
         faulty.add(key);
@@ -217,7 +244,10 @@ function mergesOf(shard: PlanShard): number[] {
 function sampleOf(shard: PlanShard): number[] {
   const all = mergesOf(shard);
   if (all.length <= SAMPLE_PER_SHARD) return all;
-  return Array.from({ length: SAMPLE_PER_SHARD }, (_, i) => all[Math.floor((i * all.length) / SAMPLE_PER_SHARD)]!);
+  return Array.from(
+    { length: SAMPLE_PER_SHARD },
+    (_, i) => all[Math.floor((i * all.length) / SAMPLE_PER_SHARD)]!,
+  );
 }
 
 async function hashOf(source: Source, onBytes: (bytes: number) => void): Promise<string> {
@@ -242,7 +272,11 @@ function describe(
   const values = `byte ${offset} of "${shard.name}" is ${hex(found)}, wanted ${hex(expected)}`;
   const tensor = near && tensorAt(shard, offset);
   if (!tensor) {
-    return { code: "header", file: shard.name, message: `Cannot verify the header of "${shard.name}": ${values}` };
+    return {
+      code: "header",
+      file: shard.name,
+      message: `Cannot verify the header of "${shard.name}": ${values}`,
+    };
   }
   const element = Math.floor(((offset - tensor.offset) * 8) / bitsOf(tensor.dtype));
   const index = elementIndex(tensor.shape, element).join(", ");
@@ -272,12 +306,21 @@ function sha256Of(bytes: Uint8Array): string {
 /** Hashes against the record, and content against what the parents give: config and index, above all. */
 async function verifyFiles(
   store: Store,
-  { record, plan, findings, present }: { record: ChildRecord; plan: BuildPlan; findings: Finding[]; present: ReadonlyMap<string, number> },
+  {
+    record,
+    plan,
+    findings,
+    present,
+  }: { record: ChildRecord; plan: BuildPlan; findings: Finding[]; present: ReadonlyMap<string, number> },
 ): Promise<number> {
   for (const [name, wanted] of Object.entries(record.files)) {
     const bytes = await store.readSmall(name, 500_000_000);
     if (!bytes) {
-      findings.push({ code: "missing-file", file: name, message: `Cannot verify "${name}": it is not there` });
+      findings.push({
+        code: "missing-file",
+        file: name,
+        message: `Cannot verify "${name}": it is not there`,
+      });
       continue;
     }
     const sha256 = sha256Of(bytes);
@@ -291,7 +334,11 @@ async function verifyFiles(
     const bytes = await store.readSmall(name, 500_000_000);
     const recorded = record.files[name];
     if (recorded === undefined) {
-      findings.push({ code: "plan", file: name, message: `Cannot verify "${name}": ${CHILD_NAME} does not name it` });
+      findings.push({
+        code: "plan",
+        file: name,
+        message: `Cannot verify "${name}": ${CHILD_NAME} does not name it`,
+      });
     } else if (bytes && Buffer.compare(bytes, expected) !== 0 && sha256Of(bytes) === recorded) {
       const message = `Cannot verify "${name}": it is not what the parents' files give now`;
       findings.push({ code: "file-source", file: name, message });
@@ -300,7 +347,11 @@ async function verifyFiles(
   const known = new Set([...Object.keys(record.files), ...plan.shards.map(({ name }) => name)]);
   for (const name of present.keys()) {
     if (name.endsWith(".safetensors") && !known.has(name)) {
-      findings.push({ code: "extra-file", file: name, message: `Found "${name}", which is no part of the child` });
+      findings.push({
+        code: "extra-file",
+        file: name,
+        message: `Found "${name}", which is no part of the child`,
+      });
     }
   }
   return Object.keys(record.files).length;

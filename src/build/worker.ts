@@ -3,12 +3,12 @@ import { parentPort, workerData } from "node:worker_threads";
 import { Interrupted } from "../base/errors.ts";
 import { openOutput } from "../checkpoint/stores.ts";
 import { createKernels } from "../kernels/probe.ts";
-import { Heap, HEAP_BYTES } from "../logical/heap.ts";
+import { HEAP_BYTES, Heap } from "../logical/heap.ts";
 import type { PlanOutput, PlanParent } from "../plan/plan.ts";
 import type { ShardTask } from "./assemble-shard.ts";
 import { buildShard } from "./build-shard.ts";
-import type { ShardRecord } from "./state.ts";
 import { ParentSources } from "./sources.ts";
+import type { ShardRecord } from "./state.ts";
 
 export interface WorkerSetup {
   parents: PlanParent[];
@@ -76,7 +76,13 @@ port.on("message", async (task: ShardTask) => {
     const { name, message, code, note, stack } = error as SentError;
     send({
       kind: "failed",
-      error: { name, message, ...(code ? { code } : {}), ...(note ? { note } : {}), ...(stack ? { stack } : {}) },
+      error: {
+        name,
+        message,
+        ...(code ? { code } : {}),
+        ...(note ? { note } : {}),
+        ...(stack ? { stack } : {}),
+      },
     });
   }
 });

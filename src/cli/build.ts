@@ -27,13 +27,21 @@ export function addBuild(program: Command): void {
     .command("build")
     .description("build the child that a recipe describes; run again to resume")
     .argument("[recipe]", "a recipe (.yaml) or a plan (.json); not needed with --finish")
-    .requiredOption("-o, --output <folder>", "where the child goes: a new or empty folder, or an unfinished build of it")
+    .requiredOption(
+      "-o, --output <folder>",
+      "where the child goes: a new or empty folder, or an unfinished build of it",
+    )
     .option("--workers <n>", "worker threads (default: one per core)", parseCount)
     .option("--part <i/n>", "build only part i of n, i from 0 to n-1; for clusters", parsePart)
     .option("--finish", "join the parts when all are there")
     .option("--dry-run", "check recipe, parents, folder and disk; write nothing")
     .option("--force", "replace what another build of chimera left in the folder")
-    .option("--parent <name=folder>", "where a parent lies, instead of where the recipe says; repeatable", parseParent, {})
+    .option(
+      "--parent <name=folder>",
+      "where a parent lies, instead of where the recipe says; repeatable",
+      parseParent,
+      {},
+    )
     .addOption(new Option("--progress <mode>", "progress on stderr").choices(PROGRESS_MODES).default("auto"))
     .option("--json", "the report as JSON on stdout")
     .addHelpText(
@@ -53,7 +61,8 @@ Examples:
 }
 
 async function runBuild(path: string | undefined, options: BuildCommandOptions): Promise<void> {
-  if (options.part && options.finish) throw new UsageError("Cannot build a part and finish at once, wanted one of --part and --finish");
+  if (options.part && options.finish)
+    throw new UsageError("Cannot build a part and finish at once, wanted one of --part and --finish");
   const plan = await planFor(path, options);
   const { build } = await import("../build/build.ts");
   for (const warning of plan.warnings) note(`${paintError("yellow", "warning:")} ${warning}`);
@@ -84,7 +93,10 @@ async function planFor(path: string | undefined, options: BuildCommandOptions): 
   const { loadPlan, parsePlan } = await import("../plan/load-recipe.ts");
   if (path?.endsWith(".json")) {
     if (Object.keys(options.parent).length > 0) {
-      throw new UsageError("Cannot use --parent with a plan, wanted a recipe", "A plan has its parents in it: plan again with --parent");
+      throw new UsageError(
+        "Cannot use --parent with a plan, wanted a recipe",
+        "A plan has its parents in it: plan again with --parent",
+      );
     }
     return loadPlan(path);
   }
@@ -92,12 +104,16 @@ async function planFor(path: string | undefined, options: BuildCommandOptions): 
     const { planRecipe } = await import("../plan/plan-recipe.ts");
     return planRecipe(path, { locations: options.parent });
   }
-  if (!options.finish) throw new UsageError("Cannot build without a recipe", "chimera build RECIPE -o FOLDER");
+  if (!options.finish)
+    throw new UsageError("Cannot build without a recipe", "chimera build RECIPE -o FOLDER");
   const { statePlan } = await import("../build/state.ts");
   const { openOutput } = await import("../checkpoint/stores.ts");
   const text = await statePlan(openOutput(options.output));
   if (text === undefined) {
-    throw new UsageError(`Cannot finish "${options.output}": it holds no unfinished build`, "Name the recipe or the plan");
+    throw new UsageError(
+      `Cannot finish "${options.output}": it holds no unfinished build`,
+      "Name the recipe or the plan",
+    );
   }
   return parsePlan(text, `${options.output}/.chimera/plan.json`);
 }
@@ -122,14 +138,16 @@ function summarise(report: BuildReport, { part, output }: BuildCommandOptions): 
     print(`part ${part!.index} of ${part!.count}: ${work}, ${shards.resumed} were there`);
     return;
   }
-  if (shards.written === 0 && shards.resumed === shards.total) print(`${paint("green", "complete")}  ${report.location}: every shard was there`);
+  if (shards.written === 0 && shards.resumed === shards.total)
+    print(`${paint("green", "complete")}  ${report.location}: every shard was there`);
   else print(`${paint("green", "built")}  ${report.location}: ${work}`);
   print(paint("dim", `next: chimera verify ${output}`));
 }
 
 function parseCount(text: string): number {
   const value = Number(text);
-  if (!Number.isInteger(value) || value < 1 || value > 1024) throw new InvalidArgumentError("wanted a whole number from 1 to 1024");
+  if (!Number.isInteger(value) || value < 1 || value > 1024)
+    throw new InvalidArgumentError("wanted a whole number from 1 to 1024");
   return value;
 }
 

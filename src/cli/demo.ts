@@ -28,7 +28,9 @@ async function runDemo(output: string): Promise<void> {
   print(paint("bold", "Chimera: a child of two language models, without training"));
   print();
   print("Parents  mini-v3 answers at once; mini-r1 thinks first, inside <think> … </think>.");
-  print("         Both: DeepSeek-V3 architecture, 4 layers + 1 MTP layer, 16 experts, FP8 with block scales.");
+  print(
+    "         Both: DeepSeek-V3 architecture, 4 layers + 1 MTP layer, 16 experts, FP8 with block scales.",
+  );
   print("Recipe   the routed experts of mini-r1, everything else of mini-v3 (as DeepSeek-R1T was made)");
   print();
 
@@ -42,19 +44,31 @@ async function runDemo(output: string): Promise<void> {
         if (event.kind === "progress") progress.update({ done: event.bytesDone, total: event.bytesTotal });
         if (event.kind === "shard-written") {
           progress.end();
-          note(paintError("dim", `  ${event.shard}  ${formatBytes(event.byteLength)}  sha256 ${event.sha256.slice(0, 16)}…`));
+          note(
+            paintError(
+              "dim",
+              `  ${event.shard}  ${formatBytes(event.byteLength)}  sha256 ${event.sha256.slice(0, 16)}…`,
+            ),
+          );
         }
       },
     }).finally(() => progress.end()),
   );
-  showOrigins(plan.shards.flatMap(({ tensors }) => tensors), plan.parents.map(({ name }) => name));
+  showOrigins(
+    plan.shards.flatMap(({ tensors }) => tensors),
+    plan.parents.map(({ name }) => name),
+  );
   const proof = await verify(output, { all: true });
   for (const { message } of proof.findings) note(`${paintError("red", "mismatch:")} ${message}`);
   if (!proof.ok) throw new ExitStatus(4);
   const { copied, files, bytes } = proof.checked;
   print();
-  print(`${paint("green", "built")}     ${output}  ${formatBytes(report.writtenBytes)} in ${formatDuration(report.seconds)}`);
-  print(`${paint("green", "verified")}  ${formatInteger(copied)} tensors equal to their parent's byte for byte, ${files} other files, ${formatBytes(bytes)} hashed`);
+  print(
+    `${paint("green", "built")}     ${output}  ${formatBytes(report.writtenBytes)} in ${formatDuration(report.seconds)}`,
+  );
+  print(
+    `${paint("green", "verified")}  ${formatInteger(copied)} tensors equal to their parent's byte for byte, ${files} other files, ${formatBytes(bytes)} hashed`,
+  );
   print();
   print("Try next");
   const next = [
@@ -83,7 +97,13 @@ function showOrigins(tensors: readonly PlanTensor[], parents: readonly string[])
   const rows = [...bytes].map(([origin, entry]) => {
     const share = entry.bytes / total;
     const bar = paint("cyan", "█".repeat(Math.max(1, Math.round(share * 40))));
-    return [`  ${origin}`, `${formatInteger(entry.tensors)} tensors`, formatBytes(entry.bytes), `${(share * 100).toFixed(0)} %`, bar];
+    return [
+      `  ${origin}`,
+      `${formatInteger(entry.tensors)} tensors`,
+      formatBytes(entry.bytes),
+      `${(share * 100).toFixed(0)} %`,
+      bar,
+    ];
   });
   print(table(rows, { right: [1, 2, 3] }));
 }

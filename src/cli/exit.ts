@@ -5,7 +5,14 @@
  * 5 not enough disk · 75 try again later, state saved · 130, 143 interrupted, state saved
  */
 import { CommanderError } from "commander";
-import { BuildError, CheckpointError, Interrupted, PlanError, type Problem, RecipeError } from "../base/errors.ts";
+import {
+  BuildError,
+  CheckpointError,
+  Interrupted,
+  PlanError,
+  type Problem,
+  RecipeError,
+} from "../base/errors.ts";
 import { note, paintError } from "./terminal.ts";
 
 /** A command's own wish to end with a status, after it has said everything. */
@@ -55,7 +62,9 @@ export function report(error: unknown, { signal }: { signal?: "SIGINT" | "SIGTER
     say({ message: error.message, ...(error.note ? { note: error.note } : {}) });
     return error instanceof CheckpointError ? 3 : (BUILD_STATUS[error.code] ?? 2);
   }
-  note(`${paintError("red", "internal error:")} ${error instanceof Error ? (error.stack ?? error.message) : error}`);
+  note(
+    `${paintError("red", "internal error:")} ${error instanceof Error ? (error.stack ?? error.message) : error}`,
+  );
   return 1;
 }
 

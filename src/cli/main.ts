@@ -29,7 +29,9 @@ Exit status: 0 done · 1 unexpected · 2 usage or recipe invalid · 3 input miss
 /** Runs the command line and resolves to the exit status. */
 export async function main(argv: readonly string[]): Promise<number> {
   const program = new Command("chimera")
-    .description("Assembles child language models from parent Mixture-of-Experts checkpoints, without training.")
+    .description(
+      "Assembles child language models from parent Mixture-of-Experts checkpoints, without training.",
+    )
     .version(VERSION, "-V, --version")
     .addHelpText("after", EXAMPLES)
     .showSuggestionAfterError()

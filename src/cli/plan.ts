@@ -8,10 +8,17 @@ import { note, paint, paintError, print, table } from "./terminal.ts";
 export function addPlan(program: Command): void {
   program
     .command("plan")
-    .description("say what a recipe would do: bytes to read and write, disk, memory, every tensor accounted for")
+    .description(
+      "say what a recipe would do: bytes to read and write, disk, memory, every tensor accounted for",
+    )
     .argument("<recipe>", "a recipe file (.yaml)")
     .option("-o, --output <file>", "write the plan, for chimera build and for other machines")
-    .option("--parent <name=folder>", "where a parent lies, instead of where the recipe says; repeatable", parseParent, {})
+    .option(
+      "--parent <name=folder>",
+      "where a parent lies, instead of where the recipe says; repeatable",
+      parseParent,
+      {},
+    )
     .option("--json", "the whole plan as JSON on stdout")
     .addHelpText(
       "after",
@@ -45,7 +52,8 @@ interface PlanCommandOptions {
 /** "name=folder" pairs, collected. */
 export function parseParent(text: string, previous: Record<string, string>): Record<string, string> {
   const equals = text.indexOf("=");
-  if (equals < 1 || equals === text.length - 1) throw new InvalidArgumentError(`"${text}" is not name=folder`);
+  if (equals < 1 || equals === text.length - 1)
+    throw new InvalidArgumentError(`"${text}" is not name=folder`);
   return { ...previous, [text.slice(0, equals)]: text.slice(equals + 1) };
 }
 
@@ -69,11 +77,17 @@ export function showPlan(plan: BuildPlan): void {
   }
   print();
   const { copied, merged, all } = totals.tensors;
-  print(`child      ${formatInteger(all)} tensors (${formatInteger(copied)} copied, ${formatInteger(merged)} computed), ${formatCount(totals.elements)} elements, ${plan.shards.length} shards`);
+  print(
+    `child      ${formatInteger(all)} tensors (${formatInteger(copied)} copied, ${formatInteger(merged)} computed), ${formatCount(totals.elements)} elements, ${plan.shards.length} shards`,
+  );
   print(`write      ${formatBytes(totals.writeBytes)} (${formatInteger(totals.writeBytes)} bytes)`);
-  print(`memory     ${formatBytes(totals.workerBytes)} of buffers per worker, whatever the size of the checkpoint`);
+  print(
+    `memory     ${formatBytes(totals.workerBytes)} of buffers per worker, whatever the size of the checkpoint`,
+  );
   const named = (index: number) => parents[index]!.name;
-  print(`files      config from ${named(plan.files.config)}, tokenizer from ${named(plan.files.tokenizer)}, chat template from ${named(plan.files.chatTemplate)}`);
+  print(
+    `files      config from ${named(plan.files.config)}, tokenizer from ${named(plan.files.tokenizer)}, chat template from ${named(plan.files.chatTemplate)}`,
+  );
   for (const warning of plan.warnings) note(`${paintError("yellow", "warning:")} ${warning}`);
 }
 
@@ -82,6 +96,7 @@ export async function showDisk(plan: BuildPlan, location: string): Promise<void>
   const { openOutput } = await import("../checkpoint/stores.ts");
   const free = await openOutput(location).freeBytes();
   const fits = free === undefined ? "unknown" : free >= plan.totals.writeBytes ? "fits" : "does not fit";
-  print(`disk       ${formatBytes(plan.totals.writeBytes)} needed, ${free === undefined ? "?" : formatBytes(free)} free: ${fits}`);
+  print(
+    `disk       ${formatBytes(plan.totals.writeBytes)} needed, ${free === undefined ? "?" : formatBytes(free)} free: ${fits}`,
+  );
 }
-

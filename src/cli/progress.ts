@@ -31,7 +31,8 @@ const PLAIN_INTERVAL_MS = 5000;
 const WINDOW_MS = 5000;
 
 export function createProgress(mode: ProgressMode, label: string): Progress {
-  const kind = mode === "auto" ? (process.stderr.isTTY && process.env.TERM !== "dumb" ? "bar" : "plain") : mode;
+  const kind =
+    mode === "auto" ? (process.stderr.isTTY && process.env.TERM !== "dumb" ? "bar" : "plain") : mode;
   if (kind === "none") return { update() {}, event() {}, end() {} };
   if (kind === "json") {
     const write = (event: object) => note(JSON.stringify(event));

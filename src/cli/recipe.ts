@@ -13,7 +13,12 @@ export function addRecipe(program: Command): void {
     .command("check")
     .description("check a recipe, and against its parents when they are there")
     .argument("<recipe>", "a recipe file (.yaml)")
-    .option("--parent <name=folder>", "where a parent lies, instead of where the recipe says; repeatable", parseParent, {})
+    .option(
+      "--parent <name=folder>",
+      "where a parent lies, instead of where the recipe says; repeatable",
+      parseParent,
+      {},
+    )
     .option("--json", "problems as JSON on stdout")
     .addHelpText("after", "\nExample:\n  $ chimera recipe check recipes/r1t.yaml")
     .action(check);
@@ -30,9 +35,17 @@ export function addRecipe(program: Command): void {
     .description("say which rule takes a tensor, and why")
     .argument("<recipe>", "a recipe file (.yaml)")
     .argument("<tensor>", "full name of a tensor")
-    .option("--parent <name=folder>", "where a parent lies, instead of where the recipe says; repeatable", parseParent, {})
+    .option(
+      "--parent <name=folder>",
+      "where a parent lies, instead of where the recipe says; repeatable",
+      parseParent,
+      {},
+    )
     .option("--json", "as JSON on stdout")
-    .addHelpText("after", "\nExample:\n  $ chimera recipe explain recipes/r1t.yaml model.layers.7.mlp.experts.0.up_proj.weight")
+    .addHelpText(
+      "after",
+      "\nExample:\n  $ chimera recipe explain recipes/r1t.yaml model.layers.7.mlp.experts.0.up_proj.weight",
+    )
     .action(explain);
 }
 
@@ -49,14 +62,19 @@ async function check(path: string, options: CheckOptions): Promise<void> {
   const { PlanError, RecipeError } = await import("../base/errors.ts");
   try {
     const recipe = await loadRecipe(path);
-    const absent = recipe.parents.filter((ref) => !folderExists(parentLocation(recipe, ref, { locations: options.parent })));
+    const absent = recipe.parents.filter(
+      (ref) => !folderExists(parentLocation(recipe, ref, { locations: options.parent })),
+    );
     const against = absent.length < recipe.parents.length;
     const plan = against ? await planRecipe(recipe, { locations: options.parent }) : undefined;
-    if (options.json) printJson({ ok: true, checkedAgainstParents: against, warnings: plan?.warnings ?? [], problems: [] });
+    if (options.json)
+      printJson({ ok: true, checkedAgainstParents: against, warnings: plan?.warnings ?? [], problems: [] });
     else {
       for (const warning of plan?.warnings ?? []) note(`${paintError("yellow", "warning:")} ${warning}`);
       const rules = `${recipe.rules.length} rule${recipe.rules.length === 1 ? "" : "s"}`;
-      const scope = against ? "checked against its parents" : "its parents are not here, so only the recipe itself was checked";
+      const scope = against
+        ? "checked against its parents"
+        : "its parents are not here, so only the recipe itself was checked";
       print(`${paint("green", "valid")}  ${path}: ${recipe.parents.length} parents, ${rules}; ${scope}`);
     }
   } catch (error) {
@@ -74,7 +92,8 @@ async function explain(path: string, tensor: string, options: CheckOptions): Pro
   const { explanation, baseFound, exists } = await explainInBase(await loadRecipe(path), tensor, {
     locations: options.parent,
   });
-  if (!baseFound) note(`${paintError("yellow", "note:")} the base is not here; names are read as DeepSeek-V3's`);
+  if (!baseFound)
+    note(`${paintError("yellow", "note:")} the base is not here; names are read as DeepSeek-V3's`);
   if (exists === false) note(`${paintError("yellow", "note:")} the base holds no tensor of this name`);
   if (options.json) printJson({ ...explanation, baseFound, ...(exists === undefined ? {} : { exists }) });
   else print(formatExplanation(explanation));
@@ -93,9 +112,18 @@ function addInit(recipe: Command): void {
   recipe
     .command("init")
     .description("write a commented recipe, by questions or from options")
-    .option("--parent <name=folder>", "a parent; the first is the base unless --base says otherwise", parseParent, {})
+    .option(
+      "--parent <name=folder>",
+      "a parent; the first is the base unless --base says otherwise",
+      parseParent,
+      {},
+    )
     .option("--base <name>", "whose bytes stand where no rule says otherwise")
-    .option("--role <role>", "which tensors are merged: routed-experts, attention, all …; repeatable", collect)
+    .option(
+      "--role <role>",
+      "which tensors are merged: routed-experts, attention, all …; repeatable",
+      collect,
+    )
     .option("--weight <name=λ>", "weights by parent, like r1=1", parseParent, {})
     .option("--template <name>", "whose chat template the child gets")
     .option("-o, --output <file>", "where to write it (default: stdout)")
@@ -121,7 +149,8 @@ async function init(options: InitOptions): Promise<void> {
     return;
   }
   const { fileExists, writeFileAtomically } = await import("../checkpoint/node.ts");
-  if (fileExists(options.output)) throw new UsageError(`Cannot write "${options.output}": it exists, wanted a new file`);
+  if (fileExists(options.output))
+    throw new UsageError(`Cannot write "${options.output}": it exists, wanted a new file`);
   await writeFileAtomically(options.output, text);
   print(`${paint("green", "written")}  ${options.output}`);
   print(paint("dim", `next: chimera recipe check ${options.output}`));
@@ -148,14 +177,18 @@ function collect(value: string, previous: string[] | undefined): string[] {
 
 function numberOf(text: string): number {
   const value = Number(text);
-  if (text.trim() === "" || !Number.isFinite(value)) throw new UsageError(`Cannot use "${text}" as a weight, wanted a number`);
+  if (text.trim() === "" || !Number.isFinite(value))
+    throw new UsageError(`Cannot use "${text}" as a weight, wanted a number`);
   return value;
 }
 
 /** Questions at the terminal. Ctrl-C or Ctrl-D ends without having written anything. */
 async function ask(options: InitOptions): Promise<RecipeAnswers> {
   if (!process.stdin.isTTY || !process.stderr.isTTY) {
-    throw new UsageError("Cannot ask without a terminal", "Give --parent name=folder for each parent, --role and --weight");
+    throw new UsageError(
+      "Cannot ask without a terminal",
+      "Give --parent name=folder for each parent, --role and --weight",
+    );
   }
   const { createInterface } = await import("node:readline/promises");
   const reader = createInterface({ input: process.stdin, output: process.stderr });
@@ -165,7 +198,10 @@ async function ask(options: InitOptions): Promise<RecipeAnswers> {
   });
   closed.catch(() => {}); // when all questions were answered nobody waits for it
   const question = async (text: string, fallback: string) => {
-    const answer = await Promise.race([reader.question(`${text} ${paintError("dim", `[${fallback}]`)} `), closed]);
+    const answer = await Promise.race([
+      reader.question(`${text} ${paintError("dim", `[${fallback}]`)} `),
+      closed,
+    ]);
     return answer.trim() || fallback;
   };
   try {
@@ -183,10 +219,16 @@ async function ask(options: InitOptions): Promise<RecipeAnswers> {
       parent[name] = folder;
     }
     const names = Object.keys(parent);
-    const role = await question("Which tensors come from the others (routed-experts, attention, all …):", "routed-experts");
+    const role = await question(
+      "Which tensors come from the others (routed-experts, attention, all …):",
+      "routed-experts",
+    );
     const weight: Record<string, string> = {};
     for (const name of names.slice(1)) {
-      weight[name] = await question(`Weight of ${name} there (1: its bytes, 0.5: half and half):`, names.length === 2 ? "1" : "0.5");
+      weight[name] = await question(
+        `Weight of ${name} there (1: its bytes, 0.5: half and half):`,
+        names.length === 2 ? "1" : "0.5",
+      );
     }
     const template = await question(`Chat template (${names.join(", ")}):`, names[0]!);
     return answersFrom({ ...options, parent, role: role.split(/[\s,]+/), weight, template });
@@ -197,7 +239,12 @@ async function ask(options: InitOptions): Promise<RecipeAnswers> {
 
 /** "./DeepSeek-V3-0324" -> "v3", or what is left of the name. */
 function shortName(folder: string, taken: readonly string[]): string {
-  const last = folder.replace(/[/\\]+$/, "").split(/[/\\]/).at(-1)!.toLowerCase();
-  const short = /\b(v3|r1t2|r1t|r1|v2)\b/.exec(last.replaceAll("_", "-"))?.[1] ?? last.replace(/[^a-z0-9._-]/g, "-");
+  const last = folder
+    .replace(/[/\\]+$/, "")
+    .split(/[/\\]/)
+    .at(-1)!
+    .toLowerCase();
+  const short =
+    /\b(v3|r1t2|r1t|r1|v2)\b/.exec(last.replaceAll("_", "-"))?.[1] ?? last.replace(/[^a-z0-9._-]/g, "-");
   return taken.includes(short) || short === "" ? `parent${taken.length + 1}` : short;
 }

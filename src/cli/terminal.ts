@@ -63,9 +63,13 @@ function width(text: string): number {
 }
 
 /** Rows as aligned columns. `right` says which columns hold numbers. */
-export function table(rows: readonly (readonly string[])[], { right = [] }: { right?: readonly number[] } = {}): string {
+export function table(
+  rows: readonly (readonly string[])[],
+  { right = [] }: { right?: readonly number[] } = {},
+): string {
   const widths: number[] = [];
-  for (const row of rows) for (const [i, cell] of row.entries()) widths[i] = Math.max(widths[i] ?? 0, width(cell));
+  for (const row of rows)
+    for (const [i, cell] of row.entries()) widths[i] = Math.max(widths[i] ?? 0, width(cell));
   return rows
     .map((row) =>
       row

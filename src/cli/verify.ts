@@ -1,12 +1,12 @@
 /** chimera verify: proves a child against its plan and its parents. */
 import type { Command } from "commander";
+import { Option } from "commander";
 import { formatBytes, formatDuration } from "../base/format.ts";
 import { ExitStatus } from "./exit.ts";
 import { interruptible } from "./interrupt.ts";
 import { parseParent } from "./plan.ts";
-import { createProgress, type ProgressMode, PROGRESS_MODES } from "./progress.ts";
+import { createProgress, PROGRESS_MODES, type ProgressMode } from "./progress.ts";
 import { clean, note, paint, paintError, print, printJson } from "./terminal.ts";
-import { Option } from "commander";
 
 interface VerifyCommandOptions {
   all?: boolean;
@@ -53,11 +53,13 @@ Examples:
       if (!report.ok) throw new ExitStatus(4);
       if (options.json) return;
       const { shards, bytes, copied, recomputed, merged, files } = report.checked;
-      const computed = merged === 0 ? "" : `, ${recomputed} of ${merged} computed tensors equal when computed again`;
+      const computed =
+        merged === 0 ? "" : `, ${recomputed} of ${merged} computed tensors equal when computed again`;
       print(
         `${paint("green", "verified")}  ${report.location}: ${shards} shards (${formatBytes(bytes)}), ` +
           `${copied} tensors equal to their parent's${computed}, ${files} other files; ${formatDuration(report.seconds)}`,
       );
-      if (recomputed < merged) print(paint("dim", "next: chimera verify --all computes every merged tensor again"));
+      if (recomputed < merged)
+        print(paint("dim", "next: chimera verify --all computes every merged tensor again"));
     });
 }

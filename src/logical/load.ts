@@ -46,7 +46,11 @@ export function placeScales(
 }
 
 /** Room for the pieces of all operands in both slots, by the largest piece, which comes first. */
-export function allocateSlots(operands: readonly Operand[], first: Piece | undefined, heap: Heap): [number[], number[]] {
+export function allocateSlots(
+  operands: readonly Operand[],
+  first: Piece | undefined,
+  heap: Heap,
+): [number[], number[]] {
   const elements = first ? first.rows * first.cols : 0;
   const slot = () => operands.map(({ dtype }) => heap.allocate(elements * floatSize(dtype)));
   return [slot(), slot()];
@@ -54,5 +58,8 @@ export function allocateSlots(operands: readonly Operand[], first: Piece | undef
 
 /** Scratch for the widest of the pieces. */
 export function widestScratch(pieces: readonly Piece[], numInputs: number): number {
-  return pieces.reduce((most, { cols, blockCols }) => Math.max(most, scratchBytes(cols, blockCols, numInputs)), 0);
+  return pieces.reduce(
+    (most, { cols, blockCols }) => Math.max(most, scratchBytes(cols, blockCols, numInputs)),
+    0,
+  );
 }

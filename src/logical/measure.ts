@@ -9,11 +9,11 @@ import { blockGrid } from "../tensor/block.ts";
 import { floatSize, numElements } from "../tensor/dtype.ts";
 import type { Heap } from "./heap.ts";
 import { allocateSlots, loadPiece, placeScales, widestScratch } from "./load.ts";
-import { readAhead } from "./read-ahead.ts";
 import type { MergeEnvironment } from "./merge.ts";
 import { explainInput } from "./non-finite.ts";
 import { type Operand, readScales } from "./operand.ts";
 import { cut, type Piece } from "./pieces.ts";
+import { readAhead } from "./read-ahead.ts";
 
 export type Measure = "rms" | "relative";
 
@@ -49,7 +49,9 @@ export async function measureTensor(
   const slots = allocateSlots(operands, all[0], heap);
   const scratch = heap.allocate(widestScratch(all, operands.length));
   const load = (piece: Piece, slot: 0 | 1) =>
-    Promise.all(operands.map((operand, i) => loadPiece(operand, piece, { kernels, data: slots[slot][i]!, weight: 1 })));
+    Promise.all(
+      operands.map((operand, i) => loadPiece(operand, piece, { kernels, data: slots[slot][i]!, weight: 1 })),
+    );
   const sums: Distance = { difference: 0, base: 0, elements: 0 };
   try {
     for await (const { item: piece, loaded: inputs } of readAhead(pieces, load)) {

@@ -56,7 +56,9 @@ export async function mergeTensor(
   for (const operand of operands) scales.push(operand.scale && (await readScales(operand, kernels, heap)));
   const grid = banded ? blockGrid(shape, result.block) : undefined;
   const blocksPerRow = grid?.blockCols ?? 0;
-  const newScales = quantised ? new Float32Array(grid!.matrices * grid!.blockRows * grid!.blockCols) : undefined;
+  const newScales = quantised
+    ? new Float32Array(grid!.matrices * grid!.blockRows * grid!.blockCols)
+    : undefined;
 
   const pieces = [...cut({ shape, block: result.block, banded, bytesPerElement })];
   const slots = allocateSlots(operands, pieces[0], heap);

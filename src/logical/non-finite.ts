@@ -85,7 +85,8 @@ function dequantisedRow(
 
 /** FP8 saturates and has scales of its own: only its sums can leave a range. */
 function firstBeyond(sums: Float32Array, { output, scratch }: Band, kernels: Kernels): number {
-  if (output.dtype === "F32" || output.dtype === "F8_E4M3") return sums.findIndex((sum) => !Number.isFinite(sum));
+  if (output.dtype === "F32" || output.dtype === "F8_E4M3")
+    return sums.findIndex((sum) => !Number.isFinite(sum));
   new Float32Array(kernels.bytes.buffer, kernels.bytes.byteOffset + scratch, sums.length).set(sums);
   kernels.narrow(output.dtype, scratch, output.data, sums.length);
   return kernels.firstNonFinite(output.dtype, output.data, sums.length);

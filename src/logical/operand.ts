@@ -69,7 +69,10 @@ export async function readScales(operand: Operand, kernels: Kernels, heap: Heap)
       const mark = heap.mark();
       const from = heap.allocate(count * elementBytes);
       const to = heap.allocate(count * 4);
-      await source.read(kernels.bytes.subarray(from, from + count * elementBytes), offset + start * elementBytes);
+      await source.read(
+        kernels.bytes.subarray(from, from + count * elementBytes),
+        offset + start * elementBytes,
+      );
       if (dtype === "BF16") kernels.widen("BF16", from, to, count);
       else kernels.widenUe8m0(from, to, count);
       scales.set(new Float32Array(kernels.bytes.buffer, kernels.bytes.byteOffset + to, count), start);

@@ -61,7 +61,10 @@ export function pairTensors(
 
 /** What was wanted in place of no scale at all, and a note. */
 function missingScale({ name, dtype, shape }: StoredTensor, block: BlockSize): [string, string] {
-  const wanted = shape.length >= 2 ? `a scale of shape ${formatShape(scaleShape(shape, block))}` : "two or more dimensions";
+  const wanted =
+    shape.length >= 2
+      ? `a scale of shape ${formatShape(scaleShape(shape, block))}`
+      : "two or more dimensions";
   const what = `${dtype} ${formatShape(shape)} without a block scale, wanted ${wanted}`;
   return [what, `"${scaleNameOf(name)[0]}" is missing; the download may be partial`];
 }
@@ -76,7 +79,8 @@ function scaleFault(
     return { code: "scale-dtype", what };
   }
   const wanted = shape.length >= 2 ? scaleShape(shape, block) : undefined;
-  if (wanted?.length === scale.shape.length && wanted.every((dim, i) => dim === scale.shape[i])) return undefined;
+  if (wanted?.length === scale.shape.length && wanted.every((dim, i) => dim === scale.shape[i]))
+    return undefined;
   const blocks = `${block.rows}×${block.cols} blocks of ${formatShape(shape)}`;
   const want = wanted ? `wanted ${formatShape(wanted)} for ${blocks}` : "wanted two or more dimensions";
   return { code: "scale-shape", what: `its scale "${scale.name}" is ${formatShape(scale.shape)}, ${want}` };

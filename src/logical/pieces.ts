@@ -79,7 +79,10 @@ export function* cut({ shape, block, banded, bytesPerElement }: CutOptions): Gen
 }
 
 /** What a column of a band takes of the heap: elements, scratch (scratchBytes()) and everyone's scales. */
-function bytesPerColumn(rows: number, { block, bytesPerElement }: Omit<CutOptions, "shape" | "banded">): number {
+function bytesPerColumn(
+  rows: number,
+  { block, bytesPerElement }: Omit<CutOptions, "shape" | "banded">,
+): number {
   const scales = (8 * (bytesPerElement + 1)) / block.cols; // no more operands than bytes per element
   return Math.min(block.rows, rows) * bytesPerElement + 8 + scales;
 }

@@ -3,8 +3,8 @@
  */
 import { HEAP_BYTES } from "../logical/heap.ts";
 import type { LogicalTensor } from "../logical/pairs.ts";
-import type { Decision } from "./decide.ts";
 import { numElements } from "../tensor/dtype.ts";
+import type { Decision } from "./decide.ts";
 import type { Parent } from "./parents.ts";
 import type { BuildPlan, PlanAccount, PlanOperand, PlanTotals } from "./plan.ts";
 
@@ -27,7 +27,8 @@ export function accountFor(
       const names = namesOf(tensor);
       paired += names.length;
       const decision = decisions.get(tensor.name);
-      if (decision && uses(decision, index)) account[decision.kind === "copy" ? "copied" : "merged"] += names.length;
+      if (decision && uses(decision, index))
+        account[decision.kind === "copy" ? "copied" : "merged"] += names.length;
       else leave(names, reasonLeftOut(decision));
     }
     // What could not be paired is told as a problem, unless no rule needs this parent's tensors.
@@ -42,7 +43,8 @@ export function accountFor(
 
   function reasonLeftOut(decision: Decision | undefined): string {
     if (!decision) return "the base has no tensor of this name";
-    if (decision.kind === "copy" && decision.parent !== base) return `copied from "${parents[decision.parent]!.name}"`;
+    if (decision.kind === "copy" && decision.parent !== base)
+      return `copied from "${parents[decision.parent]!.name}"`;
     const rule = decision.kind === "copy" ? decision.rule?.index : decision.merge.rule;
     if (rule === undefined) return "no rule takes it: the base's bytes are copied";
     return `rule ${rule + 1} gives this parent no weight there`;

@@ -161,7 +161,12 @@ function hasBlocksOf(base: Parent, { arch: { block } }: Parent): boolean {
 function isFeasible({ inputs, test, dtype, scaleDtype, shape }: PlanMerge, block: BlockSize): boolean {
   const banded = scaleDtype !== undefined || [...inputs, ...(test?.others ?? [])].some(({ scale }) => scale);
   const fits = (dtypes: readonly FloatDtype[]) =>
-    fitsHeap({ shape, block, banded, bytesPerElement: dtypes.reduce((sum, each) => sum + floatSize(each), 0) });
+    fitsHeap({
+      shape,
+      block,
+      banded,
+      bytesPerElement: dtypes.reduce((sum, each) => sum + floatSize(each), 0),
+    });
   const compared = (test?.others ?? []).every((other) => fits([test!.base.dtype, other.dtype]));
   return compared && fits([...inputs.map((input) => input.dtype), dtype]);
 }
@@ -218,7 +223,13 @@ function reportMissing(
 
 function reportShape(
   { recipe, parents, base, problems }: DecideContext,
-  { name, parent, rule, found, wanted }: { name: string; parent: number; rule: Rule; found: StoredTensor; wanted: StoredTensor },
+  {
+    name,
+    parent,
+    rule,
+    found,
+    wanted,
+  }: { name: string; parent: number; rule: Rule; found: StoredTensor; wanted: StoredTensor },
 ): void {
   const shapes = `its shape in "${parents[parent]!.name}" is ${formatShape(found.shape)}`;
   problems.push({

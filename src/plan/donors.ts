@@ -27,7 +27,11 @@ export async function donorProblems(recipe: Recipe, parents: readonly Parent[]):
     checkpoint.files.some(({ name }) => wanted(name));
 
   if (tokenizer.name !== recipe.base && !has(tokenizer, (name) => TOKENIZER_FILES.test(name))) {
-    report("missing-tokenizer", tokenizer, `the tokenizer of "${tokenizer.name}": it has no file of one, wanted tokenizer.json or another`);
+    report(
+      "missing-tokenizer",
+      tokenizer,
+      `the tokenizer of "${tokenizer.name}": it has no file of one, wanted tokenizer.json or another`,
+    );
   }
   if (template === tokenizer) return problems;
   const configs = new Map<Parent, Record<string, unknown> | undefined>();
@@ -36,11 +40,20 @@ export async function donorProblems(recipe: Recipe, parents: readonly Parent[]):
     const config = bytes && asObject(bytes);
     configs.set(parent, config);
     if (!bytes || config) continue;
-    report("tokenizer-json", parent, `"${TOKENIZER_CONFIG}" of "${parent.name}": it is not a JSON object, wanted one`);
+    report(
+      "tokenizer-json",
+      parent,
+      `"${TOKENIZER_CONFIG}" of "${parent.name}": it is not a JSON object, wanted one`,
+    );
   }
-  const isThere = has(template, (name) => TEMPLATE_FILES.includes(name)) || configs.get(template)?.chat_template;
+  const isThere =
+    has(template, (name) => TEMPLATE_FILES.includes(name)) || configs.get(template)?.chat_template;
   if (!isThere && problems.every(({ code }) => code !== "tokenizer-json")) {
-    report("missing-template", template, `the chat template of "${template.name}": it has none, wanted chat_template.jinja or an entry of ${TOKENIZER_CONFIG}`);
+    report(
+      "missing-template",
+      template,
+      `the chat template of "${template.name}": it has none, wanted chat_template.jinja or an entry of ${TOKENIZER_CONFIG}`,
+    );
   }
   return problems;
 }

@@ -1,9 +1,9 @@
 /** Which rule takes a tensor and why, with the base at hand when it is there: its config says what names mean. */
 import { architectureOf } from "../arch/architecture.ts";
+import { weightNameOf } from "../arch/scale-names.ts";
 import { CheckpointError } from "../base/errors.ts";
 import { openCheckpoint } from "../checkpoint/checkpoint.ts";
 import { openStore } from "../checkpoint/stores.ts";
-import { weightNameOf } from "../arch/scale-names.ts";
 import { type Explanation, explainTensor } from "../recipe/explain.ts";
 import type { Recipe, Rule } from "../recipe/recipe.ts";
 import { layersSelected } from "../recipe/selector.ts";

@@ -7,10 +7,10 @@
  */
 import type { Checkpoint } from "../checkpoint/checkpoint.ts";
 import { encodeHeader } from "../checkpoint/header.ts";
-import type { Dtype } from "../tensor/dtype.ts";
-import type { Target } from "./target.ts";
-import type { PlanShard, PlanTensor } from "./plan.ts";
 import type { LogicalTensor } from "../logical/pairs.ts";
+import type { Dtype } from "../tensor/dtype.ts";
+import type { PlanShard, PlanTensor } from "./plan.ts";
+import type { Target } from "./target.ts";
 
 /** A physical tensor of the child, not yet placed. */
 interface Item {
@@ -43,7 +43,14 @@ export function layOut(input: LayoutInput): LaidShard[] {
 function itemsOf(tensor: LogicalTensor, target: Target): { weight: Item; scale?: Item } {
   const { name, weight } = tensor;
   const { dtype, byteLength, scale } = target;
-  const item: Item = { name, dtype, shape: weight.shape, byteLength, part: scale ? "weight" : "whole", of: name };
+  const item: Item = {
+    name,
+    dtype,
+    shape: weight.shape,
+    byteLength,
+    part: scale ? "weight" : "whole",
+    of: name,
+  };
   return scale ? { weight: item, scale: { ...scale, part: "scale", of: name } } : { weight: item };
 }
 

@@ -48,18 +48,26 @@ export function parsePlan(text: string, path: string): BuildPlan {
     fail("plan-json", "it is incomplete");
   }
   const again = "A plan must not be edited; make a new one";
-  if (digest !== plan!.digest) fail("plan-changed", `its content has digest ${digest}, it says ${plan!.digest}`, again);
-  if (totals !== JSON.stringify(plan!.totals)) fail("plan-changed", `its totals are not those of its shards, wanted ${totals}`, again);
+  if (digest !== plan!.digest)
+    fail("plan-changed", `its content has digest ${digest}, it says ${plan!.digest}`, again);
+  if (totals !== JSON.stringify(plan!.totals))
+    fail("plan-changed", `its totals are not those of its shards, wanted ${totals}`, again);
   if (!hasTexts(plan!)) fail("plan-json", "it is incomplete");
-  const names = plan!.shards.flatMap(({ name, tensors }) => [name, ...tensors.map(({ action }) => shardOf(action))]);
+  const names = plan!.shards.flatMap(({ name, tensors }) => [
+    name,
+    ...tensors.map(({ action }) => shardOf(action)),
+  ]);
   const strange = names.find((name) => name !== undefined && !/^[^/\\\0]+\.safetensors$/.test(name));
-  if (strange !== undefined) fail("plan-path", `it names the file "${strange}", wanted a plain *.safetensors name`);
+  if (strange !== undefined)
+    fail("plan-path", `it names the file "${strange}", wanted a plain *.safetensors name`);
   return plan!;
 }
 
 /** What the digest does not cover and a build needs all the same. */
 function hasTexts({ recipe, parents, accounts, warnings }: BuildPlan): boolean {
-  const located = parents.every(({ location, shards }) => typeof location === "string" && Array.isArray(shards));
+  const located = parents.every(
+    ({ location, shards }) => typeof location === "string" && Array.isArray(shards),
+  );
   return typeof recipe === "string" && located && Array.isArray(accounts) && Array.isArray(warnings);
 }
 

@@ -50,7 +50,13 @@ export async function openParents(recipe: Recipe, whereabouts: Whereabouts = {})
     } catch (error) {
       if (!(error instanceof CheckpointError)) throw error;
       const place = recipe.file ? ` (${recipe.file}:${ref.at.line}:${ref.at.column})` : "";
-      failures.push(new CheckpointError(error.code, `Parent "${ref.name}"${place}: ${error.message}`, error.note ? { note: error.note } : {}));
+      failures.push(
+        new CheckpointError(
+          error.code,
+          `Parent "${ref.name}"${place}: ${error.message}`,
+          error.note ? { note: error.note } : {},
+        ),
+      );
     }
   }
   if (failures.length === 0) return parents;
@@ -72,13 +78,20 @@ export function compareParents(
   const warnings: string[] = [];
   for (const other of parents) {
     if (other === base) continue;
-    const at = { ...(recipe.file ? { file: recipe.file } : {}), line: other.ref.at.line, column: other.ref.at.column };
+    const at = {
+      ...(recipe.file ? { file: recipe.file } : {}),
+      line: other.ref.at.line,
+      column: other.ref.at.column,
+    };
     if (other.arch.id !== base.arch.id) {
       const message = `Cannot merge "${other.name}" with "${base.name}": architecture is ${other.arch.id}, wanted ${base.arch.id}`;
       problems.push({ code: "architecture-mismatch", message, ...at });
       continue;
     }
-    for (const { key, base: wanted, other: found, affects } of compareConfigs(base.checkpoint.config, other.checkpoint.config)) {
+    for (const { key, base: wanted, other: found, affects } of compareConfigs(
+      base.checkpoint.config,
+      other.checkpoint.config,
+    )) {
       const values = `${key} is ${JSON.stringify(found)}, in "${base.name}" it is ${JSON.stringify(wanted)}`;
       if (affects === "shape") {
         const message = `Cannot merge "${other.name}" with "${base.name}": ${values}, wanted equal`;

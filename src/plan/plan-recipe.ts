@@ -29,7 +29,10 @@ export interface PlanOptions {
  * Throws RecipeError for a faulty recipe, CheckpointError for a parent that cannot be read, PlanError with
  * every problem for parents that cannot be merged as asked.
  */
-export async function planRecipe(recipeOrPath: Recipe | string, options: PlanOptions = {}): Promise<BuildPlan> {
+export async function planRecipe(
+  recipeOrPath: Recipe | string,
+  options: PlanOptions = {},
+): Promise<BuildPlan> {
   const recipe = typeof recipeOrPath === "string" ? await loadRecipe(recipeOrPath) : recipeOrPath;
   refuseUnknown(recipe, options.locations ?? {});
   const parents = await openParents(recipe, options);
@@ -99,7 +102,12 @@ function makePlan(recipe: Recipe, parents: readonly Parent[], donors: readonly P
     recipeFile: recipe.file,
     parents: parents.map(describeParent),
     base: baseIndex,
-    output: { ...recipe.output, block: [block.rows, block.cols], scaleFormat: base.arch.scaleFormat, quantized },
+    output: {
+      ...recipe.output,
+      block: [block.rows, block.cols],
+      scaleFormat: base.arch.scaleFormat,
+      quantized,
+    },
     merges,
     shards,
     files: {
@@ -132,8 +140,8 @@ function withScaleOf(target: Target, { scaleDtype }: PlanMerge): Target {
 
 function inOrder(problems: Problem[]): Problem[] {
   const line = ({ line, column }: Problem) => (line ?? Infinity) * 1e6 + (column ?? 0);
-  return [...new Map(problems.map((problem) => [problem.message, problem])).values()].sort(
-    (a, b) => (line(a) === line(b) ? 0 : line(a) - line(b)),
+  return [...new Map(problems.map((problem) => [problem.message, problem])).values()].sort((a, b) =>
+    line(a) === line(b) ? 0 : line(a) - line(b),
   );
 }
 
@@ -192,14 +200,21 @@ function adviceOn(
 ): string[] {
   const advice: string[] = [];
   for (const parent of parents) {
-    const used = usesTensorsOf(recipe, parent.name) || [recipe.base, recipe.tokenizer, recipe.chatTemplate].includes(parent.name);
+    const used =
+      usesTensorsOf(recipe, parent.name) ||
+      [recipe.base, recipe.tokenizer, recipe.chatTemplate].includes(parent.name);
     if (!used) advice.push(`parent "${parent.name}" is not used by any rule`);
   }
   const router = [...rules].find(([name, rule]) => {
     const { role } = base.arch.locate(name);
-    return role === "router" && Object.values(rule.weights).some((w) => Array.isArray(w) || (w !== 0 && w !== 1));
+    return (
+      role === "router" && Object.values(rule.weights).some((w) => Array.isArray(w) || (w !== 0 && w !== 1))
+    );
   });
-  if (router) advice.push(`rule ${router[1].index + 1} blends routers ("${router[0]}"): blended routers can break routing`);
+  if (router)
+    advice.push(
+      `rule ${router[1].index + 1} blends routers ("${router[0]}"): blended routers can break routing`,
+    );
   return advice;
 }
 

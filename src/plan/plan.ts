@@ -6,8 +6,9 @@
  * merge. A merge is one logical tensor; what only data can decide (a threshold, parents that turn out to
  * be identical) is decided when it is built, by rules that the plan states.
  */
-import type { ScaleDtype } from "../logical/operand.ts";
+
 import type { Measure } from "../logical/measure.ts";
+import type { ScaleDtype } from "../logical/operand.ts";
 import type { OutputDtype } from "../recipe/recipe.ts";
 import type { Dtype, FloatDtype } from "../tensor/dtype.ts";
 

@@ -1,6 +1,18 @@
 /** Shards built in this thread: what is read and written, what is refused, and parents that change meanwhile. */
 import assert from "node:assert/strict";
-import { appendFileSync, closeSync, ftruncateSync, openSync, readdirSync, readFileSync, renameSync, statSync, utimesSync, writeFileSync, writeSync } from "node:fs";
+import {
+  appendFileSync,
+  closeSync,
+  ftruncateSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+  writeSync,
+} from "node:fs";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
 import { CheckpointError } from "../../src/base/errors.ts";
@@ -12,13 +24,23 @@ import { beginState } from "../../src/build/state.ts";
 import type { Source, Store } from "../../src/checkpoint/source.ts";
 import { openOutput, openStore } from "../../src/checkpoint/stores.ts";
 import { createKernels } from "../../src/kernels/probe.ts";
-import { Heap, HEAP_BYTES } from "../../src/logical/heap.ts";
+import { HEAP_BYTES, Heap } from "../../src/logical/heap.ts";
 import type { BuildPlan } from "../../src/plan/plan.ts";
 import { planRecipe } from "../../src/plan/plan-recipe.ts";
 import type { Dtype } from "../../src/tensor/dtype.ts";
 import { readShardTensors, shardBytes, type TestTensor, writeCheckpoint } from "../support/safetensors.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
-import { changing, CONFIG, goldenCases, goldenRecipe, planOf, poke, randomFrom, smallParent, tensor } from "./support.ts";
+import {
+  CONFIG,
+  changing,
+  goldenCases,
+  goldenRecipe,
+  planOf,
+  poke,
+  randomFrom,
+  smallParent,
+  tensor,
+} from "./support.ts";
 
 const ends: (() => void)[] = [];
 after(() => {
@@ -58,7 +80,10 @@ function counting(store: Store): { store: Store; bytes: () => number } {
     };
     return source;
   };
-  return { store: new Proxy(store, { get: (of, key) => (key === "open" ? open : Reflect.get(of, key)) }), bytes: () => bytes };
+  return {
+    store: new Proxy(store, { get: (of, key) => (key === "open" ? open : Reflect.get(of, key)) }),
+    bytes: () => bytes,
+  };
 }
 
 describe("what a plan says of bytes", () => {
@@ -68,7 +93,10 @@ describe("what a plan says of bytes", () => {
       const stores = plan.parents.map(({ location }) => counting(openStore(location)));
       let written = 0;
       for (const shard of plan.shards) {
-        const sources = new ParentSources(plan.parents, stores.map(({ store }) => store));
+        const sources = new ParentSources(
+          plan.parents,
+          stores.map(({ store }) => store),
+        );
         let ofShard = 0;
         await assembleShard(taskOf(plan, shard), {
           kernels,
@@ -91,7 +119,9 @@ describe("what a plan says of bytes", () => {
       // A test counts at its most; parents that may be identical are looked at before.
       const twice = plan.merges.flatMap(({ inputs }) => inputs);
       for (const [parent, bytes] of actual.entries()) {
-        const looks = twice.filter((input) => input.parent === parent).reduce((sum, { byteLength, scale }) => sum + byteLength + (scale?.byteLength ?? 0), 0);
+        const looks = twice
+          .filter((input) => input.parent === parent)
+          .reduce((sum, { byteLength, scale }) => sum + byteLength + (scale?.byteLength ?? 0), 0);
         assert.ok(bytes <= planned[parent]! + 2 * looks, `${bytes} of ${planned[parent]}`);
         assert.ok(bytes > 0 || planned[parent] === 0);
       }
@@ -114,7 +144,13 @@ describe("partRange()", () => {
       assert.equal(next, plan.shards.length);
       assert.ok(Math.max(...sizes) - Math.min(...sizes) <= 1);
     }
-    for (const part of [{ index: 3, count: 3 }, { index: -1, count: 3 }, { index: 0, count: 0 }, { index: 0.5, count: 2 }, { index: NaN, count: 1 }]) {
+    for (const part of [
+      { index: 3, count: 3 },
+      { index: -1, count: 3 },
+      { index: 0, count: 0 },
+      { index: 0.5, count: 2 },
+      { index: NaN, count: 1 },
+    ]) {
       assert.throws(() => partRange(plan, part), RangeError);
     }
   });
@@ -124,7 +160,10 @@ describe("a shard that is copied whole from the base", () => {
   test("is the same file, header and all", async () => {
     const a = smallParent(join(folder, "same-a"), 1);
     const b = smallParent(join(folder, "same-b"), 2);
-    const plan = await planOf({ parents: { a, b }, rules: "  - tensors: routed-experts\n    weights: { b: 1 }" });
+    const plan = await planOf({
+      parents: { a, b },
+      rules: "  - tensors: routed-experts\n    weights: { b: 1 }",
+    });
     const child = join(folder, "same-child");
     await makeShard(plan, 0, { child });
     await makeShard(plan, 2, { child });
@@ -137,7 +176,13 @@ describe("a shard that is copied whole from the base", () => {
 describe("values that are not finite are never copied", () => {
   const names = ["w", "n.weight", "o.weight"];
   const cases: [name: string, tensor: string, dtype: Dtype, bits: number, what: RegExp][] = [
-    ["an FP8 NaN", "fp8.weight", "F8_E4M3", 0x7f, /element \[1, 5\] of parent "b" in "x.safetensors" is not finite/],
+    [
+      "an FP8 NaN",
+      "fp8.weight",
+      "F8_E4M3",
+      0x7f,
+      /element \[1, 5\] of parent "b" in "x.safetensors" is not finite/,
+    ],
     ["a negative FP8 NaN", "fp8.weight", "F8_E4M3", 0xff, /element \[1, 5\]/],
     ["an E5M2 infinity", "e5m2.weight", "F8_E5M2", 0xfc, /element \[1, 5\]/],
     ["a BF16 NaN with only low bits", "bf16.weight", "BF16", 0x7f81, /element \[1, 5\]/],
@@ -161,8 +206,14 @@ describe("values that are not finite are never copied", () => {
         };
         const at = join(folder, `nan-${of}-${bits}-${odd}`);
         const parents = { a: join(at, "a"), b: join(at, "b") };
-        writeCheckpoint(parents.a, { config: CONFIG, shards: [{ name: "x.safetensors", tensors: make(false) }] });
-        writeCheckpoint(parents.b, { config: CONFIG, shards: [{ name: "x.safetensors", tensors: make(true) }] });
+        writeCheckpoint(parents.a, {
+          config: CONFIG,
+          shards: [{ name: "x.safetensors", tensors: make(false) }],
+        });
+        writeCheckpoint(parents.b, {
+          config: CONFIG,
+          shards: [{ name: "x.safetensors", tensors: make(true) }],
+        });
         const plan = await planOf({ parents, rules: "  - tensors: all\n    weights: { b: 1 }" });
         await assert.rejects(makeShard(plan, 0, { child: join(at, "child") }), (error) => {
           assert.ok(error instanceof CheckpointError);
@@ -188,15 +239,25 @@ describe("values that are not finite are never copied", () => {
         const weight = tensor("w", "F8_E4M3", [300, 2], { random });
         const scale = tensor("w_scale_inv", dtype, [3, 1], { random, positive: true });
         const at = join(folder, `scale-${dtype}-${value}`);
-        writeCheckpoint(at, { config: CONFIG, shards: [{ name: "x.safetensors", tensors: [weight, poke(scale, 2, bits)] }] });
-        const plan = await planOf({ parents: { a: at } });
-        await assert.rejects(makeShard(plan, 0, { child: join(folder, `child-${dtype}-${value}`) }), (error) => {
-          assert.ok(error instanceof CheckpointError);
-          assert.match(error.message, /^Cannot copy "w_scale_inv": element \[2, 0\] of parent "a" in "x.safetensors" is /);
-          const shown = { "-0": "0" }[value] ?? value;
-          if (Number.isFinite(Number(value))) assert.match(error.message, new RegExp(` is ${shown}, wanted a finite scale above 0$`));
-          return true;
+        writeCheckpoint(at, {
+          config: CONFIG,
+          shards: [{ name: "x.safetensors", tensors: [weight, poke(scale, 2, bits)] }],
         });
+        const plan = await planOf({ parents: { a: at } });
+        await assert.rejects(
+          makeShard(plan, 0, { child: join(folder, `child-${dtype}-${value}`) }),
+          (error) => {
+            assert.ok(error instanceof CheckpointError);
+            assert.match(
+              error.message,
+              /^Cannot copy "w_scale_inv": element \[2, 0\] of parent "a" in "x.safetensors" is /,
+            );
+            const shown = { "-0": "0" }[value] ?? value;
+            if (Number.isFinite(Number(value)))
+              assert.match(error.message, new RegExp(` is ${shown}, wanted a finite scale above 0$`));
+            return true;
+          },
+        );
       });
     }
   }
@@ -269,7 +330,10 @@ describe("a parent that changes", () => {
       assert.deepEqual(readdirSync(child), [".chimera"]);
       assert.deepEqual(readdirSync(join(child, ".chimera")).sort(), ["plan.json", "state.json"]);
       if (name.endsWith("and time")) return; // that one shows only while the file is open
-      await assert.rejects(checkParents(plan.parents, [taskOf(plan, plan.shards[0]!)]), { code: "changed", message: new RegExp(`Cannot read "${shard}" of parent "b"`) });
+      await assert.rejects(checkParents(plan.parents, [taskOf(plan, plan.shards[0]!)]), {
+        code: "changed",
+        message: new RegExp(`Cannot read "${shard}" of parent "b"`),
+      });
       await checkParents(plan.parents, [taskOf(plan, plan.shards[2]!)]); // which is not made from it
     });
   }
@@ -292,7 +356,10 @@ describe("beyond 4 GiB", () => {
     const across = tensor("across.weight", "BF16", [64], { random });
     const pairs = [1, 2].map((seed) => {
       const own = randomFrom(seed);
-      return [tensor("fp8.weight", "F8_E4M3", [130, 140], { random: own }), tensor("fp8.weight_scale_inv", "F32", [2, 2], { random: own, positive: true })];
+      return [
+        tensor("fp8.weight", "F8_E4M3", [130, 140], { random: own }),
+        tensor("fp8.weight_scale_inv", "F32", [2, 2], { random: own, positive: true }),
+      ];
     });
     const parents = pairs.map((pair, i) => {
       const at = join(folder, `vast-${i}`);
@@ -300,7 +367,10 @@ describe("beyond 4 GiB", () => {
       const path = join(at, "model.safetensors");
       const tail: TestTensor[] = [across, ...pair];
       const headerFor = (zeros: number) =>
-        headerOf([{ name: "zeros.weight", dtype: "BF16", shape: [zeros / 2], length: zeros }, ...tail.map((t) => ({ ...t, length: t.bytes.length }))]);
+        headerOf([
+          { name: "zeros.weight", dtype: "BF16", shape: [zeros / 2], length: zeros },
+          ...tail.map((t) => ({ ...t, length: t.bytes.length })),
+        ]);
       const zeros = 2 * Math.floor((2 ** 32 - 64 - headerFor(2 ** 32 - 1000).length) / 2);
       const header = headerFor(zeros);
       const fd = openSync(path, "w");
@@ -315,7 +385,8 @@ describe("beyond 4 GiB", () => {
       return at;
     });
     const [a, b] = parents as [string, string];
-    const rules = "  - tensors: { name: 'fp8.*' }\n    weights: { b: 0.5 }\n  - tensors: { name: 'across.*' }\n    weights: { b: 1 }";
+    const rules =
+      "  - tensors: { name: 'fp8.*' }\n    weights: { b: 0.5 }\n  - tensors: { name: 'across.*' }\n    weights: { b: 1 }";
     const plan = await planOf({ parents: { a, b }, rules });
     const [shard] = plan.shards;
     const made = new Map<string, Uint8Array>();
@@ -336,8 +407,16 @@ describe("beyond 4 GiB", () => {
     assert.deepEqual(made.get("across.weight@0"), across.bytes);
 
     // The same pair in small files gives the same sum.
-    const small = pairs.map((pair, i) => writeCheckpoint(join(folder, `near-${i}`), { config: CONFIG, shards: [{ name: "model.safetensors", tensors: pair }] }));
-    const near = await planOf({ parents: { a: small[0]!, b: small[1]! }, rules: rules.split("\n  - tensors: { name: 'across")[0]! });
+    const small = pairs.map((pair, i) =>
+      writeCheckpoint(join(folder, `near-${i}`), {
+        config: CONFIG,
+        shards: [{ name: "model.safetensors", tensors: pair }],
+      }),
+    );
+    const near = await planOf({
+      parents: { a: small[0]!, b: small[1]! },
+      rules: rules.split("\n  - tensors: { name: 'across")[0]!,
+    });
     await makeShard(near, 0, { child: join(folder, "near-child") });
     const expected = readShardTensors(readFileSync(join(folder, "near-child/model.safetensors")));
     assert.deepEqual(made.get("fp8.weight@0"), expected.get("fp8.weight")!.bytes);
@@ -368,7 +447,9 @@ function headerOf(entries: readonly Entry[]): Uint8Array {
 }
 
 test("a shard's header is encoded as the format defines it", async () => {
-  const a = smallParent(join(folder, "header"), 1, { change: changing("model.norm.weight", (t) => ({ ...t, name: "naïve \"名\".weight" })) });
+  const a = smallParent(join(folder, "header"), 1, {
+    change: changing("model.norm.weight", (t) => ({ ...t, name: 'naïve "名".weight' })),
+  });
   const plan = await planOf({ parents: { a } });
   await makeShard(plan, 2, { child: join(folder, "header-child") });
   const file = readFileSync(join(folder, "header-child", plan.shards[2]!.name));

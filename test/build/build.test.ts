@@ -20,7 +20,16 @@ import type { BuildEvent } from "../../src/build/events.ts";
 import type { BuildPlan } from "../../src/plan/plan.ts";
 import { planRecipe } from "../../src/plan/plan-recipe.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
-import { assertNothingHalfWritten, changing, goldenRecipe, hashesOf, planOf, poke, recipeOf, smallParent } from "./support.ts";
+import {
+  assertNothingHalfWritten,
+  changing,
+  goldenRecipe,
+  hashesOf,
+  planOf,
+  poke,
+  recipeOf,
+  smallParent,
+} from "./support.ts";
 
 const ends: (() => void)[] = [];
 after(() => {
@@ -58,7 +67,10 @@ async function refuses(
 ): Promise<void> {
   const before = existsSync(child) ? hashesOf(child) : undefined;
   await assert.rejects(build(of, child, options), (error) => {
-    assert.ok(error instanceof BuildError || error instanceof CheckpointError, String((error as Error).stack));
+    assert.ok(
+      error instanceof BuildError || error instanceof CheckpointError,
+      String((error as Error).stack),
+    );
     assert.equal(error.code, code, error.message);
     assert.match(error.message, message);
     return true;
@@ -71,8 +83,22 @@ describe("build() refuses", () => {
     const link = fresh("link-to-b");
     symlinkSync(b, link);
     mkdirSync(fresh("beside"), { recursive: true });
-    for (const child of [a, b, join(a, "child"), join(a, "x/y/z"), `${fresh("beside")}/../a/child`, link, join(link, "child"), `${a}/`, `${a}/.`]) {
-      await assert.rejects(build(plan, child), (error) => error instanceof BuildError && error.code === "inside-parent", child);
+    for (const child of [
+      a,
+      b,
+      join(a, "child"),
+      join(a, "x/y/z"),
+      `${fresh("beside")}/../a/child`,
+      link,
+      join(link, "child"),
+      `${a}/`,
+      `${a}/.`,
+    ]) {
+      await assert.rejects(
+        build(plan, child),
+        (error) => error instanceof BuildError && error.code === "inside-parent",
+        child,
+      );
     }
     const linked = await planOf({ parents: { a: link, b }, rules: RULES });
     await refuses(b, "inside-parent", { of: linked, message: /it is parent "a"/ });
@@ -98,11 +124,16 @@ describe("build() refuses", () => {
   test("a file in place of the folder", async () => {
     const child = fresh("file");
     writeFileSync(child, "");
-    await assert.rejects(build(plan, child), (error) => error instanceof CheckpointError && error.code === "not-a-folder");
+    await assert.rejects(
+      build(plan, child),
+      (error) => error instanceof CheckpointError && error.code === "not-a-folder",
+    );
   });
 
   test("an unfinished build and a finished child of another plan", async () => {
-    await refuses(await unfinished("other-unfinished", other), "other-build", { message: /it holds an unfinished build of plan [0-9a-f]{12}…, wanted/ });
+    await refuses(await unfinished("other-unfinished", other), "other-build", {
+      message: /it holds an unfinished build of plan [0-9a-f]{12}…, wanted/,
+    });
     const finished = fresh("other-finished");
     await build(other, finished);
     await refuses(finished, "other-build", { message: /it holds a finished child of plan/ });
@@ -112,7 +143,10 @@ describe("build() refuses", () => {
     const c = smallParent(fresh("c"), 3);
     const sibling = await planOf({ parents: { a, b: c }, rules: RULES });
     assert.equal(sibling.digest, plan.digest);
-    await refuses(await unfinished("sibling"), "other-parents", { of: sibling, message: /an unfinished build whose parents were other files/ });
+    await refuses(await unfinished("sibling"), "other-parents", {
+      of: sibling,
+      message: /an unfinished build whose parents were other files/,
+    });
     // The same parent, changed in place and planned again.
     const child = await unfinished("touched-sibling", await planOf({ parents: { a, b: c }, rules: RULES }));
     utimesSync(join(c, "model-00001-of-000003.safetensors"), new Date(), new Date(Date.now() + 7000));
@@ -120,7 +154,10 @@ describe("build() refuses", () => {
     // A finished child of the one is not that of the other.
     const finished = fresh("sibling-finished");
     await build(plan, finished);
-    await refuses(finished, "other-parents", { of: sibling, message: /whose parent "b" lay in ".+\/b", wanted ".+\/c"/ });
+    await refuses(finished, "other-parents", {
+      of: sibling,
+      message: /whose parent "b" lay in ".+\/b", wanted ".+\/c"/,
+    });
     const again = await planOf({ parents: { a, b: c }, rules: RULES });
     assert.equal((await build(again, finished, { force: true })).shards.written, 3);
   });
@@ -130,7 +167,9 @@ describe("build() refuses", () => {
     await build(plan, child);
     for (const name of ["config.json", "README.md", plan.shards[1]!.name]) {
       renameSync(join(child, name), fresh("aside"));
-      await refuses(child, "damaged", { message: new RegExp(`its file "${name}" is missing or has another size`) });
+      await refuses(child, "damaged", {
+        message: new RegExp(`its file "${name}" is missing or has another size`),
+      });
       renameSync(fresh("aside"), join(child, name));
     }
     truncateSync(join(child, plan.shards[0]!.name), 100);
@@ -143,7 +182,10 @@ describe("build() refuses", () => {
     const c = smallParent(fresh("c-changing"), 3);
     const before = await planOf({ parents: { a, b: c }, rules: RULES });
     utimesSync(join(c, "model-00003-of-000003.safetensors"), new Date(), new Date(Date.now() + 9000));
-    await refuses(fresh("never-1"), "changed", { of: before, message: /Cannot read "model-00003-of-000003.safetensors" of parent "b"/ });
+    await refuses(fresh("never-1"), "changed", {
+      of: before,
+      message: /Cannot read "model-00003-of-000003.safetensors" of parent "b"/,
+    });
     await refuses(fresh("never-1"), "changed", { of: before, options: { dryRun: true } });
     rmSync(c, { recursive: true });
     await refuses(fresh("never-1"), "missing", { of: before });
@@ -160,7 +202,10 @@ describe("build() of what is there already", () => {
   test("a finished child: says so and writes nothing", async () => {
     const child = fresh("whole");
     const report = await build(plan, child);
-    assert.deepEqual([report.finished, report.shards, report.writtenBytes], [true, { total: 3, written: 0, resumed: 3 }, 0]);
+    assert.deepEqual(
+      [report.finished, report.shards, report.writtenBytes],
+      [true, { total: 3, written: 0, resumed: 3 }, 0],
+    );
     assert.deepEqual(hashesOf(child), whole);
     assert.equal((await build(plan, child, { part: { index: 1, count: 3 } })).finished, true);
     assert.equal((await build(plan, child, { finish: true })).finished, true);
@@ -171,7 +216,9 @@ describe("build() of what is there already", () => {
     const child = fresh("unswept");
     await build(plan, child);
     mkdirSync(join(child, ".chimera"));
-    const state = JSON.parse(readFileSync(join(await unfinished("state-giver"), ".chimera/state.json"), "utf8"));
+    const state = JSON.parse(
+      readFileSync(join(await unfinished("state-giver"), ".chimera/state.json"), "utf8"),
+    );
     writeFileSync(join(child, ".chimera/state.json"), JSON.stringify(state));
     assert.deepEqual((await build(plan, child)).shards, { total: 3, written: 0, resumed: 3 });
     assert.deepEqual(hashesOf(child), whole);
@@ -184,7 +231,10 @@ describe("build() of what is there already", () => {
     assert.deepEqual(report.shards, { total: 3, written: 1, resumed: 2 });
     const [started] = events;
     assert.ok(started?.kind === "started");
-    assert.deepEqual(started.resumed, { shards: 2, bytes: plan.shards[0]!.byteLength + plan.shards[1]!.byteLength });
+    assert.deepEqual(started.resumed, {
+      shards: 2,
+      bytes: plan.shards[0]!.byteLength + plan.shards[1]!.byteLength,
+    });
     assert.deepEqual(hashesOf(child), whole);
   });
 
@@ -192,10 +242,30 @@ describe("build() of what is there already", () => {
     "a shard is gone": [(child) => rmSync(join(child, plan.shards[0]!.name)), 2],
     "a shard is cut short": [(child) => truncateSync(join(child, plan.shards[0]!.name), 10), 2],
     "a record is gone": [(child) => rmSync(join(child, `.chimera/${plan.shards[0]!.name}.json`)), 2],
-    "a record is half a record": [(child) => truncateSync(join(child, `.chimera/${plan.shards[0]!.name}.json`), 20), 2],
-    "a record is null": [(child) => writeFileSync(join(child, `.chimera/${plan.shards[0]!.name}.json`), "null"), 2],
-    "a record has no hash": [(child) => writeFileSync(join(child, `.chimera/${plan.shards[0]!.name}.json`), JSON.stringify({ planDigest: plan.digest, sha256: "" })), 2],
-    "a record is of another plan": [(child) => writeFileSync(join(child, `.chimera/${plan.shards[0]!.name}.json`), JSON.stringify({ planDigest: "x", sha256: "0".repeat(64), decided: {} })), 2],
+    "a record is half a record": [
+      (child) => truncateSync(join(child, `.chimera/${plan.shards[0]!.name}.json`), 20),
+      2,
+    ],
+    "a record is null": [
+      (child) => writeFileSync(join(child, `.chimera/${plan.shards[0]!.name}.json`), "null"),
+      2,
+    ],
+    "a record has no hash": [
+      (child) =>
+        writeFileSync(
+          join(child, `.chimera/${plan.shards[0]!.name}.json`),
+          JSON.stringify({ planDigest: plan.digest, sha256: "" }),
+        ),
+      2,
+    ],
+    "a record is of another plan": [
+      (child) =>
+        writeFileSync(
+          join(child, `.chimera/${plan.shards[0]!.name}.json`),
+          JSON.stringify({ planDigest: "x", sha256: "0".repeat(64), decided: {} }),
+        ),
+      2,
+    ],
     "plan.json is gone": [(child) => rmSync(join(child, ".chimera/plan.json")), 1],
     "state.json and plan.json are gone": [
       (child) => {
@@ -239,7 +309,12 @@ describe("build() of what is there already", () => {
     });
   }
 
-  for (const text of ["{", "{}", '{"format":"chimera-child","version":1,"planDigest":"x","recipe":"","base":"a","parents":[null],"shards":[],"files":{}}', '{"format":"chimera-child","version":1,"planDigest":"x","recipe":"","base":"a","parents":[],"shards":[{}],"files":{}}']) {
+  for (const text of [
+    "{",
+    "{}",
+    '{"format":"chimera-child","version":1,"planDigest":"x","recipe":"","base":"a","parents":[null],"shards":[],"files":{}}',
+    '{"format":"chimera-child","version":1,"planDigest":"x","recipe":"","base":"a","parents":[],"shards":[{}],"files":{}}',
+  ]) {
     test(`a chimera.json of ${text.slice(0, 12)}… (${text.length}) is no child of ours: nothing is touched`, async () => {
       const child = fresh(`record-${text.length}`);
       mkdirSync(child);
@@ -257,12 +332,18 @@ describe("build() by force", () => {
     mkdirSync(join(child, "figures"));
     writeFileSync(join(child, "figures/1.png"), "mine too");
     await build(plan, child, { force: true });
-    assert.deepEqual(hashesOf(child), { ...whole, "thesis.txt": hashesOf(child)["thesis.txt"], "figures/1.png": hashesOf(child)["figures/1.png"] });
+    assert.deepEqual(hashesOf(child), {
+      ...whole,
+      "thesis.txt": hashesOf(child)["thesis.txt"],
+      "figures/1.png": hashesOf(child)["figures/1.png"],
+    });
     assert.equal(readFileSync(join(child, "thesis.txt"), "utf8"), "mine");
   });
 
   test("replaces a finished child of another plan, files that the new one has not included", async () => {
-    const tagged = smallParent(fresh("tagged"), 1, { files: { "tokenizer.json": "{}", LICENSE: "free", "chat_template.jinja": "x" } });
+    const tagged = smallParent(fresh("tagged"), 1, {
+      files: { "tokenizer.json": "{}", LICENSE: "free", "chat_template.jinja": "x" },
+    });
     const child = fresh("forced-finished");
     const recipe = recipeOf({ parents: { a: tagged, b }, rules: RULES });
     recipe.output.maxShardSize = 500; // more shards, of other names
@@ -311,20 +392,35 @@ describe("build() with dryRun", () => {
 });
 
 describe("a value that is not finite ends a build with nothing half-written", () => {
-  for (const [name, weight] of [["merged", 0.5], ["copied", 1]] as const) {
+  for (const [name, weight] of [
+    ["merged", 0.5],
+    ["copied", 1],
+  ] as const) {
     test(`${name}: tensor, parent and element are named`, async () => {
       const broken = smallParent(fresh(`nan-${name}`), 2, {
         change: changing("model.layers.1.mlp.experts.1.up_proj.weight", (t) => poke(t, 239, 0x7f)),
       });
-      const bad = await planOf({ parents: { a, b: broken }, rules: `  - tensors: routed-experts\n    weights: { b: ${weight} }` });
+      const bad = await planOf({
+        parents: { a, b: broken },
+        rules: `  - tensors: routed-experts\n    weights: { b: ${weight} }`,
+      });
       const child = fresh(`nan-child-${name}`);
       await assert.rejects(build(bad, child, { workers: 2 }), (error) => {
         assert.ok(error instanceof CheckpointError);
-        assert.match(error.message, /"model\.layers\.1\.mlp\.experts\.1\.up_proj\.weight": element \[19, 11\] of parent "b"/);
+        assert.match(
+          error.message,
+          /"model\.layers\.1\.mlp\.experts\.1\.up_proj\.weight": element \[19, 11\] of parent "b"/,
+        );
         return true;
       });
-      assert.deepEqual(readdirSync(join(child, ".chimera")).filter((each) => /tmp$|^lock/.test(each)), []);
-      const good = await planOf({ parents: { a, b: broken }, rules: "  - tensors: norms\n    weights: { b: 1 }" });
+      assert.deepEqual(
+        readdirSync(join(child, ".chimera")).filter((each) => /tmp$|^lock/.test(each)),
+        [],
+      );
+      const good = await planOf({
+        parents: { a, b: broken },
+        rules: "  - tensors: norms\n    weights: { b: 1 }",
+      });
       await build(good, child, { force: true }); // whatever was complete is replaced
     });
   }
@@ -333,14 +429,18 @@ describe("a value that is not finite ends a build with nothing half-written", ()
     const view = new DataView(new ArrayBuffer(4));
     view.setFloat32(0, 1e6);
     const large = smallParent(fresh("overflow"), 1, {
-      change: changing("model.layers.1.mlp.gate.e_score_correction_bias", (t) => ({ ...poke(t, 1, view.getUint32(0)), name: "model.layers.1.big" })),
+      change: changing("model.layers.1.mlp.gate.e_score_correction_bias", (t) => ({
+        ...poke(t, 1, view.getUint32(0)),
+        name: "model.layers.1.big",
+      })),
     });
     const child = fresh("overflow-child");
     const f16 = await planOf({ parents: { a: large }, rest: "output: { dtype: f16 }\n" });
     await assert.rejects(build(f16, child), {
       name: "BuildError",
       code: "not-finite",
-      message: 'Cannot merge "model.layers.1.big": element [1] comes to 1000000, beyond the range of F16, wanted a finite number',
+      message:
+        'Cannot merge "model.layers.1.big": element [1] comes to 1000000, beyond the range of F16, wanted a finite number',
     });
     assert.ok(!existsSync(join(child, plan.shards[1]!.name)));
   });
@@ -364,7 +464,13 @@ describe("build() while it runs", () => {
       assert.deepEqual(kinds.slice(-2), ["finishing", "finished"]);
       assert.deepEqual([kinds.indexOf("started"), kinds.lastIndexOf("started")], [0, 0]);
       const started = events[0] as Extract<BuildEvent, { kind: "started" }>;
-      assert.deepEqual(started, { kind: "started", shards: many.shards.length, bytes: many.totals.writeBytes, workers, resumed: { shards: 0, bytes: 0 } });
+      assert.deepEqual(started, {
+        kind: "started",
+        shards: many.shards.length,
+        bytes: many.totals.writeBytes,
+        workers,
+        resumed: { shards: 0, bytes: 0 },
+      });
       let [bytes, shards] = [0, 0];
       for (const event of events) {
         if (event.kind !== "progress") continue;
@@ -392,7 +498,10 @@ describe("build() while it runs", () => {
     await assert.rejects(build(many, child, { workers: 2, signal: controller.signal, onEvent }), Interrupted);
     assert.ok(written >= 3 && written < many.shards.length);
     assertNothingHalfWritten(child, hashesOf(reference));
-    assert.deepEqual(readdirSync(join(child, ".chimera")).filter((name) => /tmp$|^lock/.test(name)), []);
+    assert.deepEqual(
+      readdirSync(join(child, ".chimera")).filter((name) => /tmp$|^lock/.test(name)),
+      [],
+    );
     assert.equal((await build(many, child)).shards.resumed, written);
     assert.deepEqual(hashesOf(child), hashesOf(reference));
   });
@@ -412,7 +521,10 @@ describe("build() while it runs", () => {
         if (event.kind === kind) throw new Error("listener");
       };
       await assert.rejects(build(many, child, { workers: 2, onEvent }), { message: "listener" });
-      assert.ok(!existsSync(join(child, ".chimera")) || readdirSync(join(child, ".chimera")).every((name) => !/tmp$|^lock/.test(name)));
+      assert.ok(
+        !existsSync(join(child, ".chimera")) ||
+          readdirSync(join(child, ".chimera")).every((name) => !/tmp$|^lock/.test(name)),
+      );
       assert.equal((await build(many, child)).finished, true);
     }
   });
@@ -431,7 +543,10 @@ describe("build() while it runs", () => {
 
   test("a second one of another plan is refused, and the first not disturbed", async () => {
     const child = fresh("twice-other");
-    const [first, second] = await Promise.allSettled([build(many, child, { workers: 1 }), build(plan, child, { workers: 1 })]);
+    const [first, second] = await Promise.allSettled([
+      build(many, child, { workers: 1 }),
+      build(plan, child, { workers: 1 }),
+    ]);
     const failed = [first, second].filter(({ status }) => status === "rejected");
     assert.equal(failed.length, 1);
     assert.equal(((failed[0] as PromiseRejectedResult).reason as BuildError).code, "other-build");

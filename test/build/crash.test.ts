@@ -90,7 +90,10 @@ describe("a disturbed build", () => {
       const complete = published(child).length;
       assert.ok(complete >= 2 && complete < plan.shards.length);
       const state = readdirSync(join(child, ".chimera"));
-      assert.deepEqual(state.filter((name) => /\.tmp$|^lock-/.test(name)), []);
+      assert.deepEqual(
+        state.filter((name) => /\.tmp$|^lock-/.test(name)),
+        [],
+      );
 
       const resumed = await run(["build", planFile, "-o", child, "--json"]);
       assert.equal(resumed.status, 0, resumed.stderr);
@@ -152,11 +155,16 @@ describe("a disturbed build", () => {
     test("a part that is queued twice at once: one builds, the other is locked out or finds it done", async () => {
       const child = join(folder, "requeued");
       const twice = await Promise.all(
-        [0, 0, 1, 1].map((i) => run(["build", planFile, "-o", child, "--part", `${i}/2`, "--workers", "1"], { preload: "slow" })),
+        [0, 0, 1, 1].map((i) =>
+          run(["build", planFile, "-o", child, "--part", `${i}/2`, "--workers", "1"], { preload: "slow" }),
+        ),
       );
       const statuses = twice.map(({ status }) => status);
       for (const pair of [statuses.slice(0, 2), statuses.slice(2)]) {
-        assert.ok(pair.includes(0) && pair.every((status) => status === 0 || status === 75), String(statuses));
+        assert.ok(
+          pair.includes(0) && pair.every((status) => status === 0 || status === 75),
+          String(statuses),
+        );
       }
       for (const i of [0, 1]) {
         const requeued = await run(["build", planFile, "-o", child, "--part", `${i}/2`, "--json"]);
@@ -172,9 +180,14 @@ describe("a disturbed build", () => {
       const child = join(folder, "many-parts");
       const small = await planRecipe(goldenRecipe("6-two-rules")); // two shards
       const reports = await Promise.all(
-        Array.from({ length: 7 }, (_, index) => build(small, child, { part: { index, count: 7 }, workers: 1 })),
+        Array.from({ length: 7 }, (_, index) =>
+          build(small, child, { part: { index, count: 7 }, workers: 1 }),
+        ),
       );
-      assert.equal(reports.reduce((sum, { shards }) => sum + shards.written, 0), 2);
+      assert.equal(
+        reports.reduce((sum, { shards }) => sum + shards.written, 0),
+        2,
+      );
       await build(small, child, { finish: true });
       await build(small, join(folder, "two-shards"));
       assert.deepEqual(hashesOf(child), hashesOf(join(folder, "two-shards")));

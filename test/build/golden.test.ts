@@ -58,10 +58,18 @@ for (const name of goldenCases()) {
       assert.deepEqual((decided["below-threshold"] ?? []).sort(), outcome.below_threshold);
       assert.equal((decided.identical ?? []).length, outcome.by_origin["base (identical)"] ?? 0);
       const notMerged = new Set(Object.values(decided).flat());
-      assert.deepEqual(plan.merges.map((merge) => merge.name).filter((each) => !notMerged.has(each)).sort(), outcome.merged);
+      assert.deepEqual(
+        plan.merges
+          .map((merge) => merge.name)
+          .filter((each) => !notMerged.has(each))
+          .sort(),
+        outcome.merged,
+      );
       const copies = plan.shards
         .flatMap((shard) => shard.tensors)
-        .flatMap(({ action, part }) => (action.kind === "copy" && part !== "scale" ? [plan.parents[action.parent]!.name] : []));
+        .flatMap(({ action, part }) =>
+          action.kind === "copy" && part !== "scale" ? [plan.parents[action.parent]!.name] : [],
+        );
       const copiedFrom = (parent: string) => copies.filter((each) => each === parent).length;
       assert.equal(copiedFrom(base), outcome.by_origin.base ?? 0);
       assert.equal(copiedFrom("b"), outcome.by_origin.b ?? 0);

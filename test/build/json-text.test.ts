@@ -15,8 +15,23 @@ describe("editJsonText()", () => {
     assert.equal(edit([["b", undefined]]), '{\n  "a": 1e-06,\n  "d": "x"\n}\n');
     assert.equal(edit([["e", "5"]]), TEXT.replace('"x"\n', '"x",\n  "e": 5\n'));
     assert.equal(edit([["missing", undefined]]), TEXT);
-    assert.equal(edit([["a", undefined], ["b", undefined], ["d", undefined]]), "{\n}\n");
-    assert.equal(edit([["a", undefined], ["b", undefined], ["d", undefined], ["e", "5"]]), '{\n  "e": 5\n}\n');
+    assert.equal(
+      edit([
+        ["a", undefined],
+        ["b", undefined],
+        ["d", undefined],
+      ]),
+      "{\n}\n",
+    );
+    assert.equal(
+      edit([
+        ["a", undefined],
+        ["b", undefined],
+        ["d", undefined],
+        ["e", "5"],
+      ]),
+      '{\n  "e": 5\n}\n',
+    );
   });
 
   test("takes texts on one line, empty objects and odd spaces", () => {
@@ -27,9 +42,11 @@ describe("editJsonText()", () => {
   });
 
   test("does to the text what the same edits do to the value", () => {
-    const keys = fc.constantFrom("a", "b", "c", "d", "key with \"quotes\"", "é");
+    const keys = fc.constantFrom("a", "b", "c", "d", 'key with "quotes"', "é");
     const values = fc.dictionary(keys, fc.jsonValue({ maxDepth: 2 }));
-    const edits = fc.array(fc.tuple(keys, fc.option(fc.jsonValue({ maxDepth: 1 }), { nil: undefined })), { maxLength: 4 });
+    const edits = fc.array(fc.tuple(keys, fc.option(fc.jsonValue({ maxDepth: 1 }), { nil: undefined })), {
+      maxLength: 4,
+    });
     fc.assert(
       fc.property(values, edits, fc.constantFrom(0, 2, "\t"), (value, list, indent) => {
         const wanted = new Map(Object.entries(value));
@@ -37,9 +54,14 @@ describe("editJsonText()", () => {
           if (to === undefined) wanted.delete(key);
           else wanted.set(key, to);
         }
-        const texts = new Map([...new Map(list)].map(([key, to]) => [key, to === undefined ? undefined : JSON.stringify(to)]));
+        const texts = new Map(
+          [...new Map(list)].map(([key, to]) => [key, to === undefined ? undefined : JSON.stringify(to)]),
+        );
         const edited = JSON.parse(editJsonText(JSON.stringify(value, null, indent), texts));
-        assert.deepEqual(Object.entries(edited), [...wanted].map(([key, to]) => [key, JSON.parse(JSON.stringify(to))]));
+        assert.deepEqual(
+          Object.entries(edited),
+          [...wanted].map(([key, to]) => [key, JSON.parse(JSON.stringify(to))]),
+        );
       }),
       { seed: 5, numRuns: 300 },
     );

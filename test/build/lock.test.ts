@@ -5,9 +5,9 @@ import { hostname } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { acquireLock, type Lock } from "../../src/build/lock.ts";
-import { openOutput } from "../../src/checkpoint/stores.ts";
-import type { OutputStore } from "../../src/checkpoint/source.ts";
 import { processStart } from "../../src/checkpoint/node.ts";
+import type { OutputStore } from "../../src/checkpoint/source.ts";
+import { openOutput } from "../../src/checkpoint/stores.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 
 const ends: (() => void)[] = [];
@@ -33,7 +33,13 @@ const ALL = { from: 0, to: 5 };
 const NAME = "lock-000000-000005.json";
 
 function owner(changes: object): string {
-  const mine = { host: hostname(), pid: process.pid, started: processStart(process.pid), token: "1-x", ...ALL };
+  const mine = {
+    host: hostname(),
+    pid: process.pid,
+    started: processStart(process.pid),
+    token: "1-x",
+    ...ALL,
+  };
   return `${JSON.stringify({ ...mine, ...changes })}\n`;
 }
 
@@ -92,7 +98,10 @@ describe("acquireLock()", () => {
       assert.equal(JSON.parse(readFileSync(join(store.state, NAME), "utf8")).pid, process.pid);
       await lock.release();
       // One over another range, too.
-      writeFileSync(join(store.state, "lock-000001-000003.json"), text().replace('"from":0,"to":5', '"from":1,"to":3'));
+      writeFileSync(
+        join(store.state, "lock-000001-000003.json"),
+        text().replace('"from":0,"to":5', '"from":1,"to":3'),
+      );
       await (await acquireLock(store, ALL)).release();
     });
   }
@@ -101,7 +110,10 @@ describe("acquireLock()", () => {
     const store = await target();
     for (const name of [NAME, "lock-000001-000003.json"]) {
       writeFileSync(join(store.state, name), owner({ host: "elsewhere", pid: 1, started: "x/1" }));
-      await assert.rejects(acquireLock(store, ALL), { code: "locked", message: /process 1 on elsewhere is building there/ });
+      await assert.rejects(acquireLock(store, ALL), {
+        code: "locked",
+        message: /process 1 on elsewhere is building there/,
+      });
       assert.deepEqual(locksIn(store.state), [name]);
       await store.remove(`.chimera/${name}`);
     }
@@ -116,7 +128,10 @@ describe("acquireLock()", () => {
   test("of many that find a dead lock at once, one gets it", async () => {
     for (let round = 0; round < 10; round++) {
       const store = await target();
-      writeFileSync(join(store.state, NAME), owner({ pid: deadPid, started: "boot/1", token: `dead-${round}` }));
+      writeFileSync(
+        join(store.state, NAME),
+        owner({ pid: deadPid, started: "boot/1", token: `dead-${round}` }),
+      );
       const tries = await Promise.allSettled(Array.from({ length: 8 }, () => acquireLock(store, ALL)));
       const held = tries.filter(({ status }) => status === "fulfilled") as PromiseFulfilledResult<Lock>[];
       assert.equal(held.length, 1);
@@ -152,7 +167,10 @@ describe("acquireLock()", () => {
   test("a remover that died before it removed the dead lock stops nobody", async () => {
     const store = await target();
     writeFileSync(join(store.state, NAME), owner({ pid: deadPid, started: "boot/1", token: "dead" }));
-    writeFileSync(join(store.state, "dead-dead.json"), owner({ pid: deadPid, started: "boot/1", token: "dead-too" }));
+    writeFileSync(
+      join(store.state, "dead-dead.json"),
+      owner({ pid: deadPid, started: "boot/1", token: "dead-too" }),
+    );
     await (await acquireLock(store, ALL)).release();
   });
 

@@ -37,7 +37,10 @@ describe("a worker that dies", () => {
       assert.match(stderr, /Cannot go on: a worker thread died \(exit status 9\), wanted its shard/);
       assert.match(stderr, /take fewer workers/);
       assertNothingHalfWritten(child, whole);
-      assert.deepEqual(readdirSync(join(child, ".chimera")).filter((name) => /\.tmp$|^lock-/.test(name)), []);
+      assert.deepEqual(
+        readdirSync(join(child, ".chimera")).filter((name) => /\.tmp$|^lock-/.test(name)),
+        [],
+      );
       assert.equal((await build(plan, child)).finished, true);
       assert.deepEqual(hashesOf(child), whole);
     });

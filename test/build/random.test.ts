@@ -25,11 +25,36 @@ const PARENTS = ["a", "b", "c", "d"];
 
 /** Kinds of tensors: name, dimensions, whether output f8_e4m3 quantises them, their role. */
 const KINDS = {
-  expert: { name: (l: number, e: number) => `model.layers.${l}.mlp.experts.${e}.up_proj.weight`, dims: 2, fp8: true, role: "routed-experts" },
-  attention: { name: (l: number) => `model.layers.${l}.self_attn.o_proj.weight`, dims: 2, fp8: true, role: "attention" },
-  innerNorm: { name: (l: number) => `model.layers.${l}.self_attn.q_a_layernorm.weight`, dims: 1, fp8: false, role: "attention" },
-  fused: { name: (l: number) => `model.layers.${l}.mlp.experts.gate_up_proj`, dims: 3, fp8: false, role: "routed-experts" },
-  bias: { name: (l: number) => `model.layers.${l}.mlp.gate.e_score_correction_bias`, dims: 1, fp8: false, role: "router" },
+  expert: {
+    name: (l: number, e: number) => `model.layers.${l}.mlp.experts.${e}.up_proj.weight`,
+    dims: 2,
+    fp8: true,
+    role: "routed-experts",
+  },
+  attention: {
+    name: (l: number) => `model.layers.${l}.self_attn.o_proj.weight`,
+    dims: 2,
+    fp8: true,
+    role: "attention",
+  },
+  innerNorm: {
+    name: (l: number) => `model.layers.${l}.self_attn.q_a_layernorm.weight`,
+    dims: 1,
+    fp8: false,
+    role: "attention",
+  },
+  fused: {
+    name: (l: number) => `model.layers.${l}.mlp.experts.gate_up_proj`,
+    dims: 3,
+    fp8: false,
+    role: "routed-experts",
+  },
+  bias: {
+    name: (l: number) => `model.layers.${l}.mlp.gate.e_score_correction_bias`,
+    dims: 1,
+    fp8: false,
+    role: "router",
+  },
   embedding: { name: () => "model.embed_tokens.weight", dims: 2, fp8: false, role: "embeddings" },
   scalar: { name: (l: number) => `extra.scalar${l}`, dims: 0, fp8: false, role: "other" },
   integer: { name: (l: number) => `extra.integer${l}`, dims: 1, fp8: false, role: "other" },
@@ -62,7 +87,9 @@ const ruleSpec = fc.record({
   of: fc.nat(),
   by: fc.constantFrom("role", "role-mtp", "name", "all"),
   weights: fc.array(fc.option(lambda, { nil: undefined }), { minLength: 4, maxLength: 4 }),
-  gradient: fc.option(fc.array(fc.constantFrom(0, 0.25, 0.6, 1), { minLength: 1, maxLength: 3 }), { nil: undefined }),
+  gradient: fc.option(fc.array(fc.constantFrom(0, 0.25, 0.6, 1), { minLength: 1, maxLength: 3 }), {
+    nil: undefined,
+  }),
   threshold: fc.constantFrom(undefined, undefined, 0, 0.01, 0.05, 1),
   measure: fc.constantFrom("rms", "relative"),
 });
@@ -101,7 +128,10 @@ function formOf(spec: TensorSpec, parent: number, { base, numParents, dtype }: C
   if (spec.kind === "bias") return "F32";
   const form = spec.forms[parent]!;
   if (dims < 2) return form.includes("+") ? "BF16" : form;
-  const cannotMerge = form === "E5M2+F32" && parent === base % numParents && (dtype === "as-base" || (dtype === "f8_e4m3" && !fp8));
+  const cannotMerge =
+    form === "E5M2+F32" &&
+    parent === base % numParents &&
+    (dtype === "as-base" || (dtype === "f8_e4m3" && !fp8));
   return cannotMerge ? "F8+F32" : form;
 }
 
@@ -123,7 +153,11 @@ function makeParent(parent: number, spec: ChildSpec): TestShard[] {
     tensors.push(tensor(name, stored as Dtype, shape, { random: own }));
     if (!scale) continue;
     const [rows, cols] = spec.block as [number, number];
-    const scaleShape = [...shape.slice(0, -2), Math.ceil(shape.at(-2)! / rows), Math.ceil(shape.at(-1)! / cols)];
+    const scaleShape = [
+      ...shape.slice(0, -2),
+      Math.ceil(shape.at(-2)! / rows),
+      Math.ceil(shape.at(-1)! / cols),
+    ];
     const isSibling = each.sibling && name.endsWith(".weight");
     const scaleName = isSibling ? name.replace(/weight$/, "scale") : `${name}_scale_inv`;
     const scaleDtype = scale === "E8M0" ? "F8_E8M0" : (scale as Dtype);
@@ -143,7 +177,11 @@ interface MadeRule {
   reference: ReferenceRule;
 }
 
-function makeRule(rule: ChildSpec["rules"][number], spec: ChildSpec, tensors: readonly TensorSpec[]): MadeRule {
+function makeRule(
+  rule: ChildSpec["rules"][number],
+  spec: ChildSpec,
+  tensors: readonly TensorSpec[],
+): MadeRule {
   const target = tensors[rule.of % tensors.length]!;
   const { role } = KINDS[target.kind];
   const by = rule.by.startsWith("role") && role === "other" ? "name" : rule.by;
@@ -158,7 +196,9 @@ function makeRule(rule: ChildSpec["rules"][number], spec: ChildSpec, tensors: re
   };
   const selector = { all: "all", name: { name: nameOf(target) }, role: { role, include_mtp: includesMtp } };
   const base = spec.base % spec.numParents;
-  const layers = [...new Set(tensors.filter((t) => selects(nameOf(t))).map(({ layer }) => layer))].sort((x, y) => x - y);
+  const layers = [...new Set(tensors.filter((t) => selects(nameOf(t))).map(({ layer }) => layer))].sort(
+    (x, y) => x - y,
+  );
   const isInLayers = /^(routed-experts|attention|router)$/.test(role) && by !== "all" && by !== "name";
   const gradient = spec.numParents > 1 && isInLayers ? rule.gradient : undefined;
 
@@ -169,7 +209,8 @@ function makeRule(rule: ChildSpec["rules"][number], spec: ChildSpec, tensors: re
   if (gradient) weights[PARENTS[(base + 1) % spec.numParents]!] = gradient;
   const lambdas = (name: string): number[] => {
     const layer = tensors.find((one) => nameOf(one) === name)!.layer;
-    const value = (entry: number | number[]) => (Array.isArray(entry) ? along(entry, layers.indexOf(layer), layers.length) : entry);
+    const value = (entry: number | number[]) =>
+      Array.isArray(entry) ? along(entry, layers.indexOf(layer), layers.length) : entry;
     const given = PARENTS.slice(0, spec.numParents).map((parent) => value(weights[parent] ?? 0));
     const others = given.reduce((sum, weight, index) => (index === base ? sum : sum + weight), 0);
     const rest = 1 - others;
@@ -178,10 +219,17 @@ function makeRule(rule: ChildSpec["rules"][number], spec: ChildSpec, tensors: re
   };
   const sum = gradient ? 1 : lambdas(nameOf(target)).reduce((total, weight) => total + weight, 0);
   if (Math.abs(sum) < 1e-8 || Object.keys(weights).length === 0) weights[PARENTS[base]!] = 1;
-  const usesOther = PARENTS.slice(0, spec.numParents).some((parent, index) => index !== base && [weights[parent] ?? 0].flat().some((w) => w !== 0));
+  const usesOther = PARENTS.slice(0, spec.numParents).some(
+    (parent, index) => index !== base && [weights[parent] ?? 0].flat().some((w) => w !== 0),
+  );
   const threshold = usesOther && rule.threshold !== undefined ? { threshold: rule.threshold } : {};
   return {
-    yaml: { tensors: selector[by === "role-mtp" ? "role" : by], weights, ...threshold, measure: rule.measure },
+    yaml: {
+      tensors: selector[by === "role-mtp" ? "role" : by],
+      weights,
+      ...threshold,
+      measure: rule.measure,
+    },
     reference: { selects, weights: lambdas, measure: rule.measure as "rms" | "relative", ...threshold },
   };
 }
@@ -201,17 +249,27 @@ async function checkChild(given: ChildSpec): Promise<void> {
     const tensors = distinct(spec.tensors);
     const names = PARENTS.slice(0, spec.numParents);
     const base = spec.base % spec.numParents;
-    const quantization = { quant_method: "fp8", fmt: "e4m3", weight_block_size: spec.block, scale_fmt: spec.scaleFormat };
+    const quantization = {
+      quant_method: "fp8",
+      fmt: "e4m3",
+      weight_block_size: spec.block,
+      scale_fmt: spec.scaleFormat,
+    };
     const config = { ...CONFIG, num_hidden_layers: NUM_LAYERS, quantization_config: quantization };
     const shards = names.map((_, parent) => makeParent(parent, spec));
-    for (const [parent, name] of names.entries()) writeCheckpoint(join(folder, name), { config, shards: shards[parent]! });
+    for (const [parent, name] of names.entries())
+      writeCheckpoint(join(folder, name), { config, shards: shards[parent]! });
     const rules = spec.rules.map((rule) => makeRule(rule, spec, tensors));
     if (rules.length > 0 && tensors.some(({ kind }) => kind === "integer")) {
       // Integers are copied or nothing: a last rule takes them out of the others.
       const weights = names.map((_, index) => (index === base ? 1 : 0));
       rules.push({
         yaml: { tensors: { name: "extra.integer*" }, weights: { [names[base]!]: 1 } },
-        reference: { selects: (name) => name.startsWith("extra.integer"), weights: () => weights, measure: "rms" },
+        reference: {
+          selects: (name) => name.startsWith("extra.integer"),
+          weights: () => weights,
+          measure: "rms",
+        },
       });
     }
     const recipe = parseRecipe(
@@ -228,7 +286,9 @@ async function checkChild(given: ChildSpec): Promise<void> {
     const child = join(folder, "child");
     await build(plan, child, { workers: spec.workers, kernels: spec.kernels as "wasm" | "scalar" });
 
-    const parents = shards.map((each) => new Map(each.flatMap((shard) => shard.tensors.map((t) => [t.name, t] as const))));
+    const parents = shards.map(
+      (each) => new Map(each.flatMap((shard) => shard.tensors.map((t) => [t.name, t] as const))),
+    );
     const expected = referenceChild({
       parents,
       base,

@@ -56,7 +56,9 @@ function logicalTensors(parent: Map<string, TensorContent>): Map<string, Logical
   const scales = new Set<string>();
   for (const [name, weight] of parent) {
     if (weight.dtype !== "F8_E4M3" && weight.dtype !== "F8_E5M2") continue;
-    const scaleName = [`${name}_scale_inv`, name.replace(/\.weight$/, ".scale")].find((each) => parent.has(each))!;
+    const scaleName = [`${name}_scale_inv`, name.replace(/\.weight$/, ".scale")].find((each) =>
+      parent.has(each),
+    )!;
     scales.add(scaleName);
     tensors.set(name, { weight, scale: parent.get(scaleName)!, scaleName });
   }
@@ -79,7 +81,12 @@ function makeTensor(name: string, own: Logical, recipe: ReferenceChild): Logical
 
   const [first] = terms;
   const isAlone = terms.length === 1 && first!.weight === 1;
-  if (isAlone && !isTested && first!.tensor.weight.dtype === form.dtype && first!.tensor.scale?.dtype === form.scale) {
+  if (
+    isAlone &&
+    !isTested &&
+    first!.tensor.weight.dtype === form.dtype &&
+    first!.tensor.scale?.dtype === form.scale
+  ) {
     return first!.tensor;
   }
   // From here on new scales may be written, so they are float32 unless the base has UE8M0.
@@ -90,7 +97,8 @@ function makeTensor(name: string, own: Logical, recipe: ReferenceChild): Logical
     if (!(Math.max(...distances) > rule.threshold!)) terms = [{ index: base, weight: 1, tensor: own }];
   }
   const sum = terms.reduce((total, { weight }) => total + weight, 0);
-  const areEqual = terms.every(({ tensor }) => sameBytes(tensor, terms[0]!.tensor)) && Math.abs(sum - 1) < 1e-6;
+  const areEqual =
+    terms.every(({ tensor }) => sameBytes(tensor, terms[0]!.tensor)) && Math.abs(sum - 1) < 1e-6;
   const isOne = terms.length === 1 && terms[0]!.weight === 1;
   if (isOne || areEqual) {
     const kept = keepCodes(terms[0]!.tensor, form);
@@ -119,7 +127,9 @@ function keepCodes({ weight, scale }: Logical, form: Form): Logical | undefined 
 
 function sameBytes(a: Logical, b: Logical): boolean {
   const same = (x: TensorContent | undefined, y: TensorContent | undefined) =>
-    x === undefined || y === undefined ? x === y : x.dtype === y.dtype && Buffer.compare(x.bytes, y.bytes) === 0;
+    x === undefined || y === undefined
+      ? x === y
+      : x.dtype === y.dtype && Buffer.compare(x.bytes, y.bytes) === 0;
   return same(a.weight, b.weight) && same(a.scale, b.scale);
 }
 
@@ -139,11 +149,14 @@ function compute(
     return acc;
   });
   if (form.dtype !== "F8_E4M3") {
-    return { weight: { dtype: form.dtype as TensorContent["dtype"], shape, bytes: encode(form.dtype, sums) } };
+    return {
+      weight: { dtype: form.dtype as TensorContent["dtype"], shape, bytes: encode(form.dtype, sums) },
+    };
   }
   const grid = gridOf(shape, block);
   const largest = new Array<number>(grid.count).fill(0);
-  for (const [i, sum] of sums.entries()) largest[grid.blockOf(i)] = Math.max(largest[grid.blockOf(i)]!, Math.abs(sum));
+  for (const [i, sum] of sums.entries())
+    largest[grid.blockOf(i)] = Math.max(largest[grid.blockOf(i)]!, Math.abs(sum));
   const scales = largest.map((most) => {
     const scale = fround(Math.max(most, fround(1e-12)) / 448);
     if (!powerOfTwo && form.scale !== "F8_E8M0") return scale;
@@ -248,7 +261,8 @@ function encodeBf16(value: number): number {
   const below = Math.floor(scratch.getUint32(0) / 65536);
   const [low, high] = [fromBits(below * 65536), fromBits((below + 1) * 65536)];
   const magnitude = Math.abs(value);
-  const isUp = magnitude - low > high - magnitude || (magnitude - low === high - magnitude && below % 2 === 1);
+  const isUp =
+    magnitude - low > high - magnitude || (magnitude - low === high - magnitude && below % 2 === 1);
   return (isUp ? below + 1 : below) + (isNegative(value) ? 0x8000 : 0);
 }
 

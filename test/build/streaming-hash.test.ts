@@ -13,9 +13,12 @@ test("StreamingHash is the hash of the file, in whatever order its pieces came",
   await fc.assert(
     fc.asyncProperty(cuts, fc.infiniteStream(fc.nat()), async (at, order) => {
       const edges = [0, ...at.toSorted((a, b) => a - b), file.length];
-      const pieces = edges.slice(1).map((to, i) => ({ from: edges[i]!, to, rank: order.next().value as number }));
+      const pieces = edges
+        .slice(1)
+        .map((to, i) => ({ from: edges[i]!, to, rank: order.next().value as number }));
       const hash = new StreamingHash();
-      for (const { from, to } of pieces.toSorted((a, b) => a.rank - b.rank)) hash.add(file.subarray(from, to), from);
+      for (const { from, to } of pieces.toSorted((a, b) => a.rank - b.rank))
+        hash.add(file.subarray(from, to), from);
       let readBack = 0;
       const read = async (into: Uint8Array, offset: number) => {
         readBack += into.length;
@@ -32,7 +35,10 @@ test("StreamingHash is the hash of the file, in whatever order its pieces came",
 test("StreamingHash reads files larger than its buffer back in pieces, and stops when told", async () => {
   const bytes = new Uint8Array(9 << 20).fill(7);
   const sink = { read: async (into: Uint8Array) => void into.fill(7) };
-  assert.equal(await new StreamingHash().finish(sink, bytes.length), createHash("sha256").update(bytes).digest("hex"));
+  assert.equal(
+    await new StreamingHash().finish(sink, bytes.length),
+    createHash("sha256").update(bytes).digest("hex"),
+  );
   let calls = 0;
   const stop = () => {
     if (++calls === 2) throw new Error("stop");

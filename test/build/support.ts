@@ -41,11 +41,14 @@ export function tensor(
     const value = positive ? 0.001 + random() / 64 : (random() - 0.5) / 8;
     if (dtype === "F32") view.setFloat32(4 * i, value, true);
     else if (dtype === "BF16") view.setUint16(2 * i, bf16(value), true);
-    else if (dtype === "F16") view.setUint16(2 * i, 0x2000 + Math.floor(random() * 0x800) + (value < 0 ? 0x8000 : 0), true);
+    else if (dtype === "F16")
+      view.setUint16(2 * i, 0x2000 + Math.floor(random() * 0x800) + (value < 0 ? 0x8000 : 0), true);
     else if (dtype === "F8_E8M0") bytes[i] = 110 + Math.floor(random() * 16);
     else if (dtype === "F8_E4M3") bytes[i] = fp8Code(random, 0x7f);
     else if (dtype === "F8_E5M2") bytes[i] = fp8Code(random, 0x7c);
-    else for (let b = 0; b < bytes.length / count; b++) bytes[(bytes.length / count) * i + b] = Math.floor(random() * 256);
+    else
+      for (let b = 0; b < bytes.length / count; b++)
+        bytes[(bytes.length / count) * i + b] = Math.floor(random() * 256);
   }
   return { name, dtype, shape, bytes };
 }
@@ -84,7 +87,10 @@ export function smallShards(seed: number): TestShard[] {
   const random = randomFrom(seed);
   const fp8 = (name: string, rows: number, cols: number): [TestTensor, TestTensor] => [
     tensor(name, "F8_E4M3", [rows, cols], { random }),
-    tensor(`${name}_scale_inv`, "F32", [Math.ceil(rows / 128), Math.ceil(cols / 128)], { random, positive: true }),
+    tensor(`${name}_scale_inv`, "F32", [Math.ceil(rows / 128), Math.ceil(cols / 128)], {
+      random,
+      positive: true,
+    }),
   ];
   const bf16 = (name: string, ...shape: number[]) => tensor(name, "BF16", shape, { random });
   const up1 = fp8("model.layers.1.mlp.experts.1.up_proj.weight", 20, 12);
@@ -108,7 +114,12 @@ export function smallShards(seed: number): TestShard[] {
     },
     {
       name: "model-00003-of-000003.safetensors",
-      tensors: [up1[1], bf16("model.layers.2.eh_proj.weight", 4, 8), bf16("model.norm.weight", 8), bf16("lm_head.weight", 6, 8)],
+      tensors: [
+        up1[1],
+        bf16("model.layers.2.eh_proj.weight", 4, 8),
+        bf16("model.norm.weight", 8),
+        bf16("lm_head.weight", 6, 8),
+      ],
     },
   ];
 }
@@ -119,7 +130,11 @@ export type Change = (tensors: Map<string, TestTensor>) => void;
 export function smallParent(
   folder: string,
   seed: number,
-  { change, config = CONFIG, files }: { change?: Change; config?: object | string; files?: Record<string, string> } = {},
+  {
+    change,
+    config = CONFIG,
+    files,
+  }: { change?: Change; config?: object | string; files?: Record<string, string> } = {},
 ): string {
   const shards = smallShards(seed).map((shard) => {
     const tensors = new Map(shard.tensors.map((each) => [each.name, { ...each }]));
@@ -183,7 +198,10 @@ export function hashesOf(folder: string): Record<string, string> {
     .map((entry) => join(entry.parentPath, entry.name))
     .sort();
   return Object.fromEntries(
-    names.map((path) => [path.slice(folder.length + 1), createHash("sha256").update(readFileSync(path)).digest("hex")]),
+    names.map((path) => [
+      path.slice(folder.length + 1),
+      createHash("sha256").update(readFileSync(path)).digest("hex"),
+    ]),
   );
 }
 

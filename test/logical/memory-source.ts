@@ -11,7 +11,11 @@ export interface MemorySourceOptions {
 }
 
 /** A file that holds these tensors one after another behind `lead` bytes of something else. */
-export function sourceOf(name: string, bytes: Uint8Array, { delay }: MemorySourceOptions = {}): Source & { bytesRead: number } {
+export function sourceOf(
+  name: string,
+  bytes: Uint8Array,
+  { delay }: MemorySourceOptions = {},
+): Source & { bytesRead: number } {
   return {
     name,
     byteLength: bytes.length,

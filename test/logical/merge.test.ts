@@ -3,8 +3,8 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { BuildError, CheckpointError } from "../../src/base/errors.ts";
 import { createKernels } from "../../src/kernels/probe.ts";
-import { Heap, HEAP_BYTES } from "../../src/logical/heap.ts";
-import { mergeTensor, type MergeResultType } from "../../src/logical/merge.ts";
+import { HEAP_BYTES, Heap } from "../../src/logical/heap.ts";
+import { type MergeResultType, mergeTensor } from "../../src/logical/merge.ts";
 import type { Operand } from "../../src/logical/operand.ts";
 import { cut } from "../../src/logical/pieces.ts";
 import type { Dtype } from "../../src/tensor/dtype.ts";
@@ -37,33 +37,49 @@ interface Merged {
 async function merge(
   parents: readonly Parent[],
   weights: readonly number[],
-  { dtype, kernels = "wasm", seed }: { dtype: MergeResultType["dtype"]; kernels?: "wasm" | "scalar"; seed?: number },
+  {
+    dtype,
+    kernels = "wasm",
+    seed,
+  }: { dtype: MergeResultType["dtype"]; kernels?: "wasm" | "scalar"; seed?: number },
 ): Promise<Merged> {
   const random = randomFrom(seed ?? 0);
   const delay = seed === undefined ? {} : { delay: jitter(random) };
-  const operands = parents.map(({ weight, scale }, i): Operand =>
-    operandOf("abcd"[i]!, weight, { block: BLOCK, ...delay, ...(scale ? { scale } : {}) }),
+  const operands = parents.map(
+    ({ weight, scale }, i): Operand =>
+      operandOf("abcd"[i]!, weight, { block: BLOCK, ...delay, ...(scale ? { scale } : {}) }),
   );
   const elements = parents[0]!.weight.shape.reduce((product, dim) => product * dim, 1);
   const bytes = new Uint8Array(elements * { F8_E4M3: 1, BF16: 2, F16: 2, F32: 4 }[dtype]);
   const heap = new Heap(HEAP_BYTES);
   const mark = heap.mark();
-  const scales = await mergeTensor(operands, weights, { dtype, block: BLOCK, powerOfTwo: false }, {
-    kernels: KERNELS[kernels],
-    heap,
-    // A slow disk: bytes are taken only after a while, and must be the same then.
-    emit: async (piece, offset) => {
-      await delay.delay?.();
-      bytes.set(piece, offset);
+  const scales = await mergeTensor(
+    operands,
+    weights,
+    { dtype, block: BLOCK, powerOfTwo: false },
+    {
+      kernels: KERNELS[kernels],
+      heap,
+      // A slow disk: bytes are taken only after a while, and must be the same then.
+      emit: async (piece, offset) => {
+        await delay.delay?.();
+        bytes.set(piece, offset);
+      },
     },
-  });
+  );
   assert.equal(heap.mark(), mark, "heap was not released");
   return { bytes, scales };
 }
 
-function expected(parents: readonly Parent[], weights: readonly number[], dtype: "f8_e4m3" | "bf16" | "f16" | "f32"): Merged {
+function expected(
+  parents: readonly Parent[],
+  weights: readonly number[],
+  dtype: "f8_e4m3" | "bf16" | "f16" | "f32",
+): Merged {
   const child = referenceChild({
-    parents: parents.map(({ weight, scale }) => new Map([["w", weight], ...(scale ? [["w_scale_inv", scale] as const] : [])])),
+    parents: parents.map(
+      ({ weight, scale }) => new Map([["w", weight], ...(scale ? [["w_scale_inv", scale] as const] : [])]),
+    ),
     base: 0,
     rules: [{ selects: () => true, weights: () => [...weights], measure: "rms" }],
     dtype,
@@ -98,16 +114,25 @@ describe("mergeTensor()", () => {
       ];
       const weights = [0.25, -0.5, 1.3, 0.1];
       for (const seed of [1, 2]) {
-        assertEqual(await merge(parents, weights, { dtype: "F8_E4M3", seed }), expected(parents, weights, "f8_e4m3"));
+        assertEqual(
+          await merge(parents, weights, { dtype: "F8_E4M3", seed }),
+          expected(parents, weights, "f8_e4m3"),
+        );
       }
-      assertEqual(await merge(parents, weights, { dtype: "F32", seed: 3 }), expected(parents, weights, "f32"));
+      assertEqual(
+        await merge(parents, weights, { dtype: "F32", seed: 3 }),
+        expected(parents, weights, "f32"),
+      );
     });
   }
 
   test("a matrix of many pieces, reads and writes out of turn, exact", async () => {
     const shape = [2800, 300]; // four pieces of 3 MiB
     const parents = [parent(1, "F32", shape), parent(2, "F32", shape)];
-    assertEqual(await merge(parents, [0.3, 0.7], { dtype: "F32", seed: 5 }), expected(parents, [0.3, 0.7], "f32"));
+    assertEqual(
+      await merge(parents, [0.3, 0.7], { dtype: "F32", seed: 5 }),
+      expected(parents, [0.3, 0.7], "f32"),
+    );
   });
 
   test("a matrix so wide that it is cut into strips, exact", async () => {
@@ -129,13 +154,24 @@ describe("mergeTensor()", () => {
     const operands = ["a", "b"].map((owner) => operandOf(owner, weight, { scale, block }));
     const heap = new Heap(HEAP_BYTES);
     const bytes = new Uint8Array(4 * 140_000);
-    await mergeTensor(operands, [0.5, 0.25], { dtype: "F32", block, powerOfTwo: false }, {
-      kernels: KERNELS.wasm,
-      heap,
-      emit: async (piece, offset) => bytes.set(piece, offset),
-    });
+    await mergeTensor(
+      operands,
+      [0.5, 0.25],
+      { dtype: "F32", block, powerOfTwo: false },
+      {
+        kernels: KERNELS.wasm,
+        heap,
+        emit: async (piece, offset) => bytes.set(piece, offset),
+      },
+    );
     const child = referenceChild({
-      parents: [0, 1].map(() => new Map([["w", weight], ["w_scale_inv", scale]])),
+      parents: [0, 1].map(
+        () =>
+          new Map([
+            ["w", weight],
+            ["w_scale_inv", scale],
+          ]),
+      ),
       base: 0,
       rules: [{ selects: () => true, weights: () => [0.5, 0.25], measure: "rms" }],
       dtype: "f32",
@@ -171,7 +207,12 @@ describe("mergeTensor()", () => {
       const heap = new Heap(HEAP_BYTES);
       const mark = heap.mark();
       const emit = failing === "emit" ? fail : async () => {};
-      const made = mergeTensor([operand], [2], { dtype: "F32", block: BLOCK, powerOfTwo: false }, { kernels: KERNELS.wasm, heap, emit });
+      const made = mergeTensor(
+        [operand],
+        [2],
+        { dtype: "F32", block: BLOCK, powerOfTwo: false },
+        { kernels: KERNELS.wasm, heap, emit },
+      );
       await assert.rejects(made, { message: `${failing} failed` });
       assert.equal(heap.mark(), mark);
     }
@@ -183,16 +224,55 @@ describe("mergeTensor()", () => {
       const at = 131 * 150 + 149; // [131, 149], in the last block
       const fp8 = (seed: number) => parent(seed, "F8_E4M3", shape, "F32");
       const cases: [string, Parent[], MergeResultType["dtype"], RegExp][] = [
-        ["a NaN code", [fp8(1), { ...fp8(2), weight: poke(fp8(2).weight, at, 0x7f) }], "F8_E4M3", /"w": element \[131, 149\] of parent "b" in "weights.safetensors" is not finite/],
-        ["a negative NaN code", [{ ...fp8(1), weight: poke(fp8(1).weight, at, 0xff) }, fp8(2)], "BF16", /element \[131, 149\] of parent "a"/],
-        ["a BF16 infinity", [fp8(1), { weight: poke(parent(2, "BF16", shape).weight, at, 0x7f80) }], "F8_E4M3", /element \[131, 149\] of parent "b"/],
-        ["an F32 NaN", [{ weight: poke(parent(1, "F32", shape).weight, at, 0x7fc00000) }], "F32", /element \[131, 149\] of parent "a"/],
-        ["an F16 infinity", [{ weight: poke(parent(1, "F16", shape).weight, at, 0xfc00) }], "BF16", /element \[131, 149\] of parent "a"/],
-        ["an E5M2 infinity", [{ ...parent(1, "F8_E5M2", shape, "F32"), weight: poke(parent(1, "F8_E5M2", shape, "F32").weight, at, 0x7c) }], "F8_E4M3", /element \[131, 149\] of parent "a"/],
+        [
+          "a NaN code",
+          [fp8(1), { ...fp8(2), weight: poke(fp8(2).weight, at, 0x7f) }],
+          "F8_E4M3",
+          /"w": element \[131, 149\] of parent "b" in "weights.safetensors" is not finite/,
+        ],
+        [
+          "a negative NaN code",
+          [{ ...fp8(1), weight: poke(fp8(1).weight, at, 0xff) }, fp8(2)],
+          "BF16",
+          /element \[131, 149\] of parent "a"/,
+        ],
+        [
+          "a BF16 infinity",
+          [fp8(1), { weight: poke(parent(2, "BF16", shape).weight, at, 0x7f80) }],
+          "F8_E4M3",
+          /element \[131, 149\] of parent "b"/,
+        ],
+        [
+          "an F32 NaN",
+          [{ weight: poke(parent(1, "F32", shape).weight, at, 0x7fc00000) }],
+          "F32",
+          /element \[131, 149\] of parent "a"/,
+        ],
+        [
+          "an F16 infinity",
+          [{ weight: poke(parent(1, "F16", shape).weight, at, 0xfc00) }],
+          "BF16",
+          /element \[131, 149\] of parent "a"/,
+        ],
+        [
+          "an E5M2 infinity",
+          [
+            {
+              ...parent(1, "F8_E5M2", shape, "F32"),
+              weight: poke(parent(1, "F8_E5M2", shape, "F32").weight, at, 0x7c),
+            },
+          ],
+          "F8_E4M3",
+          /element \[131, 149\] of parent "a"/,
+        ],
       ];
       for (const [name, parents, dtype, message] of cases) {
         test(`${name} names tensor, parent and element`, async () => {
-          const made = merge(parents, parents.map(() => 0.5), { dtype, kernels });
+          const made = merge(
+            parents,
+            parents.map(() => 0.5),
+            { dtype, kernels },
+          );
           await assert.rejects(made, (error: CheckpointError) => {
             assert.ok(error instanceof CheckpointError);
             assert.equal(error.code, "not-finite");
@@ -207,7 +287,8 @@ describe("mergeTensor()", () => {
         const huge = { weight: poke(weight, at, 0x7e), scale: poke(scale!, 3, 0x7f7fffff) };
         await assert.rejects(merge([fp8(2), huge], [0.5, 0.5], { dtype: "F8_E4M3", kernels }), {
           name: "CheckpointError",
-          message: /^Cannot use "w": element \[1\d\d, 1\d\d\] of parent "b" in "weights.safetensors" is not finite times its scale, wanted a finite number$/,
+          message:
+            /^Cannot use "w": element \[1\d\d, 1\d\d\] of parent "b" in "weights.safetensors" is not finite times its scale, wanted a finite number$/,
         });
       });
 
@@ -221,30 +302,53 @@ describe("mergeTensor()", () => {
           const view = new DataView(new ArrayBuffer(4));
           view.setFloat32(0, value);
           const large = { weight: poke(parent(1, "F32", shape).weight, at, view.getUint32(0)) };
-          await assert.rejects(merge([large, parent(2, "F32", shape)], [weight, 0.5], { dtype, kernels }), (error: BuildError) => {
-            assert.ok(error instanceof BuildError);
-            assert.match(error.message, new RegExp(`^Cannot merge "w": element \\[131, 149\\] comes to ${shown}, beyond the range of ${dtype}`));
-            assert.match(error.note!, /^All parents are finite there \([\d.e+]+ in "a", [-\d.e]+ in "b"\)/);
-            return true;
-          });
+          await assert.rejects(
+            merge([large, parent(2, "F32", shape)], [weight, 0.5], { dtype, kernels }),
+            (error: BuildError) => {
+              assert.ok(error instanceof BuildError);
+              assert.match(
+                error.message,
+                new RegExp(
+                  `^Cannot merge "w": element \\[131, 149\\] comes to ${shown}, beyond the range of ${dtype}`,
+                ),
+              );
+              assert.match(error.note!, /^All parents are finite there \([\d.e+]+ in "a", [-\d.e]+ in "b"\)/);
+              return true;
+            },
+          );
         });
       }
 
-      for (const [name, bits] of Object.entries({ "0": 0, "-0": 0x80000000, "-1": 0xbf800000, NaN: 0x7fc00000, Infinity: 0x7f800000 })) {
+      for (const [name, bits] of Object.entries({
+        "0": 0,
+        "-0": 0x80000000,
+        "-1": 0xbf800000,
+        NaN: 0x7fc00000,
+        Infinity: 0x7f800000,
+      })) {
         test(`a scale of ${name} names tensor, parent and block`, async () => {
           const { weight, scale } = fp8(1);
-          await assert.rejects(merge([fp8(2), { weight, scale: poke(scale!, 3, bits) }], [0.5, 0.5], { dtype: "F8_E4M3", kernels }), {
-            name: "CheckpointError",
-            code: "bad-scale",
-            message: `Cannot use "w": block [1, 1] of its scale in parent "b" (scales.safetensors) is ${Object.is(Number(name), -0) ? "0" : name}, wanted a finite number above 0`,
-          });
+          await assert.rejects(
+            merge([fp8(2), { weight, scale: poke(scale!, 3, bits) }], [0.5, 0.5], {
+              dtype: "F8_E4M3",
+              kernels,
+            }),
+            {
+              name: "CheckpointError",
+              code: "bad-scale",
+              message: `Cannot use "w": block [1, 1] of its scale in parent "b" (scales.safetensors) is ${Object.is(Number(name), -0) ? "0" : name}, wanted a finite number above 0`,
+            },
+          );
         });
       }
 
       test("a scale of fused experts is named by its matrix too", async () => {
         const fused = parent(1, "F8_E4M3", [2, 140, 150], "F8_E8M0");
         const broken = { ...fused, scale: poke(fused.scale!, 7, 0xff) };
-        await assert.rejects(merge([broken], [0.5], { dtype: "BF16", kernels }), /block \[1, 1, 1\] of its scale in parent "a" .* is NaN/);
+        await assert.rejects(
+          merge([broken], [0.5], { dtype: "BF16", kernels }),
+          /block \[1, 1, 1\] of its scale in parent "a" .* is NaN/,
+        );
       });
     });
   }

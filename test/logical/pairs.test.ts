@@ -8,7 +8,10 @@ const BLOCK = { rows: 128, cols: 128 };
 
 function pair(entries: readonly (readonly [name: string, dtype: Dtype, shape: number[], shard?: string])[]) {
   const tensors = new Map<string, StoredTensor>(
-    entries.map(([name, dtype, shape, shard = "x.safetensors"]) => [name, { name, dtype, shape, shard, offset: 0, byteLength: 0 }]),
+    entries.map(([name, dtype, shape, shard = "x.safetensors"]) => [
+      name,
+      { name, dtype, shape, shard, offset: 0, byteLength: 0 },
+    ]),
   );
   const { tensors: logical, problems } = pairTensors(tensors, { label: "p", block: BLOCK });
   return { names: [...logical.values()].map(({ weight, scale }) => [weight.name, scale?.name]), problems };
@@ -42,12 +45,49 @@ describe("pairTensors()", () => {
   });
 
   for (const [name, entries, code, message] of [
-    ["FP8 without a scale", [["w", "F8_E4M3", [200, 100]]], "missing-block-scale", /F8_E4M3 \[200, 100\] without a block scale, wanted a scale of shape \[2, 1\]/],
-    ["FP8 of one dimension", [["w", "F8_E4M3", [200]], ["w_scale_inv", "F32", [2]]], "scale-shape", /its scale "w_scale_inv" is \[2\], wanted two or more dimensions/],
-    ["a scale of another shape", [["w", "F8_E4M3", [200, 100]], ["w_scale_inv", "F32", [1, 2]]], "scale-shape", /is \[1, 2\], wanted \[2, 1\] for 128×128 blocks of \[200, 100\]/],
-    ["a scale of another type", [["w", "F8_E4M3", [200, 100]], ["w_scale_inv", "F16", [2, 1]]], "scale-dtype", /is F16, wanted F32, BF16 or F8_E8M0/],
+    [
+      "FP8 without a scale",
+      [["w", "F8_E4M3", [200, 100]]],
+      "missing-block-scale",
+      /F8_E4M3 \[200, 100\] without a block scale, wanted a scale of shape \[2, 1\]/,
+    ],
+    [
+      "FP8 of one dimension",
+      [
+        ["w", "F8_E4M3", [200]],
+        ["w_scale_inv", "F32", [2]],
+      ],
+      "scale-shape",
+      /its scale "w_scale_inv" is \[2\], wanted two or more dimensions/,
+    ],
+    [
+      "a scale of another shape",
+      [
+        ["w", "F8_E4M3", [200, 100]],
+        ["w_scale_inv", "F32", [1, 2]],
+      ],
+      "scale-shape",
+      /is \[1, 2\], wanted \[2, 1\] for 128×128 blocks of \[200, 100\]/,
+    ],
+    [
+      "a scale of another type",
+      [
+        ["w", "F8_E4M3", [200, 100]],
+        ["w_scale_inv", "F16", [2, 1]],
+      ],
+      "scale-dtype",
+      /is F16, wanted F32, BF16 or F8_E8M0/,
+    ],
     ["a scale without its weight", [["w_scale_inv", "F32", [2, 1]]], "orphan-scale", /there is no "w"/],
-    ["a scale of a weight that is no FP8", [["w", "BF16", [200, 100]], ["w_scale_inv", "F32", [2, 1]]], "orphan-scale", /"w" is BF16, wanted an FP8 weight/],
+    [
+      "a scale of a weight that is no FP8",
+      [
+        ["w", "BF16", [200, 100]],
+        ["w_scale_inv", "F32", [2, 1]],
+      ],
+      "orphan-scale",
+      /"w" is BF16, wanted an FP8 weight/,
+    ],
   ] as const) {
     test(`${name} is a problem`, () => {
       const { problems } = pair(entries as unknown as Parameters<typeof pair>[0]);

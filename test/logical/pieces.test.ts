@@ -2,9 +2,9 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
 import { scratchBytes } from "../../src/kernels/kernels.ts";
-import { BAND_LIMIT_BYTES, Heap, HEAP_BYTES } from "../../src/logical/heap.ts";
+import { BAND_LIMIT_BYTES, HEAP_BYTES, Heap } from "../../src/logical/heap.ts";
 import { segments } from "../../src/logical/load.ts";
-import { cut, type CutOptions, elementIndex, fitsHeap, ROW } from "../../src/logical/pieces.ts";
+import { type CutOptions, cut, elementIndex, fitsHeap, ROW } from "../../src/logical/pieces.ts";
 
 const total = (shape: readonly number[]) => shape.reduce((product, dim) => product * dim, 1);
 
@@ -42,7 +42,10 @@ function heapNeeded(options: CutOptions): number {
     const numInputs = options.bytesPerElement;
     const scales = 4 * (numInputs + 1) * (options.banded ? Math.ceil(cols / blockCols) : 0);
     const gaps = 32 * (6 + 3 * numInputs);
-    most = Math.max(most, 2 * rows * cols * options.bytesPerElement + scratchBytes(cols, blockCols, numInputs) + scales + gaps);
+    most = Math.max(
+      most,
+      2 * rows * cols * options.bytesPerElement + scratchBytes(cols, blockCols, numInputs) + scales + gaps,
+    );
   }
   return most;
 }
@@ -50,7 +53,12 @@ function heapNeeded(options: CutOptions): number {
 const blocks = fc.oneof(
   fc.constant({ rows: 128, cols: 128 }),
   fc.record({ rows: fc.integer({ min: 1, max: 300 }), cols: fc.integer({ min: 1, max: 300 }) }),
-  fc.constantFrom({ rows: 1, cols: 1 }, { rows: 1, cols: 1e9 }, { rows: 1e9, cols: 1 }, { rows: 4096, cols: 4096 }),
+  fc.constantFrom(
+    { rows: 1, cols: 1 },
+    { rows: 1, cols: 1e9 },
+    { rows: 1e9, cols: 1 },
+    { rows: 4096, cols: 4096 },
+  ),
 );
 // Up to some ten million elements: tall, wide, flat, and many small matrices.
 const shapes = fc.oneof(
@@ -58,7 +66,13 @@ const shapes = fc.oneof(
   fc.tuple(fc.integer({ min: 1, max: 300 }), fc.integer({ min: 1, max: 100_000 })).map(([a, b]) => [a, b]),
   fc.tuple(fc.integer({ min: 1, max: 100_000 }), fc.integer({ min: 1, max: 300 })).map(([a, b]) => [a, b]),
   fc.tuple(fc.integer({ min: 1, max: 3 }), fc.integer({ min: 1, max: 12_000_000 })).map(([a, b]) => [a, b]),
-  fc.tuple(fc.integer({ min: 1, max: 60 }), fc.integer({ min: 1, max: 260 }), fc.integer({ min: 1, max: 260 })).map((s) => [...s]),
+  fc
+    .tuple(
+      fc.integer({ min: 1, max: 60 }),
+      fc.integer({ min: 1, max: 260 }),
+      fc.integer({ min: 1, max: 260 }),
+    )
+    .map((s) => [...s]),
 );
 
 describe("cut()", () => {
@@ -107,18 +121,32 @@ describe("cut()", () => {
       assert.ok(rows * cols * 12 <= BAND_LIMIT_BYTES);
       assert.ok(cols % 128 === 0 || col + cols === 60_000);
     }
-    assert.equal(assertTiles(runsOf({ shape, block: { rows: 128, cols: 128 }, banded: true, bytesPerElement: 12 }), 12_000_000), false);
+    assert.equal(
+      assertTiles(
+        runsOf({ shape, block: { rows: 128, cols: 128 }, banded: true, bytesPerElement: 12 }),
+        12_000_000,
+      ),
+      false,
+    );
   });
 
   test("takes tensors without scales as a line, whatever their shape", () => {
     for (const shape of [[], [1], [ROW], [ROW + 1], [3, 5, 7], [1, ROW * 3 - 1]]) {
-      assert.ok(assertTiles(runsOf({ shape, block: { rows: 128, cols: 128 }, banded: false, bytesPerElement: 6 }), total(shape)));
+      assert.ok(
+        assertTiles(
+          runsOf({ shape, block: { rows: 128, cols: 128 }, banded: false, bytesPerElement: 6 }),
+          total(shape),
+        ),
+      );
     }
   });
 
   test("gives nothing for a tensor without elements", () => {
     for (const shape of [[0], [0, 128], [128, 0], [0, 3, 3], [3, 0, 3]]) {
-      assert.deepEqual([...cut({ shape, block: { rows: 128, cols: 128 }, banded: shape.length > 1, bytesPerElement: 3 })], []);
+      assert.deepEqual(
+        [...cut({ shape, block: { rows: 128, cols: 128 }, banded: shape.length > 1, bytesPerElement: 3 })],
+        [],
+      );
     }
   });
 });

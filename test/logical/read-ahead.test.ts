@@ -48,9 +48,12 @@ describe("readAhead()", () => {
       await tick();
       isLoading = false;
     };
-    await assert.rejects(async () => {
-      for await (const _ of readAhead([1, 2, 3], load)) throw new Error("enough");
-    }, { message: "enough" });
+    await assert.rejects(
+      async () => {
+        for await (const _ of readAhead([1, 2, 3], load)) throw new Error("enough");
+      },
+      { message: "enough" },
+    );
     assert.equal(isLoading, false);
   });
 });
@@ -59,9 +62,12 @@ describe("PendingWrites", () => {
   test("free() waits for the last write of its slot and throws what it threw, once", async () => {
     const writes = new PendingWrites();
     let isDone = false;
-    writes.add(0, tick().then(() => {
-      isDone = true;
-    }));
+    writes.add(
+      0,
+      tick().then(() => {
+        isDone = true;
+      }),
+    );
     await writes.free(1);
     assert.equal(isDone, false);
     await writes.free(0);

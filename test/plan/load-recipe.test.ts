@@ -17,7 +17,10 @@ const folder = temporaryFolder({ after: (end) => ends.push(end) });
 let plan: BuildPlan;
 before(async () => {
   const [a, b] = ["a", "b"].map((name, i) => smallParent(join(folder, name), i + 1)) as [string, string];
-  plan = await planOf({ parents: { a, b }, rules: "  - tensors: attention\n    weights: { b: 0.5 }\n    threshold: 0.1" });
+  plan = await planOf({
+    parents: { a, b },
+    rules: "  - tensors: attention\n    weights: { b: 0.5 }\n    threshold: 0.1",
+  });
 });
 
 /** biome-ignore lint/suspicious/noExplicitAny: the edits are of all kinds */
@@ -45,7 +48,10 @@ describe("parsePlan()", () => {
     assert.deepEqual(again, JSON.parse(JSON.stringify(plan)));
     assert.equal(planDigest(again), plan.digest);
     // As `chimera plan --json | jq .` leaves it.
-    assert.equal(parsePlan(JSON.stringify({ schemaVersion: 1, ...plan }, null, 2), "p.json").digest, plan.digest);
+    assert.equal(
+      parsePlan(JSON.stringify({ schemaVersion: 1, ...plan }, null, 2), "p.json").digest,
+      plan.digest,
+    );
   });
 
   const edits: Record<string, (plan: Loose) => void> = {
@@ -60,17 +66,30 @@ describe("parsePlan()", () => {
     "the base": (p) => (p.base = 1),
     "a parent's digest": (p) => (p.parents[0].digest = "0".repeat(64)),
     "the digest": (p) => (p.digest = "0".repeat(64)),
-    "total_size": (p) => (p.totals.tensorBytes += 1),
+    total_size: (p) => (p.totals.tensorBytes += 1),
     "bytes to write": (p) => (p.totals.writeBytes = 1),
     "bytes to read": (p) => (p.totals.readBytes[0] = 0),
   };
   for (const [name, edit] of Object.entries(edits)) {
     test(`refuses ${name} that was edited`, () => {
-      assert.deepEqual(problemsOf(edited(edit)).map(({ code }) => code), ["plan-changed"]);
+      assert.deepEqual(
+        problemsOf(edited(edit)).map(({ code }) => code),
+        ["plan-changed"],
+      );
     });
   }
 
-  for (const field of ["recipe", "parents", "output", "merges", "shards", "files", "accounts", "totals", "warnings"]) {
+  for (const field of [
+    "recipe",
+    "parents",
+    "output",
+    "merges",
+    "shards",
+    "files",
+    "accounts",
+    "totals",
+    "warnings",
+  ]) {
     test(`refuses a plan without ${field}, in words`, () => {
       for (const value of [undefined, null, 5]) {
         const [problem] = problemsOf(edited((p) => (p[field] = value)));
@@ -85,27 +104,46 @@ describe("parsePlan()", () => {
         p.shards[0].name = name;
         p.digest = planDigest(p);
       });
-      assert.deepEqual(problemsOf(text).map(({ code }) => code), ["plan-path"], name);
+      assert.deepEqual(
+        problemsOf(text).map(({ code }) => code),
+        ["plan-path"],
+        name,
+      );
     }
   });
 
   test("says what a file is that is no plan", () => {
     assert.deepEqual(
-      ["", "{", "null", "[]", '{"format": "x"}', '{"format": "chimera-plan", "version": 2}', '{"format": "chimera-plan", "version": 1}'].map(
-        (text) => problemsOf(text)[0]?.code,
-      ),
+      [
+        "",
+        "{",
+        "null",
+        "[]",
+        '{"format": "x"}',
+        '{"format": "chimera-plan", "version": 2}',
+        '{"format": "chimera-plan", "version": 1}',
+      ].map((text) => problemsOf(text)[0]?.code),
       ["plan-json", "plan-json", "not-a-plan", "not-a-plan", "not-a-plan", "plan-version", "plan-json"],
     );
   });
 });
 
 test("loadPlan() of what is not there is a CheckpointError", async () => {
-  await assert.rejects(loadPlan(join(folder, "none.json")), (error) => error instanceof CheckpointError && error.code === "missing");
+  await assert.rejects(
+    loadPlan(join(folder, "none.json")),
+    (error) => error instanceof CheckpointError && error.code === "missing",
+  );
 });
 
 test("loadRecipe() of what is not there, or is no recipe, is a RecipeError", async () => {
-  await assert.rejects(loadRecipe(join(folder, "none.yaml")), (error) => error instanceof RecipeError && error.problems[0]!.code === "missing");
+  await assert.rejects(
+    loadRecipe(join(folder, "none.yaml")),
+    (error) => error instanceof RecipeError && error.problems[0]!.code === "missing",
+  );
   const path = join(folder, "bad.yaml");
   writeFileSync(path, "version: 2\n");
-  await assert.rejects(loadRecipe(path), (error) => error instanceof RecipeError && error.problems.length > 1);
+  await assert.rejects(
+    loadRecipe(path),
+    (error) => error instanceof RecipeError && error.problems.length > 1,
+  );
 });

@@ -5,7 +5,16 @@ import { after, before, describe, test } from "node:test";
 import type { BuildPlan } from "../../src/plan/plan.ts";
 import { planRecipe } from "../../src/plan/plan-recipe.ts";
 import { parseRecipe } from "../../src/recipe/parse.ts";
-import { CONFIG, goldenCases, goldenRecipe, planOf, recipeOf, recipeText, smallParent, smallShards } from "../build/support.ts";
+import {
+  CONFIG,
+  goldenCases,
+  goldenRecipe,
+  planOf,
+  recipeOf,
+  recipeText,
+  smallParent,
+  smallShards,
+} from "../build/support.ts";
 import { readCheckpointTensors, shardBytes, type TestTensor } from "../support/safetensors.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 import { planText } from "./plan-text.ts";
@@ -27,7 +36,10 @@ describe("planRecipe() makes the plan", () => {
   after(assertNoneUnused);
 
   test("copies: the routed experts of another parent", async () => {
-    const plan = await planOf({ parents: { a, b }, rules: "  - tensors: routed-experts\n    weights: { b: 1 }" });
+    const plan = await planOf({
+      parents: { a, b },
+      rules: "  - tensors: routed-experts\n    weights: { b: 1 }",
+    });
     assertSnapshot("copies", planText(plan));
   });
 
@@ -45,7 +57,11 @@ describe("planRecipe() makes the plan", () => {
   });
 
   test("conversion to BF16, re-sharded", async () => {
-    const recipe = recipeOf({ parents: { a, b }, rules: "  - tensors: router\n    weights: { b: 0.5 }", rest: "output: { dtype: bf16 }\n" });
+    const recipe = recipeOf({
+      parents: { a, b },
+      rules: "  - tensors: router\n    weights: { b: 0.5 }",
+      rest: "output: { dtype: bf16 }\n",
+    });
     recipe.output.maxShardSize = 2000;
     assertSnapshot("bf16", planText(await planRecipe(recipe)));
   });
@@ -58,7 +74,8 @@ describe("planRecipe() makes the plan", () => {
       change: (tensors) => {
         for (const [name, tensor] of [...tensors]) {
           if (name.endsWith("_scale_inv")) tensors.delete(name);
-          else if (tensor.dtype === "F8_E4M3") tensors.set(name, { ...tensor, dtype: "BF16", bytes: new Uint8Array(tensor.bytes.length * 2) });
+          else if (tensor.dtype === "F8_E4M3")
+            tensors.set(name, { ...tensor, dtype: "BF16", bytes: new Uint8Array(tensor.bytes.length * 2) });
         }
       },
     });
@@ -102,9 +119,16 @@ describe("a plan", () => {
         }
       },
     });
-    const plan = await planOf({ parents: { a, b: sibling }, rules: "  - tensors: routed-experts\n    weights: { b: 1 }" });
+    const plan = await planOf({
+      parents: { a, b: sibling },
+      rules: "  - tensors: routed-experts\n    weights: { b: 1 }",
+    });
     assert.deepEqual(
-      plan.accounts.map(({ copied, merged, leftOut }) => [copied, merged, leftOut.map(({ reason, tensors }) => [reason, tensors.length])]),
+      plan.accounts.map(({ copied, merged, leftOut }) => [
+        copied,
+        merged,
+        leftOut.map(({ reason, tensors }) => [reason, tensors.length]),
+      ]),
       [
         [10, 0, [['copied from "b"', 4]]],
         [4, 0, [["no rule takes it: the base's bytes are copied", 10]]],
@@ -116,14 +140,19 @@ describe("a plan", () => {
 
   test("reads no tensor data: it is the same where all data are NaN", async () => {
     const blank = join(folder, "blank");
-    const blanked = ({ bytes, ...rest }: TestTensor): TestTensor => ({ ...rest, bytes: new Uint8Array(bytes.length).fill(0xff) });
+    const blanked = ({ bytes, ...rest }: TestTensor): TestTensor => ({
+      ...rest,
+      bytes: new Uint8Array(bytes.length).fill(0xff),
+    });
     smallParent(blank, 2, {
       change: (tensors) => {
         for (const [name, tensor] of [...tensors]) tensors.set(name, blanked(tensor));
       },
     });
     const real = await planOf({ parents: { a, b }, rules: RULES });
-    const empty = await planRecipe(recipeOf({ parents: { a, b }, rules: RULES }), { locations: { b: blank } });
+    const empty = await planRecipe(recipeOf({ parents: { a, b }, rules: RULES }), {
+      locations: { b: blank },
+    });
     assert.equal(empty.digest, real.digest);
   });
 
@@ -132,7 +161,11 @@ describe("a plan", () => {
     smallParent(vast, 1);
     const shape = [1 << 20, 1 << 19]; // 2^40 bytes in BF16
     const header = shardBytes([{ name: "vast.weight", dtype: "BF16", shape, bytes: new Uint8Array(0) }]);
-    const text = Buffer.from(header).toString("latin1").replace("[0,0]", `[0,${2 ** 40}]`).slice(8).trimEnd();
+    const text = Buffer.from(header)
+      .toString("latin1")
+      .replace("[0,0]", `[0,${2 ** 40}]`)
+      .slice(8)
+      .trimEnd();
     const padded = text.padEnd(Math.ceil(text.length / 8) * 8);
     const fd = openSync(join(vast, "model-00003-of-000003.safetensors"), "w");
     const length = Buffer.alloc(8);
@@ -140,7 +173,11 @@ describe("a plan", () => {
     writeSync(fd, Buffer.concat([length, Buffer.from(padded, "latin1")]));
     ftruncateSync(fd, 8 + padded.length + 2 ** 40);
     const shards = smallShards(1).slice(0, 2);
-    const map = Object.fromEntries(shards.flatMap(({ name, tensors }) => tensors.filter((t) => !t.name.includes("experts.1")).map((t) => [t.name, name])));
+    const map = Object.fromEntries(
+      shards.flatMap(({ name, tensors }) =>
+        tensors.filter((t) => !t.name.includes("experts.1")).map((t) => [t.name, name]),
+      ),
+    );
     writeFileSync(
       join(vast, "model-00002-of-000003.safetensors"),
       shardBytes(shards[1]!.tensors.filter((t) => !t.name.includes("experts.1"))),
@@ -182,7 +219,11 @@ describe("a plan", () => {
     const text = recipeText({ parents: { a: "a", b: "./b" }, rules: RULES });
     const inFile = await planRecipe(parseRecipe(text, { file: join(folder, "r.yaml") }));
     const given = await planRecipe(parseRecipe(text), { folder });
-    for (const plan of [inFile, given]) assert.deepEqual(plan.parents.map(({ location }) => location), [a, b]);
+    for (const plan of [inFile, given])
+      assert.deepEqual(
+        plan.parents.map(({ location }) => location),
+        [a, b],
+      );
   });
 
   test("runs a gradient over the layers that its rule selects, also where a later rule takes them", async () => {
@@ -193,14 +234,24 @@ describe("a plan", () => {
     weights: { c: 0.25 }`;
     const plan = await planOf({ parents: { a, b, c }, rules });
     const weights = (layer: number) =>
-      new Set(plan.merges.filter(({ name }) => name.includes(`layers.${layer}.`)).map(({ inputs }) => JSON.stringify(inputs.map(({ weight }) => weight))));
+      new Set(
+        plan.merges
+          .filter(({ name }) => name.includes(`layers.${layer}.`))
+          .map(({ inputs }) => JSON.stringify(inputs.map(({ weight }) => weight))),
+      );
     // Layers 0, 1, 2 are selected: 0, a half, 1; the last is then the second rule's.
-    assert.deepEqual([weights(0), weights(1), weights(2)], [new Set(), new Set(["[0.5,0.5]"]), new Set(["[0.75,0.25]"])]);
+    assert.deepEqual(
+      [weights(0), weights(1), weights(2)],
+      [new Set(), new Set(["[0.5,0.5]"]), new Set(["[0.75,0.25]"])],
+    );
   });
 
   test("warns of blended routers, unused parents and differing configs", async () => {
     const other = smallParent(join(folder, "other-config"), 2, { config: { ...CONFIG, rope_theta: 5 } });
-    const plan = await planOf({ parents: { a, b: other, c }, rules: "  - tensors: router\n    weights: { b: 0.5 }" });
+    const plan = await planOf({
+      parents: { a, b: other, c },
+      rules: "  - tensors: router\n    weights: { b: 0.5 }",
+    });
     assert.equal(plan.warnings.length, 3);
     assert.match(plan.warnings[0]!, /^config.json of "b": rope_theta is 5/);
     assert.match(plan.warnings[1]!, /^parent "c" is not used/);
@@ -215,14 +266,23 @@ describe("the layout", () => {
     const [first] = smallShards(1);
     writeFileSync(join(tagged, first!.name), shardBytes(first!.tensors, { note: "x", format: "np" }));
     const plan = await planOf({ parents: { a: tagged } });
-    assert.deepEqual(plan.shards.map(({ metadata }) => metadata), [
-      [["note", "x"], ["format", "pt"]],
-      [["format", "pt"]],
-      [["format", "pt"]],
-    ]);
+    assert.deepEqual(
+      plan.shards.map(({ metadata }) => metadata),
+      [
+        [
+          ["note", "x"],
+          ["format", "pt"],
+        ],
+        [["format", "pt"]],
+        [["format", "pt"]],
+      ],
+    );
     for (const [index, { name, tensors }] of smallShards(1).entries()) {
       assert.equal(plan.shards[index]!.name, name);
-      assert.deepEqual(plan.shards[index]!.tensors.map((tensor) => tensor.name), tensors.map((tensor) => tensor.name));
+      assert.deepEqual(
+        plan.shards[index]!.tensors.map((tensor) => tensor.name),
+        tensors.map((tensor) => tensor.name),
+      );
     }
   });
 
@@ -252,7 +312,10 @@ describe("the layout", () => {
       const { shards } = await planRecipe(recipe);
       assert.deepEqual(
         shards.map(({ name }) => name),
-        shards.map((_, i) => `model-${String(i + 1).padStart(5, "0")}-of-${String(shards.length).padStart(5, "0")}.safetensors`),
+        shards.map(
+          (_, i) =>
+            `model-${String(i + 1).padStart(5, "0")}-of-${String(shards.length).padStart(5, "0")}.safetensors`,
+        ),
       );
       for (const { tensors } of shards) {
         const bytes = tensors.reduce((sum, { byteLength }) => sum + byteLength, 0);

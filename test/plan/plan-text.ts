@@ -19,11 +19,18 @@ export function planText(plan: BuildPlan): string {
   for (const warning of plan.warnings) lines.push(`warning  ${warning}`);
   for (const { parent, copied, merged, leftOut } of plan.accounts) {
     lines.push(`account  ${parent}: ${copied} copied, ${merged} merged`);
-    for (const { reason, tensors } of leftOut) lines.push(`         left out, ${reason}: ${tensors.join(" ")}`);
+    for (const { reason, tensors } of leftOut)
+      lines.push(`         left out, ${reason}: ${tensors.join(" ")}`);
   }
-  for (const [index, { name, shape, dtype, scaleDtype, rule, inputs, test, sumsToOne }] of plan.merges.entries()) {
+  for (const [
+    index,
+    { name, shape, dtype, scaleDtype, rule, inputs, test, sumsToOne },
+  ] of plan.merges.entries()) {
     const by = rule === undefined ? "" : `, rule ${rule + 1}`;
-    lines.push("", `merge ${index}  ${name} [${shape}] -> ${dtype}${scaleDtype ? ` × ${scaleDtype}` : ""}${by}${sumsToOne ? ", sums to 1" : ""}`);
+    lines.push(
+      "",
+      `merge ${index}  ${name} [${shape}] -> ${dtype}${scaleDtype ? ` × ${scaleDtype}` : ""}${by}${sumsToOne ? ", sums to 1" : ""}`,
+    );
     for (const input of inputs) lines.push(`         ${input.weight} · ${operand(input)}`);
     if (!test) continue;
     lines.push(`         if ${test.measure} > ${test.threshold} from ${operand(test.base)}`);

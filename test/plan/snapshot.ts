@@ -17,5 +17,9 @@ export function assertSnapshot(name: string, text: string): void {
 
 /** Fails for a snapshot that no test compares with any more. */
 export function assertNoneUnused(): void {
-  assert.deepEqual(readdirSync(FOLDER).filter((name) => !used.has(name)), [], "snapshots without a test");
+  assert.deepEqual(
+    readdirSync(FOLDER).filter((name) => !used.has(name)),
+    [],
+    "snapshots without a test",
+  );
 }
