@@ -266,11 +266,11 @@ function encodeBf16(value: number): number {
   return (isUp ? below + 1 : below) + (isNegative(value) ? 0x8000 : 0);
 }
 
-function nearest(magnitude: number, codes: number, valueOf: (code: number) => number): number {
+function nearest(magnitude: number, codes: number, valueAt: (code: number) => number): number {
   let [low, high] = [0, codes - 1];
   while (low < high) {
     const middle = Math.floor((low + high) / 2);
-    const midpoint = (valueOf(middle) + valueOf(middle + 1)) / 2;
+    const midpoint = (valueAt(middle) + valueAt(middle + 1)) / 2;
     if (magnitude > midpoint || (magnitude === midpoint && middle % 2 === 1)) low = middle + 1;
     else high = middle;
   }
