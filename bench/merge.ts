@@ -5,14 +5,14 @@ import { memoryPlace, removeFolder } from "./places.ts";
 import { printTable } from "./table.ts";
 import { quickestOf } from "./timing.ts";
 
-const NUM_EXPERTS = 24; // 1.3 GB in 4 shards
+const NUM_EXPERTS = 40; // 2.0 GB in 4 shards
 
 const ORDERS = { reference: "scales first", adjacent: "scale beside its weight" } as const;
 
 export async function benchMerge(): Promise<string> {
   const rows: string[][] = [];
   for (const order of ["reference", "adjacent"] as const) {
-    const place = memoryPlace(6e9);
+    const place = memoryPlace(8e9);
     const parents = makeParents(place.folder, NUM_EXPERTS, order);
     for (const share of order === "reference" ? [0.5, 0.3] : [0.5]) {
       const plan = await planFor(parents, share);
