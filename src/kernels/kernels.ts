@@ -81,11 +81,14 @@ export interface Kernels {
   firstDifference(a: number, b: number, count: number): number;
 }
 
+/** Sums that merging FP8 parents keeps from its first walk to its second; assembly/merge.ts says why. */
+export const STRIP_ELEMENTS: number = 1 << 17;
+
 /** Bytes of scratch that mergeBand and measureBand need for this width and number of inputs. */
 export function scratchBytes(cols: number, blockCols: number, numInputs: number): number {
   const blocks = Math.ceil(cols / Math.max(1, blockCols));
   const records = 32 * Math.max(2, numInputs);
-  const floats = 2 * cols + (1 + numInputs) * blocks + 4;
+  const floats = 2 * cols + (1 + numInputs) * blocks + 4 + STRIP_ELEMENTS;
   return align16(records) + align16(4 * floats) + 64;
 }
 

@@ -5,7 +5,7 @@
  */
 import type { FloatDtype } from "../tensor/dtype.ts";
 import type { Band, BandInput, Kernels, Squares } from "./kernels.ts";
-import { align16 } from "./kernels.ts";
+import { align16, STRIP_ELEMENTS } from "./kernels.ts";
 import { WASM_BASE64 } from "./wasm-binary.ts";
 
 const PAGE = 65536;
@@ -98,12 +98,12 @@ class WasmKernels implements Kernels {
       const dtype = DTYPE[output.dtype];
       return this.#module.mergeRows(scratch, count, rows, cols, blockCols, dtype, data, rowBytes, acc) === -1;
     }
-    if (inputs.some((input) => input.dtype !== "F8_E4M3" || input.scales === 0)) {
+    const isFp8 = inputs.every((input) => input.dtype === "F8_E4M3" && input.scales !== 0);
+    if (!isFp8 || rows * blockCols > STRIP_ELEMENTS) {
       const to = [data, rowBytes, scales, maxima, acc];
       return this.#module.mergeBandE4m3(scratch, count, rows, cols, blockCols, ...to, round) === -1;
     }
-    const kind = this.#kind(inputs, blocks);
-    const to = [data, rowBytes, scales, maxima, round, kind];
+    const to = [data, rowBytes, scales, maxima, acc, round, this.#kind(inputs, blocks)];
     if (count === 2) return this.#module.mergePair(scratch, rows, cols, blockCols, ...to) === -1;
     return this.#module.mergeMany(scratch, count, rows, cols, blockCols, ...to) === -1;
   }

@@ -123,6 +123,28 @@ export function mergeSuite(name: string, create: (heapBytes: number) => Kernels)
       });
     }
 
+    // Sums of FP8 parents are kept strip by strip: the border within, on and beyond the band; then a block
+    // that is larger than a strip.
+    for (const [rows, cols, blockCols] of [
+      [128, 1023, 128],
+      [128, 1024, 128],
+      [128, 2081, 128],
+      [64, 4100, 96],
+      [2, STRIP_ELEMENTS / 2 + 40, STRIP_ELEMENTS / 4],
+      [2, STRIP_ELEMENTS / 2 + 40, STRIP_ELEMENTS / 2 + 16],
+    ] as const) {
+      test(`mergeBand() on ${name}: strips of ${rows}×${cols} in blocks of ${blockCols}, bytes by definition`, () => {
+        for (const count of [2, 3]) {
+          for (const weight of [0.5, 0.3]) {
+            const parent = { dtype: "F8_E4M3", values: "random", scales: "normal", weight } as const;
+            const inputs = Array.from({ length: count }, () => parent);
+            const spec = { rows, cols, blockCols, inputs, output: "F8_E4M3", powerOfTwo: false } as const;
+            assert.ok(checkMerge(kernels, makeBand({ ...spec, seed: ++seeds }), JSON.stringify(spec)));
+          }
+        }
+      });
+    }
+
     test(`mergeBand() on ${name} reads and writes nothing beyond the end of the heap`, () => {
       for (const operands of OPERANDS) {
         for (const output of OUTPUTS) {

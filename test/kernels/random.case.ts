@@ -76,8 +76,8 @@ function check(kernels: Kernels, reference: Kernels, data: BandData): void {
 }
 
 export function randomSuite(name: string, create: (heapBytes: number) => Kernels): void {
-  const kernels = create(1 << 18);
-  const reference = createScalarKernels(1 << 18);
+  const kernels = create(1 << 20);
+  const reference = createScalarKernels(1 << 20);
 
   describe(`drawn bands on ${name}`, () => {
     test(`mergeBand() and measureBand() on ${name}: 1500 bands of all formats, equal bits`, () => {

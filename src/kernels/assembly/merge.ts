@@ -5,9 +5,9 @@
 //   s = max(max|acc|, 1e-12) / 448;  code = E4M3(acc / s)
 //
 // An FP8 result needs the largest |acc| of a block before its first code. The band is therefore
-// walked twice, row by row, and acc is computed again in the second walk: memory is read in order
-// (walking one 128-wide block down a 7168-wide matrix is bound by cache misses), and the band is
-// still in the cache.
+// walked twice, row by row: memory is read in order (walking one 128-wide block down a 7168-wide
+// matrix is bound by cache misses). Where all parents are FP8 that goes strip by strip, and the sums
+// of a strip stay in the L2 cache for its second walk; others compute acc again.
 //
 // Inputs are described by 32-byte records in memory:
 //   +0 dtype  +4 data  +8 row stride in bytes  +12 scales (f32 per column block, 0: none)
@@ -28,6 +28,8 @@ import {
 const RECORD: usize = 32;
 const ABS: i32 = 0x7fffffff;
 const INFINITY_BITS: i32 = 0x7f800000;
+/** Sums that a strip keeps: 512 KiB, half of an L2 cache. kernels.ts has the same number. */
+const STRIP_ELEMENTS: i32 = 1 << 17;
 
 // Block scales ----------------------------------------------------------------------------------
 
@@ -40,16 +42,25 @@ function blockScale(amaxBits: i32, powerOfTwo: bool): f32 {
   return reinterpret<f32>(<i32>((<u32>reinterpret<i32>(s) + 0x7fffff) >> 23) << 23);
 }
 
-/** amax bits per block -> scale per block, in place. First block that is not finite, or -1. */
+/** amax bits per block -> scale per block, for columns from..to. First block that is not finite, or -1. */
 // @ts-ignore: decorator
 @inline
-function scalesFromMaxima(maxima: usize, blocks: i32, out: usize, powerOfTwo: bool): i32 {
-  for (let b = 0; b < blocks; b++) {
+function scalesFromMaxima(
+  maxima: usize, from: i32, to: i32, blockCols: i32, out: usize, powerOfTwo: bool,
+): i32 {
+  for (let b = from / blockCols; b * blockCols < to; b++) {
     const bits = load<i32>(maxima + (<usize>b << 2));
     if (bits >= INFINITY_BITS) return b;
     store<f32>(out + (<usize>b << 2), blockScale(bits, powerOfTwo));
   }
   return -1;
+}
+
+/** Columns of a strip: whole blocks, as many as the sums have room for. */
+// @ts-ignore: decorator
+@inline
+function stripCols(rows: i32, blockCols: i32): i32 {
+  return max<i32>(1, STRIP_ELEMENTS / max<i32>(1, rows * blockCols)) * blockCols;
 }
 
 // @ts-ignore: decorator
@@ -61,7 +72,8 @@ function maxLane(v: v128): i32 {
 }
 
 // Two FP8 parents, the fast path -----------------------------------------------------------------
-// acc stays in registers. Lanes hold columns j, j+4, j+8, j+12 of sixteen: nothing needs permuting.
+// The first walk keeps every acc for the second (64 bytes for 16 columns, in the order of the walk):
+// decoding both parents again costs more than 8 moves from and to the L2 cache. Lanes hold columns j, j+4, j+8, j+12 of sixteen: nothing needs permuting.
 //
 // V8 builds a constant vector anew at every use (mov, movd, shuffle), which halves the speed here.
 // The constants below are therefore exported and mutable, so that no optimiser may fold them, and are
@@ -117,7 +129,7 @@ function blend1(a: u8, b: u8, sa: f32, sb: f32, la: f32, lb: f32, kind: i32): f3
 @inline
 function pairMaxima(
   a: usize, b: usize, strideA: usize, strideB: usize, scalesA: usize, scalesB: usize, la: f32, lb: f32,
-  rows: i32, cols: i32, blockCols: i32, maxima: usize, kind: i32,
+  rows: i32, from: i32, to: i32, blockCols: i32, maxima: usize, sums: usize, kind: i32,
 ): bool {
   const abs = i32x4.splat(ABS_MASK);
   const mask = i32x4.splat(RAW_MASK);
@@ -125,11 +137,12 @@ function pairMaxima(
   const vla = f32x4.splat(la);
   const vlb = f32x4.splat(lb);
   let nan = i32x4.splat(0);
+  let at = sums;
   for (let row = 0; row < rows; row++) {
     const rowA = a + <usize>row * strideA;
     const rowB = b + <usize>row * strideB;
-    for (let col = 0, block = 0; col < cols; block++) {
-      const end = min<i32>(col + blockCols, cols);
+    for (let col = from, block = from / blockCols; col < to; block++) {
+      const end = min<i32>(col + blockCols, to);
       const sa = foldedScale(scalesA, block, la, kind);
       const sb = foldedScale(scalesB, block, lb, kind);
       const vsa = f32x4.splat(sa);
@@ -146,6 +159,11 @@ function pairMaxima(
         const m1 = f32x4.add(term(rawBy(va, 16, mask), vsa, vla, kind), term(rawBy(vb, 16, mask), vsb, vlb, kind));
         const m0 = f32x4.add(term(rawBy(va, 24, mask), vsa, vla, kind), term(rawBy(vb, 24, mask), vsb, vlb, kind));
         largest = i32x4.max_s(largest, i32x4.max_s(v128.and(m1, abs), v128.and(m0, abs)));
+        v128.store(at, m3);
+        v128.store(at, m2, 16);
+        v128.store(at, m1, 32);
+        v128.store(at, m0, 48);
+        at += 64;
       }
       let most = max<i32>(load<i32>(maxima + (<usize>block << 2)), maxLane(largest));
       for (; col < end; col++) {
@@ -178,50 +196,43 @@ function biasedCode(q: v128, abs: v128, exponent: v128, least: v128, shift: v128
 @inline
 function pairEncode(
   a: usize, b: usize, strideA: usize, strideB: usize, scalesA: usize, scalesB: usize, la: f32, lb: f32,
-  rows: i32, cols: i32, blockCols: i32, out: usize, strideOut: usize, scalesOut: usize, kind: i32,
+  rows: i32, from: i32, to: i32, blockCols: i32, out: usize, strideOut: usize, scalesOut: usize, sums: usize,
+  kind: i32,
 ): void {
   const abs = i32x4.splat(ABS_MASK);
-  const mask = i32x4.splat(RAW_MASK);
   const sign = i32x4.splat(SIGN_MASK);
   const exponent = i32x4.splat(EXPONENT_MASK);
   const least = i32x4.splat(LEAST_EXPONENT);
   const shift = i32x4.splat(STEP_SHIFT);
   const bias = i32x4.splat(PACKED_BIAS);
-  const vla = f32x4.splat(la);
-  const vlb = f32x4.splat(lb);
+  let at = sums;
   for (let row = 0; row < rows; row++) {
     const rowA = a + <usize>row * strideA;
     const rowB = b + <usize>row * strideB;
     const rowOut = out + <usize>row * strideOut;
-    for (let col = 0, block = 0; col < cols; block++) {
-      const end = min<i32>(col + blockCols, cols);
-      const sa = foldedScale(scalesA, block, la, kind);
-      const sb = foldedScale(scalesB, block, lb, kind);
+    for (let col = from, block = from / blockCols; col < to; block++) {
+      const end = min<i32>(col + blockCols, to);
       const s = load<f32>(scalesOut + (<usize>block << 2));
-      const vsa = f32x4.splat(sa);
-      const vsb = f32x4.splat(sb);
       const vs = f32x4.splat(s);
       for (; col + 16 <= end; col += 16) {
-        const va = v128.load(rowA + <usize>col);
-        const vb = v128.load(rowB + <usize>col);
-        const q3 = f32x4.div(
-          f32x4.add(term(rawBy(va, 0, mask), vsa, vla, kind), term(rawBy(vb, 0, mask), vsb, vlb, kind)), vs);
+        const q3 = f32x4.div(v128.load(at), vs);
         let signs = v128.and(q3, sign);
         let codes = i32x4.shl(biasedCode(q3, abs, exponent, least, shift), 24);
-        const q2 = f32x4.div(
-          f32x4.add(term(rawBy(va, 8, mask), vsa, vla, kind), term(rawBy(vb, 8, mask), vsb, vlb, kind)), vs);
+        const q2 = f32x4.div(v128.load(at, 16), vs);
         signs = v128.or(signs, i32x4.shr_u(v128.and(q2, sign), 8));
         codes = i32x4.add(codes, i32x4.shl(biasedCode(q2, abs, exponent, least, shift), 16));
-        const q1 = f32x4.div(
-          f32x4.add(term(rawBy(va, 16, mask), vsa, vla, kind), term(rawBy(vb, 16, mask), vsb, vlb, kind)), vs);
+        const q1 = f32x4.div(v128.load(at, 32), vs);
         signs = v128.or(signs, i32x4.shr_u(v128.and(q1, sign), 16));
         codes = i32x4.add(codes, i32x4.shl(biasedCode(q1, abs, exponent, least, shift), 8));
-        const q0 = f32x4.div(
-          f32x4.add(term(rawBy(va, 24, mask), vsa, vla, kind), term(rawBy(vb, 24, mask), vsb, vlb, kind)), vs);
+        const q0 = f32x4.div(v128.load(at, 48), vs);
         signs = v128.or(signs, i32x4.shr_u(v128.and(q0, sign), 24));
         codes = i32x4.add(codes, biasedCode(q0, abs, exponent, least, shift));
         v128.store(rowOut + <usize>col, v128.or(i32x4.sub(codes, bias), signs));
+        at += 64;
       }
+      if (col == end) continue;
+      const sa = foldedScale(scalesA, block, la, kind);
+      const sb = foldedScale(scalesB, block, lb, kind);
       for (; col < end; col++) {
         const acc = blend1(load<u8>(rowA + <usize>col), load<u8>(rowB + <usize>col), sa, sb, la, lb, kind);
         store<u8>(rowOut + <usize>col, <u8>i32x4.extract_lane(encodeFiniteE4m3x4(f32x4.splat(acc / s)), 0));
@@ -234,7 +245,7 @@ function pairEncode(
 @inline
 function mergePairAs(
   inputs: usize, rows: i32, cols: i32, blockCols: i32,
-  out: usize, strideOut: usize, scalesOut: usize, maxima: usize, powerOfTwo: bool, kind: i32,
+  out: usize, strideOut: usize, scalesOut: usize, maxima: usize, sums: usize, powerOfTwo: bool, kind: i32,
 ): i32 {
   const a = load<usize>(inputs, 4);
   const strideA = load<usize>(inputs, 8);
@@ -244,34 +255,38 @@ function mergePairAs(
   const strideB = load<usize>(inputs + RECORD, 8);
   const scalesB = load<usize>(inputs + RECORD, 12);
   const lb = load<f32>(inputs + RECORD, 16);
-  const blocks = (cols + blockCols - 1) / blockCols;
-  memory.fill(maxima, 0, <usize>blocks << 2);
-  if (pairMaxima(a, b, strideA, strideB, scalesA, scalesB, la, lb, rows, cols, blockCols, maxima, kind)) {
-    return -2;
+  const strip = stripCols(rows, blockCols);
+  memory.fill(maxima, 0, <usize>((cols + blockCols - 1) / blockCols) << 2);
+  for (let from = 0; from < cols; from += strip) {
+    const to = min<i32>(from + strip, cols);
+    if (pairMaxima(a, b, strideA, strideB, scalesA, scalesB, la, lb, rows, from, to, blockCols, maxima, sums, kind)) {
+      return -2;
+    }
+    const bad = scalesFromMaxima(maxima, from, to, blockCols, scalesOut, powerOfTwo);
+    if (bad >= 0) return bad;
+    pairEncode(a, b, strideA, strideB, scalesA, scalesB, la, lb, rows, from, to, blockCols, out, strideOut,
+      scalesOut, sums, kind);
   }
-  const bad = scalesFromMaxima(maxima, blocks, scalesOut, powerOfTwo);
-  if (bad >= 0) return bad;
-  pairEncode(a, b, strideA, strideB, scalesA, scalesB, la, lb, rows, cols, blockCols, out, strideOut,
-    scalesOut, kind);
   return -1;
 }
 
 /**
  * Two E4M3 parents with block scales -> E4M3 codes and block scales, one band of rows.
- * inputs: two records. maxima: blocks × i32 of scratch. kind: see term().
+ * inputs: two records. maxima: blocks × i32 of scratch. sums: STRIP_ELEMENTS × f32 of scratch, which one
+ * block (rows × blockCols) must fit. kind: see term().
  * Returns -1, or the first column block whose result is not finite, or -2 for a NaN code.
  */
 export function mergePair(
   inputs: usize, rows: i32, cols: i32, blockCols: i32,
-  out: usize, strideOut: usize, scalesOut: usize, maxima: usize, powerOfTwo: bool, kind: i32,
+  out: usize, strideOut: usize, scalesOut: usize, maxima: usize, sums: usize, powerOfTwo: bool, kind: i32,
 ): i32 {
   if (kind == 0) {
-    return mergePairAs(inputs, rows, cols, blockCols, out, strideOut, scalesOut, maxima, powerOfTwo, 0);
+    return mergePairAs(inputs, rows, cols, blockCols, out, strideOut, scalesOut, maxima, sums, powerOfTwo, 0);
   }
   if (kind == 1) {
-    return mergePairAs(inputs, rows, cols, blockCols, out, strideOut, scalesOut, maxima, powerOfTwo, 1);
+    return mergePairAs(inputs, rows, cols, blockCols, out, strideOut, scalesOut, maxima, sums, powerOfTwo, 1);
   }
-  return mergePairAs(inputs, rows, cols, blockCols, out, strideOut, scalesOut, maxima, powerOfTwo, 2);
+  return mergePairAs(inputs, rows, cols, blockCols, out, strideOut, scalesOut, maxima, sums, powerOfTwo, 2);
 }
 
 // Any number of FP8 parents ------------------------------------------------------------------------
@@ -327,8 +342,8 @@ function hasNanCode(inputs: usize, count: i32, rows: i32, cols: i32): bool {
 // @ts-ignore: decorator
 @inline
 function manyWalk(
-  inputs: usize, count: i32, rows: i32, cols: i32, blockCols: i32,
-  out: usize, strideOut: usize, scalesOut: usize, maxima: usize, kind: i32, encoding: bool,
+  inputs: usize, count: i32, rows: i32, from: i32, to: i32, blockCols: i32,
+  out: usize, strideOut: usize, scalesOut: usize, maxima: usize, sums: usize, kind: i32, encoding: bool,
 ): void {
   const abs = i32x4.splat(ABS_MASK);
   const mask = i32x4.splat(RAW_MASK);
@@ -338,14 +353,30 @@ function manyWalk(
   const shift = i32x4.splat(STEP_SHIFT);
   const bias = i32x4.splat(PACKED_BIAS);
   const last = inputs + <usize>count * RECORD;
+  let at = sums;
   for (let row = 0; row < rows; row++) {
     const rowOut = out + <usize>row * strideOut;
-    for (let col = 0, block = 0; col < cols; block++) {
-      const end = min<i32>(col + blockCols, cols);
+    for (let col = from, block = from / blockCols; col < to; block++) {
+      const end = min<i32>(col + blockCols, to);
       const s = encoding ? load<f32>(scalesOut + (<usize>block << 2)) : <f32>1;
       const vs = f32x4.splat(s);
       let largest = i32x4.splat(0);
-      for (; col + 16 <= end; col += 16) {
+      for (; col + 16 <= end; col += 16, at += 64) {
+        if (encoding) {
+          const q3 = f32x4.div(v128.load(at), vs);
+          let codes = i32x4.shl(biasedCode(q3, abs, exponent, least, shift), 24);
+          const q2 = f32x4.div(v128.load(at, 16), vs);
+          codes = i32x4.add(codes, i32x4.shl(biasedCode(q2, abs, exponent, least, shift), 16));
+          const q1 = f32x4.div(v128.load(at, 32), vs);
+          codes = i32x4.add(codes, i32x4.shl(biasedCode(q1, abs, exponent, least, shift), 8));
+          const q0 = f32x4.div(v128.load(at, 48), vs);
+          codes = i32x4.add(codes, biasedCode(q0, abs, exponent, least, shift));
+          let signs = v128.or(v128.and(q3, sign), i32x4.shr_u(v128.and(q2, sign), 8));
+          signs = v128.or(signs, i32x4.shr_u(v128.and(q1, sign), 16));
+          signs = v128.or(signs, i32x4.shr_u(v128.and(q0, sign), 24));
+          v128.store(rowOut + <usize>col, v128.or(i32x4.sub(codes, bias), signs));
+          continue;
+        }
         // The first parent opens the sums: 0 + x would turn -0 into +0.
         let v = v128.load(load<usize>(inputs, 4) + <usize>row * load<usize>(inputs, 8) + <usize>col);
         let scale = v128.load32_splat(load<usize>(inputs, 20) + (<usize>block << 2));
@@ -363,24 +394,13 @@ function manyWalk(
           t1 = f32x4.add(t1, term(rawBy(v, 16, mask), scale, lambda, kind));
           t0 = f32x4.add(t0, term(rawBy(v, 24, mask), scale, lambda, kind));
         }
-        if (encoding) {
-          t3 = f32x4.div(t3, vs);
-          let codes = i32x4.shl(biasedCode(t3, abs, exponent, least, shift), 24);
-          t2 = f32x4.div(t2, vs);
-          codes = i32x4.add(codes, i32x4.shl(biasedCode(t2, abs, exponent, least, shift), 16));
-          t1 = f32x4.div(t1, vs);
-          codes = i32x4.add(codes, i32x4.shl(biasedCode(t1, abs, exponent, least, shift), 8));
-          t0 = f32x4.div(t0, vs);
-          codes = i32x4.add(codes, biasedCode(t0, abs, exponent, least, shift));
-          let signs = v128.or(v128.and(t3, sign), i32x4.shr_u(v128.and(t2, sign), 8));
-          signs = v128.or(signs, i32x4.shr_u(v128.and(t1, sign), 16));
-          signs = v128.or(signs, i32x4.shr_u(v128.and(t0, sign), 24));
-          v128.store(rowOut + <usize>col, v128.or(i32x4.sub(codes, bias), signs));
-        } else {
-          const upper = i32x4.max_s(v128.and(t3, abs), v128.and(t2, abs));
-          const lower = i32x4.max_s(v128.and(t1, abs), v128.and(t0, abs));
-          largest = i32x4.max_s(largest, i32x4.max_s(upper, lower));
-        }
+        const upper = i32x4.max_s(v128.and(t3, abs), v128.and(t2, abs));
+        const lower = i32x4.max_s(v128.and(t1, abs), v128.and(t0, abs));
+        largest = i32x4.max_s(largest, i32x4.max_s(upper, lower));
+        v128.store(at, t3);
+        v128.store(at, t2, 16);
+        v128.store(at, t1, 32);
+        v128.store(at, t0, 48);
       }
       if (encoding) {
         for (; col < end; col++) {
@@ -402,31 +422,38 @@ function manyWalk(
 @inline
 function mergeManyAs(
   inputs: usize, count: i32, rows: i32, cols: i32, blockCols: i32,
-  out: usize, strideOut: usize, scalesOut: usize, maxima: usize, powerOfTwo: bool, kind: i32,
+  out: usize, strideOut: usize, scalesOut: usize, maxima: usize, sums: usize, powerOfTwo: bool, kind: i32,
 ): i32 {
   const blocks = (cols + blockCols - 1) / blockCols;
+  const strip = stripCols(rows, blockCols);
   memory.fill(maxima, 0, <usize>blocks << 2);
   foldScales(inputs, count, blocks, kind);
-  manyWalk(inputs, count, rows, cols, blockCols, out, strideOut, scalesOut, maxima, kind, false);
-  const bad = scalesFromMaxima(maxima, blocks, scalesOut, powerOfTwo);
-  if (bad >= 0) return bad;
-  manyWalk(inputs, count, rows, cols, blockCols, out, strideOut, scalesOut, maxima, kind, true);
+  for (let from = 0; from < cols; from += strip) {
+    const to = min<i32>(from + strip, cols);
+    manyWalk(inputs, count, rows, from, to, blockCols, out, strideOut, scalesOut, maxima, sums, kind, false);
+    const bad = scalesFromMaxima(maxima, from, to, blockCols, scalesOut, powerOfTwo);
+    if (bad >= 0) return bad;
+    manyWalk(inputs, count, rows, from, to, blockCols, out, strideOut, scalesOut, maxima, sums, kind, true);
+  }
   return -1;
 }
 
 /** As mergePair, for `count` E4M3 parents. Each record points at +20 to blocks × f32 of scratch. */
 export function mergeMany(
   inputs: usize, count: i32, rows: i32, cols: i32, blockCols: i32,
-  out: usize, strideOut: usize, scalesOut: usize, maxima: usize, powerOfTwo: bool, kind: i32,
+  out: usize, strideOut: usize, scalesOut: usize, maxima: usize, sums: usize, powerOfTwo: bool, kind: i32,
 ): i32 {
   if (hasNanCode(inputs, count, rows, cols)) return -2;
   if (kind == 0) {
-    return mergeManyAs(inputs, count, rows, cols, blockCols, out, strideOut, scalesOut, maxima, powerOfTwo, 0);
+    return mergeManyAs(inputs, count, rows, cols, blockCols, out, strideOut, scalesOut, maxima, sums,
+      powerOfTwo, 0);
   }
   if (kind == 1) {
-    return mergeManyAs(inputs, count, rows, cols, blockCols, out, strideOut, scalesOut, maxima, powerOfTwo, 1);
+    return mergeManyAs(inputs, count, rows, cols, blockCols, out, strideOut, scalesOut, maxima, sums,
+      powerOfTwo, 1);
   }
-  return mergeManyAs(inputs, count, rows, cols, blockCols, out, strideOut, scalesOut, maxima, powerOfTwo, 2);
+  return mergeManyAs(inputs, count, rows, cols, blockCols, out, strideOut, scalesOut, maxima, sums,
+      powerOfTwo, 2);
 }
 
 // Any number of parents in any formats: a row of acc in memory ------------------------------------
@@ -520,7 +547,7 @@ export function mergeBandE4m3(
     sumRow(inputs, count, row, cols, blockCols, acc);
     maximaRow(acc, cols, blockCols, maxima);
   }
-  const bad = scalesFromMaxima(maxima, blocks, scalesOut, powerOfTwo);
+  const bad = scalesFromMaxima(maxima, 0, cols, blockCols, scalesOut, powerOfTwo);
   if (bad >= 0) return bad;
   for (let row = 0; row < rows; row++) {
     if (rows > 1) sumRow(inputs, count, row, cols, blockCols, acc);
