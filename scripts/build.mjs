@@ -14,7 +14,7 @@ const root = join(dirname(fileURLToPath(import.meta.url)), "..");
 const quiet = process.argv.includes("--quiet");
 
 function run(script, ...args) {
-  const stdio = quiet ? ["ignore", "ignore", "inherit"] : "inherit";
+  const stdio = quiet ? ["ignore", 2, "inherit"] : "inherit"; // tsc tells its errors on stdout
   const { status } = spawnSync(process.execPath, [script, ...args], { cwd: root, stdio });
   if (status !== 0) {
     rmSync(join(root, `.dist-${process.pid}`), { recursive: true, force: true });

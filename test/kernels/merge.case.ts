@@ -1,7 +1,7 @@
 /** mergeBand(): one suite for every implementation, held to the definition byte for byte. */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import type { BandOutput, Kernels } from "../../src/kernels/kernels.ts";
+import { type BandOutput, type Kernels, STRIP_ELEMENTS } from "../../src/kernels/kernels.ts";
 import type { FloatDtype } from "../../src/tensor/dtype.ts";
 import {
   type BandData,
