@@ -12,11 +12,13 @@ const MAY_IMPORT = {
   checkpoint: "base tensor",
   arch: "base tensor checkpoint",
   logical: "base tensor kernels checkpoint arch",
+  text: "base checkpoint",
+  runtime: "base tensor kernels checkpoint arch logical text",
   recipe: "base tensor arch",
   plan: "base tensor checkpoint arch logical recipe",
   build: "base tensor kernels checkpoint arch logical recipe plan",
   survey: "base tensor kernels checkpoint arch logical",
-  cli: "base tensor checkpoint arch logical recipe plan build survey",
+  cli: "base tensor checkpoint arch logical text recipe plan build survey runtime",
 };
 const IMPORT = /^(?:import|export)\b[^;"]*?from "([^"]+)"|\bimport\("([^"]+)"\)/gm;
 const MAY_USE_FILES = /^checkpoint\/node(-\w+)?\.ts$/;
