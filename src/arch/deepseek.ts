@@ -7,6 +7,7 @@
 import { formatInteger } from "../base/format.ts";
 import { scaleShape } from "../tensor/block.ts";
 import { byteLengthOf, type Dtype, formatShape } from "../tensor/dtype.ts";
+import { isMoeLayer } from "./deepseek-modules.ts";
 import type { DeepseekSizes } from "./deepseek-sizes.ts";
 import type { Naming } from "./naming.ts";
 import type { Quantization } from "./quantization.ts";
@@ -88,12 +89,6 @@ export function expectedTensors(sizes: DeepseekSizes, storage: Storage, naming: 
   }
   add("", parts.outside);
   return tensors;
-}
-
-function isMoeLayer(sizes: DeepseekSizes, layer: number): boolean {
-  if (sizes.numExperts === 0) return false;
-  if (layer >= sizes.numLayers) return true; // MTP layers are always MoE
-  return layer >= sizes.firstMoeLayer && layer % sizes.moeEvery === 0;
 }
 
 /** A weight in its dtype, followed by its scale when it is stored in FP8. */
