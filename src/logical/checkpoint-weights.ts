@@ -4,17 +4,12 @@ import { CheckpointError } from "../base/errors.ts";
 import { openWholeCheckpoint } from "../checkpoint/checkpoint.ts";
 import type { Source } from "../checkpoint/source.ts";
 import { openStore } from "../checkpoint/stores.ts";
+import { floatSize, isFloat } from "../tensor/dtype.ts";
 import { UE8M0_VALUES } from "../tensor/float8.ts";
 import { decodeBf16 } from "../tensor/float16.ts";
-import { floatSize, isFloat } from "../tensor/dtype.ts";
 import { badScale } from "./operand.ts";
 import { type LogicalTensor, pairTensors } from "./pairs.ts";
-import {
-  rowLength,
-  type StoredWeight,
-  type WeightReference,
-  type WeightSource,
-} from "./weight-source.ts";
+import { rowLength, type StoredWeight, type WeightReference, type WeightSource } from "./weight-source.ts";
 
 interface Data {
   location: string;
