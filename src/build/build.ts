@@ -78,6 +78,7 @@ export async function build(
   options: BuildOptions = {},
 ): Promise<BuildReport> {
   const startedAt = performance.now();
+  refuseContradictions(options);
   const target = openOutput(location);
   const emit = options.onEvent ?? (() => {});
   const range = partRange(plan, options.part);
@@ -156,6 +157,15 @@ export async function build(
       seconds: (performance.now() - startedAt) / 1000,
       planDigest: plan.digest,
     };
+  }
+}
+
+function refuseContradictions({ part, finish, force }: BuildOptions): void {
+  if (part && finish)
+    throw new TypeError("Cannot build a part and finish at once, wanted one of part and finish");
+  if (force && (part || finish)) {
+    const object = part ? "build a part" : "finish";
+    throw new TypeError(`Cannot ${object} with force: it would remove the shards of the other parts`);
   }
 }
 

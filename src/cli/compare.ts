@@ -1,11 +1,10 @@
 /** chimera compare: what two parents differ in, tensor by tensor. */
-import { dirname, resolve } from "node:path";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { formatBytes, formatDuration, formatInteger } from "../base/format.ts";
 import type { CompareEvent, CompareReport } from "../survey/compare.ts";
 import { distanceIn, formatDistance } from "../survey/distance.ts";
 import { sparkline } from "../survey/sparkline.ts";
-import { UsageError } from "./exit.ts";
+import { requirePlace } from "./exit.ts";
 import { interruptible } from "./interrupt.ts";
 import { createProgress, PROGRESS_MODES, type Progress, type ProgressMode } from "./progress.ts";
 import { clean, note, paint, paintError, print, printJson, table } from "./terminal.ts";
@@ -38,8 +37,8 @@ export function addCompare(program: Command): void {
     .addHelpText(
       "after",
       `
-The distances are those that a recipe's threshold is held against, to the last bit. A weight and its block
-scales are one tensor.
+The distances are those that a recipe's threshold is held against, to the last
+bit. A weight and its block scales are one tensor.
 
 Examples:
   $ chimera compare ./DeepSeek-V3-0324 ./DeepSeek-R1 --svg v3-r1.svg
@@ -52,14 +51,9 @@ Examples:
 }
 
 async function runCompare(base: string, other: string, options: CompareCommandOptions): Promise<void> {
-  const { folderExists, writeFileAtomically } = await import("../checkpoint/node.ts");
+  const node = await import("../checkpoint/node.ts");
   const { svg, measure, sample, workers } = options;
-  // Not after an hour of reading.
-  if (svg && (folderExists(svg) || !folderExists(dirname(resolve(svg))))) {
-    throw new UsageError(
-      `Cannot write "${svg}": ${folderExists(svg) ? "it is a folder" : "its folder is not there"}`,
-    );
-  }
+  if (svg) requirePlace(svg, node); // not after an hour of reading
   const { compare } = await import("../survey/compare.ts");
   const progress = createProgress(options.progress, "compare");
   const report = await interruptible((signal) =>
@@ -74,7 +68,7 @@ async function runCompare(base: string, other: string, options: CompareCommandOp
   for (const warning of report.warnings) note(`${paintError("yellow", "warning:")} ${clean(warning)}`);
   if (svg) {
     const { distanceMap } = await import("../survey/distance-map.ts");
-    await writeFileAtomically(svg, distanceMap(report));
+    await node.writeFileAtomically(svg, distanceMap(report));
     note(`heat maps written to ${svg}`);
   }
   if (options.json) return printJson(report);
