@@ -27,6 +27,7 @@ import { ParentSources } from "./sources.ts";
 
 /** Something that is not as it should be. */
 export interface Finding {
+  /** Stable, for scripts. */
   code:
     | "missing-file"
     | "file-hash"
@@ -37,21 +38,28 @@ export interface Finding {
     | "tensor"
     | "plan"
     | "extra-file";
+  /** Names element, file and byte where a tensor differs, with both values. */
   message: string;
+  /** Within the child's folder. */
   file?: string;
   tensor?: string;
 }
 
 export interface VerifyReport {
   location: string;
+  /** Nothing was found. */
   ok: boolean;
   findings: Finding[];
   checked: {
     shards: number;
+    /** Of the shards that were hashed. */
     bytes: number;
+    /** Tensors of the child that were held against a parent's bytes. */
     copied: number;
+    /** Merges computed again, of `merged`: all, or a sample of each shard. */
     recomputed: number;
     merged: number;
+    /** Beside the shards. */
     files: number;
   };
   seconds: number;
@@ -76,8 +84,11 @@ const COMPARE_BYTES = 4 << 20;
 const SAMPLE_PER_SHARD = 8;
 
 /**
- * Verifies a finished child. What differs is reported, not thrown.
- * Throws CheckpointError for a folder that holds no finished child, or parents that cannot be read.
+ * Verifies a finished child against its recipe and its parents, which must be there: assembly.md section 5.
+ * What differs is reported, not thrown.
+ *
+ * @throws CheckpointError by `code`: "not-a-child", "parents-changed", "missing" … (folder and parents)
+ * @throws Interrupted when the signal fired
  */
 export async function verify(location: string, options: VerifyOptions = {}): Promise<VerifyReport> {
   const startedAt = performance.now();

@@ -7,7 +7,7 @@ import { sparkline } from "../survey/sparkline.ts";
 import { requirePlace } from "./exit.ts";
 import { interruptible } from "./interrupt.ts";
 import { createProgress, PROGRESS_MODES, type Progress, type ProgressMode } from "./progress.ts";
-import { clean, note, paint, paintError, print, printJson, table } from "./terminal.ts";
+import { clean, columnsOfData, note, paint, paintError, print, printJson, table } from "./terminal.ts";
 
 interface CompareCommandOptions {
   measure: "rms" | "relative";
@@ -75,6 +75,7 @@ async function runCompare(base: string, other: string, options: CompareCommandOp
   showHead(report);
   showRoles(report);
   showLayers(report);
+  showExperts(report);
   showTop(report);
   showCurve(report);
 }
@@ -157,23 +158,53 @@ function showLayers({ byLayerRole, measure }: CompareReport): void {
   const inLayers = byLayerRole.filter(({ layer }) => layer !== undefined);
   const last = inLayers.reduce((most, { layer }) => Math.max(most, layer!), 0);
   if (inLayers.length === 0 || last > MOST_LAYERS) return;
-  const rows = [[head("layers"), head(ruler(last)), head("largest")]];
-  for (const role of new Set(inLayers.map(({ role }) => role))) {
+  const lines = [...new Set(inLayers.map(({ role }) => role))].map((role) => {
     const values: (number | undefined)[] = Array.from({ length: last + 1 }, () => undefined);
     for (const { layer, ...of } of inLayers) {
       if (of.role === role) values[layer!] = of[measure].mean ?? Number.POSITIVE_INFINITY;
     }
     const largest = Math.max(...values.filter((value) => value !== undefined));
-    rows.push([role === "mtp" ? roleName(role, true) : role, sparkline(values), formatDistance(largest)]);
+    const name = role === "mtp" ? roleName(role, true) : role;
+    return { name, line: [...sparkline(values)], largest: formatDistance(largest) };
+  });
+  // Whole tens of layers that fit beside names and figures; all of them where no terminal's edge is.
+  const beside = Math.max(...lines.map(({ name, largest }) => name.length + largest.length + 5));
+  const room = Math.max(10, Math.floor((columnsOfData() - beside) / 10) * 10);
+  const step = Math.min(room, last + 1);
+  for (let first = 0; first <= last; first += step) {
+    const rows = [[head("layers"), head(ruler(first, Math.min(first + step - 1, last))), head("largest")]];
+    for (const { name, line, largest } of lines)
+      rows.push([name, line.slice(first, first + step).join(""), largest]);
+    print(`${table(rows, { right: [2] })}\n`);
   }
-  print(`${table(rows, { right: [2] })}\n`);
 }
 
-/** "0         10        20" */
-function ruler(last: number): string {
+/** "0         10        20": the tens, from a ten on. */
+function ruler(first: number, last: number): string {
   let line = "";
-  for (let layer = 0; layer <= last; layer += 10) line = line.padEnd(layer) + layer;
+  for (let layer = first; layer <= last; layer += 10) line = line.padEnd(layer - first) + layer;
   return line;
+}
+
+const NUM_EXPERTS = 5;
+
+/** The two ends of the list; the heat map and --json have all of them. */
+function showExperts({ byLayerExpert, measure }: CompareReport): void {
+  if (byLayerExpert.length < 2) return;
+  const distance = ({ [measure]: { mean } }: (typeof byLayerExpert)[number]) =>
+    mean ?? Number.POSITIVE_INFINITY;
+  const sorted = [...byLayerExpert].sort((a, b) => distance(b) - distance(a));
+  if (distance(sorted[0]!) === 0) return;
+  const rows = [["most", "routed expert", "least", "routed expert"].map(head)];
+  for (let i = 0; i < Math.min(NUM_EXPERTS, sorted.length); i++) {
+    const [most, least] = [sorted[i]!, sorted[sorted.length - 1 - i]!];
+    const cells = [most, least].flatMap((of) => [
+      formatDistance(distance(of)),
+      `layer ${of.layer}${of.mtp ? " (MTP)" : ""}, expert ${of.expert}`,
+    ]);
+    rows.push(cells);
+  }
+  print(`${table(rows, { right: [0, 2] })}\n`);
 }
 
 const NUM_TOP = 10;

@@ -35,7 +35,10 @@ export class UsageError extends Error {
 }
 
 /** Refuses a place where no file can be written, before the work whose result goes there. */
-export function requirePlace(path: string, { folderExists }: { folderExists: (path: string) => boolean }): void {
+export function requirePlace(
+  path: string,
+  { folderExists }: { folderExists: (path: string) => boolean },
+): void {
   if (folderExists(path)) throw new UsageError(`Cannot write "${path}": it is a folder, wanted a file`);
   if (!folderExists(dirname(resolve(path))))
     throw new UsageError(`Cannot write "${path}": its folder is not there`);

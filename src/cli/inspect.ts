@@ -125,7 +125,12 @@ function showTotals({ byDtype, byRole, totals }: InspectReport): void {
   const right = [1, 2, 3, 4];
   const room = Math.min(MOST_BAR, columnsOfData() - widthOf(table(roles, { right })) - 2);
   const bars = shares.map((share) => bar(share / Math.max(...shares), room));
-  print(`${table(roles.map((row, index) => [...row, bars[index - 1] ?? ""]), { right })}\n`);
+  print(
+    `${table(
+      roles.map((row, index) => [...row, bars[index - 1] ?? ""]),
+      { right },
+    )}\n`,
+  );
 }
 
 /** The role `mtp` is what an MTP layer has beside attention, experts and norms. */

@@ -115,7 +115,8 @@ export function showPlan(plan: BuildPlan): void {
   const named = (index: number) => parents[index]!.name;
   print(
     `files      config from ${named(plan.files.config)}, tokenizer from ${named(plan.files.tokenizer)}, chat template from ${named(plan.files.chatTemplate)}`,
-  );}
+  );
+}
 
 /** To stderr: once for each run, before a build or after what was asked for. */
 export function showWarnings({ warnings }: { warnings: readonly string[] }): void {

@@ -98,7 +98,10 @@ class Meter implements Progress {
   }
 }
 
-function describe({ done, total, detail }: ProgressState, rate: number): { percent: string; facts: string[] } {
+function describe(
+  { done, total, detail }: ProgressState,
+  rate: number,
+): { percent: string; facts: string[] } {
   const share = total > 0 ? Math.min(1, done / total) : 1;
   const left = rate > 0 ? formatDuration((total - done) / rate) : "–";
   return {

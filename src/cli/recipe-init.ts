@@ -2,7 +2,7 @@
 import { homedir } from "node:os";
 import { dirname, isAbsolute, join, relative, resolve } from "node:path";
 import { type Command, Option } from "commander";
-import { RecipeError } from "../base/errors.ts";
+import { Interrupted, RecipeError } from "../base/errors.ts";
 import { nearest } from "../base/nearest.ts";
 import type { SelectableRole } from "../recipe/recipe.ts";
 import type { RecipeAnswers } from "../recipe/template.ts";
@@ -83,14 +83,7 @@ async function recipeText(answers: RecipeAnswers): Promise<string> {
   }
 }
 
-function answersFrom({
-  parent = {},
-  base,
-  role,
-  weight = {},
-  template,
-  output,
-}: InitOptions): RecipeAnswers {
+function answersFrom({ parent = {}, base, role, weight = {}, template, output }: InitOptions): RecipeAnswers {
   const parents = Object.entries(parent).map(([name, path]) => ({ name, path: asSeenFrom(output, path) }));
   const weights = Object.fromEntries(Object.entries(weight).map(([name, value]) => [name, numberOf(value)]));
   const chosen = base ?? parents[0]!.name;
@@ -150,8 +143,8 @@ async function ask(
   const { createInterface } = await import("node:readline/promises");
   const reader = createInterface({ input: process.stdin, output: process.stderr });
   const closed = new Promise<never>((_, reject) => {
-    reader.on("SIGINT", () => reject(new UsageError("Stopped; nothing was written")));
-    reader.on("close", () => reject(new UsageError("Stopped; nothing was written")));
+    reader.on("SIGINT", () => reject(new Interrupted("nothing was written")));
+    reader.on("close", () => reject(new Interrupted("nothing was written")));
   });
   closed.catch(() => {}); // when all questions were answered nobody waits for it
   const question = async ({ text, fallback, fault }: Question): Promise<string> => {
@@ -176,7 +169,8 @@ async function ask(
       const count = Object.keys(parent).length;
       const folder = await question(FOLDERS[Math.min(count, 2)]!);
       if (folder === "none") break;
-      if (!folderExists(folder)) note(`  ${paintError("dim", "there is no such folder yet; noted all the same")}`);
+      if (!folderExists(folder))
+        note(`  ${paintError("dim", "there is no such folder yet; noted all the same")}`);
       const name = await question({
         text: "  its short name:",
         fallback: shortName(folder, Object.keys(parent)),
@@ -193,8 +187,9 @@ async function ask(
     const base = options.base ?? names[0]!;
     const others = names.filter((name) => name !== base);
     if (others.length === 0) return { ...options, parent };
+    note(`Roles: ${SELECTABLE_ROLES.join(", ")}`);
     const role = await question({
-      text: "Which tensors come from the others (routed-experts, attention, all …):",
+      text: "What comes from the others, one role or several:",
       fallback: "routed-experts",
       fault: (answer) =>
         answer

@@ -5,15 +5,18 @@ import { addInit } from "./recipe-init.ts";
 import { note, paint, paintError, print, printJson } from "./terminal.ts";
 
 export function addRecipe(program: Command): void {
-  const recipe = program.command("recipe").description("start, check and explain recipes").addHelpText(
-    "after",
-    `
+  const recipe = program
+    .command("recipe")
+    .description("start, check and explain recipes")
+    .addHelpText(
+      "after",
+      `
 Examples:
   $ chimera recipe init -o my.yaml
   $ chimera recipe check my.yaml
   $ chimera recipe explain my.yaml lm_head.weight
   $ chimera recipe schema > recipe.schema.json`,
-  );
+    );
   addInit(recipe);
   recipe
     .command("check")

@@ -27,7 +27,8 @@ export function addVerify(program: Command): void {
     .addHelpText(
       "after",
       `
-Exit status 4 when anything differs; the finding names tensor, element, file and byte.
+Exit status 4 when anything differs; the finding names tensor, element, file and
+byte.
 
 Examples:
   $ chimera verify ./R1T
