@@ -31,5 +31,6 @@ if (isStale()) {
 }
 
 process.stdout.on("error", (error) => process.exit(error.code === "EPIPE" ? 0 : 1)); // chimera … | head
+process.stderr.on("error", () => {}); // nobody listens to the progress any more: the work goes on
 const { main } = await import(entry);
 process.exitCode = await main(process.argv.slice(2));

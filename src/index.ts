@@ -1,8 +1,12 @@
 /**
  * The library: `import { planRecipe, build, verify, inspect, compare } from "chimera"`.
  *
- * The same functions that the command line calls. They print nothing: progress comes as events, an
- * AbortSignal stops them, failures are the error classes below.
+ * The same functions that the command line calls. They print nothing: progress comes as events (plain data
+ * with a `kind`), an AbortSignal stops them with `Interrupted`, failures are the error classes below.
+ *
+ * Units throughout: sizes, offsets and `bytes` are bytes, `seconds` are seconds, shapes are rows before
+ * columns as in the file, indices count from 0, lines and columns from 1. λ, δ and the measures are those of
+ * "Assembly of Experts" (Klagges et al., arXiv 2506.14794).
  */
 export {
   BuildError,
@@ -14,13 +18,25 @@ export {
 } from "./base/errors.ts";
 export { VERSION } from "./base/version.ts";
 export { type BuildOptions, type BuildReport, build } from "./build/build.ts";
-export type { BuildEvent } from "./build/events.ts";
+export type { BuildEvent, VerifyEvent } from "./build/events.ts";
 export { type Finding, type VerifyOptions, type VerifyReport, verify } from "./build/verify.ts";
+export { type ExplainedTensor, explainInBase } from "./plan/explain.ts";
 export { loadPlan, loadRecipe } from "./plan/load-recipe.ts";
-export type { BuildPlan, PlanAccount, PlanMerge, PlanShard, PlanTensor } from "./plan/plan.ts";
+export type { Whereabouts } from "./plan/parents.ts";
+export type {
+  BuildPlan,
+  PlanAccount,
+  PlanMerge,
+  PlanParent,
+  PlanShard,
+  PlanTensor,
+  PlanTotals,
+} from "./plan/plan.ts";
 export { type PlanOptions, planRecipe } from "./plan/plan-recipe.ts";
 export { parseRecipe } from "./recipe/parse.ts";
 export type { Recipe, Rule, Selector } from "./recipe/recipe.ts";
 export { recipeSchema } from "./recipe/schema.ts";
-export { compare } from "./survey/compare.ts";
-export { inspect } from "./survey/inspect.ts";
+export { type CompareEvent, type CompareOptions, type CompareReport, compare } from "./survey/compare.ts";
+export type { CompareRow } from "./survey/distance.ts";
+export { distanceMap } from "./survey/distance-map.ts";
+export { type InspectReport, inspect } from "./survey/inspect.ts";

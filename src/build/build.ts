@@ -39,9 +39,9 @@ import {
 } from "./target-folder.ts";
 
 export interface BuildOptions {
-  /** Worker threads. Default: one per core, at most one per shard. */
+  /** Worker threads, of 40 MiB of buffers each. Default: one per core, at most one per shard. */
   workers?: number;
-  /** Build only part `index` (from 0) of `count`; finishing is then another call, with `finish: true`. */
+  /** Build only part `index` (from 0) of `count`; finishing is then another call, with `finish: true`. Not with `force`. */
   part?: { index: number; count: number };
   /** Build nothing, only finish: throws BuildError "parts-missing" while shards are missing. */
   finish?: boolean;
@@ -49,15 +49,20 @@ export interface BuildOptions {
   force?: boolean;
   /** Check everything, write nothing. */
   dryRun?: boolean;
+  /** Stops the workers between two pieces; the build can be resumed. */
   signal?: AbortSignal;
+  /** Called on the caller's thread. What it throws ends the build, which can be resumed. */
   onEvent?: (event: BuildEvent) => void;
+  /** "auto": WASM where it runs. Both give the same bytes. */
   kernels?: "auto" | "wasm" | "scalar";
 }
 
 export interface BuildReport {
+  /** Absolute path of the child's folder. */
   location: string;
   /** False for a part, a dry run, or when shards of other parts are still missing. */
   finished: boolean;
+  /** Of the whole child; written by this call; found complete by it, of its part. */
   shards: { total: number; written: number; resumed: number };
   /** Bytes written by this call. */
   writtenBytes: number;
@@ -66,11 +71,18 @@ export interface BuildReport {
 }
 
 /**
- * Builds a child into a folder. Resumes by itself an unfinished build of the same plan.
+ * Builds a child into a folder: assembly.md section 5. Resumes by itself an unfinished build of the same plan
+ * and ends with the bytes of an undisturbed one, whatever the number of workers.
  *
- * Throws BuildError ("not-empty", "other-build", "other-parents", "inside-parent", "locked", "disk-space", "disk-full",
- * "not-finite"), CheckpointError ("changed", "not-finite", "bad-scale", …), or Interrupted when the signal
- * fired; what was complete is kept in each case.
+ * @param plan from `planRecipe` or `loadPlan`
+ * @param location folder of the child: new, empty, or an unfinished build of this plan
+ * @throws BuildError by `code`: "not-empty", "other-build", "other-parents", "inside-parent", "damaged" (the
+ *   folder); "locked" (another build runs there); "parts-missing"; "disk-space" (before), "disk-full" (during)
+ * @throws CheckpointError by `code`: "missing", "changed" (a parent), "not-finite", "bad-scale" … (its data)
+ * @throws Interrupted when the signal fired
+ * @throws TypeError, RangeError for options that contradict each other, or a part that is none
+ *
+ * Shards that were complete are kept in each case.
  */
 export async function build(
   plan: BuildPlan,
@@ -78,6 +90,7 @@ export async function build(
   options: BuildOptions = {},
 ): Promise<BuildReport> {
   const startedAt = performance.now();
+  refuseContradictions(options);
   const target = openOutput(location);
   const emit = options.onEvent ?? (() => {});
   const range = partRange(plan, options.part);
@@ -156,6 +169,15 @@ export async function build(
       seconds: (performance.now() - startedAt) / 1000,
       planDigest: plan.digest,
     };
+  }
+}
+
+function refuseContradictions({ part, finish, force }: BuildOptions): void {
+  if (part && finish)
+    throw new TypeError("Cannot build a part and finish at once, wanted one of part and finish");
+  if (force && (part || finish)) {
+    const object = part ? "build a part" : "finish";
+    throw new TypeError(`Cannot ${object} with force: it would remove the shards of the other parts`);
   }
 }
 

@@ -1,4 +1,6 @@
-/** What a build tells while it runs: plain data. The engine never prints; cli/ draws these. */
+/** What a build and a verification tell while they run: plain data. The engine never prints; cli/ draws these. */
+
+/** Bytes are those of the shards that this call is to build (its part), and seconds those of the call. */
 export type BuildEvent =
   | {
       kind: "started";
@@ -12,3 +14,12 @@ export type BuildEvent =
   | { kind: "shard-written"; shard: string; byteLength: number; sha256: string; seconds: number }
   | { kind: "finishing" }
   | { kind: "finished"; location: string; shards: number; bytes: number; seconds: number };
+
+/**
+ * `progress` comes at most ten times a second, and after each shard. Bytes are those of the child's shards:
+ * half of them count when a shard is hashed, half when its tensors are compared.
+ */
+export type VerifyEvent =
+  | { kind: "started"; shards: number; bytes: number }
+  | { kind: "progress"; bytesDone: number; bytesTotal: number; shard: string }
+  | { kind: "finished"; ok: boolean; shards: number; bytes: number; seconds: number };

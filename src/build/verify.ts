@@ -21,11 +21,13 @@ import { bitsOf } from "../tensor/dtype.ts";
 import { assembleShard } from "./assemble-shard.ts";
 import { taskOf } from "./build.ts";
 import { CHILD_NAME, type ChildRecord, readChildRecord } from "./child.ts";
+import type { VerifyEvent } from "./events.ts";
 import { otherFiles } from "./other-files.ts";
 import { ParentSources } from "./sources.ts";
 
 /** Something that is not as it should be. */
 export interface Finding {
+  /** Stable, for scripts. */
   code:
     | "missing-file"
     | "file-hash"
@@ -36,21 +38,28 @@ export interface Finding {
     | "tensor"
     | "plan"
     | "extra-file";
+  /** Names element, file and byte where a tensor differs, with both values. */
   message: string;
+  /** Within the child's folder. */
   file?: string;
   tensor?: string;
 }
 
 export interface VerifyReport {
   location: string;
+  /** Nothing was found. */
   ok: boolean;
   findings: Finding[];
   checked: {
     shards: number;
+    /** Of the shards that were hashed. */
     bytes: number;
+    /** Tensors of the child that were held against a parent's bytes. */
     copied: number;
+    /** Merges computed again, of `merged`: all, or a sample of each shard. */
     recomputed: number;
     merged: number;
+    /** Beside the shards. */
     files: number;
   };
   seconds: number;
@@ -62,9 +71,11 @@ export interface VerifyOptions {
   /** Where parents lie now, by name. */
   locations?: Readonly<Record<string, string>>;
   signal?: AbortSignal;
-  onProgress?: (done: number, total: number, shard: string) => void;
+  onEvent?: (event: VerifyEvent) => void;
   kernels?: "auto" | "wasm" | "scalar";
 }
+
+const EVENT_INTERVAL_MS = 100;
 
 /** As much as most pieces hold. */
 const COMPARE_BYTES = 4 << 20;
@@ -73,8 +84,11 @@ const COMPARE_BYTES = 4 << 20;
 const SAMPLE_PER_SHARD = 8;
 
 /**
- * Verifies a finished child. What differs is reported, not thrown.
- * Throws CheckpointError for a folder that holds no finished child, or parents that cannot be read.
+ * Verifies a finished child against its recipe and its parents, which must be there: assembly.md section 5.
+ * What differs is reported, not thrown.
+ *
+ * @throws CheckpointError by `code`: "not-a-child", "parents-changed", "missing" … (folder and parents)
+ * @throws Interrupted when the signal fired
  */
 export async function verify(location: string, options: VerifyOptions = {}): Promise<VerifyReport> {
   const startedAt = performance.now();
@@ -88,8 +102,15 @@ export async function verify(location: string, options: VerifyOptions = {}): Pro
       note: "Its parents must be those that it was built from; --parent name=folder says where they are",
     });
   }
-  const total = plan.totals.writeBytes;
-  let done = 0;
+  const bytesTotal = plan.totals.writeBytes;
+  const emit = options.onEvent ?? (() => {});
+  let before = 0; // bytes of the shards that are through
+  let toldAt = 0;
+  const tell = (bytesDone: number, shard: string) => {
+    toldAt = performance.now();
+    emit({ kind: "progress", bytesDone: Math.min(Math.round(bytesDone), bytesTotal), bytesTotal, shard });
+  };
+  emit({ kind: "started", shards: plan.shards.length, bytes: bytesTotal });
   const kernels = createKernels(HEAP_BYTES, options.kernels ?? "auto");
   const present = new Map((await store.list()).map(({ name, byteLength }) => [name, byteLength]));
   for (const shard of plan.shards) {
@@ -100,9 +121,10 @@ export async function verify(location: string, options: VerifyOptions = {}): Pro
         size === undefined ? "it is not there" : `it holds ${size} bytes, wanted ${shard.byteLength}`;
       const code = size === undefined ? "missing-file" : "shard-size";
       findings.push({ code, file: shard.name, message: `Cannot verify "${shard.name}": ${what}` });
-      done += shard.byteLength;
+      before += shard.byteLength;
       continue;
     }
+    let done = 0;
     const wanted = record.shards.find(({ name }) => name === shard.name)?.sha256;
     const counts = await verifyShard(plan, shard, {
       store,
@@ -113,9 +135,11 @@ export async function verify(location: string, options: VerifyOptions = {}): Pro
       onBytes: (bytes) => {
         if (options.signal?.aborted) throw new Interrupted("The verification was stopped");
         done += bytes;
-        options.onProgress?.(Math.min(done, total), total, shard.name);
+        if (performance.now() - toldAt >= EVENT_INTERVAL_MS) tell(before + done, shard.name);
       },
     });
+    before += shard.byteLength;
+    tell(before, shard.name);
     checked.bytes += shard.byteLength;
     checked.copied += counts.copied;
     checked.recomputed += counts.recomputed;
@@ -123,7 +147,9 @@ export async function verify(location: string, options: VerifyOptions = {}): Pro
   }
   checked.files = await verifyFiles(store, { record, plan, findings, present });
   const seconds = (performance.now() - startedAt) / 1000;
-  return { location: store.location, ok: findings.length === 0, findings, checked, seconds };
+  const ok = findings.length === 0;
+  emit({ kind: "finished", ok, shards: checked.shards, bytes: checked.bytes, seconds });
+  return { location: store.location, ok, findings, checked, seconds };
 }
 
 async function requireRecord(store: Store): Promise<ChildRecord> {
@@ -142,7 +168,11 @@ async function requireRecord(store: Store): Promise<ChildRecord> {
   );
 }
 
-async function planAgain(record: ChildRecord, { locations }: VerifyOptions): Promise<BuildPlan> {
+/** The plan of a finished child: from its own recipe, and its parents where they were or where they are now. */
+export async function planAgain(
+  record: ChildRecord,
+  { locations }: Pick<VerifyOptions, "locations"> = {},
+): Promise<BuildPlan> {
   const recipe = parseRecipe(record.recipe, { file: record.recipeFile ?? CHILD_NAME });
   const recorded = Object.fromEntries(record.parents.map(({ name, location }) => [name, location]));
   try {
@@ -174,6 +204,7 @@ interface ShardCheck {
   wanted: string;
   all: boolean;
   findings: Finding[];
+  /** Of the shard's bytes: half of them by hashing, half by comparing. */
   onBytes: (bytes: number) => void;
 }
 
@@ -186,15 +217,17 @@ async function verifyShard(
   const sources = new ParentSources(plan.parents);
   const heap = new Heap(kernels.bytes.length);
   try {
-    const sha256 = await hashOf(source, onBytes);
+    const sha256 = await hashOf(source, (bytes) => onBytes(bytes / 2));
     const hashIsOff = sha256 !== wanted;
     const sample = new Set(all || hashIsOff ? mergesOf(shard) : sampleOf(shard));
     const counts = { copied: 0, recomputed: 0, merged: mergesOf(shard).length };
     const include = ({ action }: PlanTensor) => action.kind === "copy" || sample.has(action.merge);
     const faulty = new Set<string>();
+    const included = shard.tensors.filter(include).reduce((sum, { byteLength }) => sum + byteLength, 0);
+    const share = shard.byteLength / 2 / (shard.dataStart + included);
     let buffer = new Uint8Array(COMPARE_BYTES);
     const compare = async (bytes: Uint8Array, offset: number, tensor: PlanTensor | undefined) => {
-      onBytes(0);
+      onBytes(bytes.length * share);
       if (bytes.length > buffer.length) buffer = new Uint8Array(bytes.length); // a header may be long
       const there = buffer.subarray(0, bytes.length);
       await source.read(there, offset);

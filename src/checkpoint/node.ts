@@ -50,6 +50,21 @@ export async function readTextFile(path: string, limitBytes: number): Promise<st
   }
 }
 
+/** The first bytes of a file as text; empty when it cannot be read, or is a pipe, which can be read only once. */
+export function fileStart(path: string, byteLength: number): string {
+  let fd: number | undefined;
+  try {
+    if (!fs.statSync(path).isFile()) return "";
+    fd = fs.openSync(path, "r");
+    const bytes = new Uint8Array(byteLength);
+    return new TextDecoder().decode(bytes.subarray(0, fs.readSync(fd, bytes, 0, byteLength, 0)));
+  } catch {
+    return "";
+  } finally {
+    if (fd !== undefined) fs.closeSync(fd);
+  }
+}
+
 /**
  * What tells a process from a later one of the same number: boot id and start time. Empty where the system
  * does not tell (anything but Linux), or when there is no such process.

@@ -6,9 +6,9 @@ import type { BuildEvent } from "../build/events.ts";
 import type { BuildPlan } from "../plan/plan.ts";
 import { UsageError } from "./exit.ts";
 import { interruptible } from "./interrupt.ts";
-import { parseParent, showDisk, showPlan } from "./plan.ts";
+import { parentOption, planOf, showDisk, showPlan, showWarnings } from "./plan.ts";
 import { createProgress, PROGRESS_MODES, type Progress, type ProgressMode } from "./progress.ts";
-import { note, paint, paintError, print, printJson } from "./terminal.ts";
+import { note, paint, print, printJson, quoted } from "./terminal.ts";
 
 interface BuildCommandOptions {
   output: string;
@@ -18,7 +18,7 @@ interface BuildCommandOptions {
   dryRun?: boolean;
   force?: boolean;
   progress: ProgressMode;
-  parent: Record<string, string>;
+  parent?: Record<string, string>;
   json?: boolean;
 }
 
@@ -36,19 +36,15 @@ export function addBuild(program: Command): void {
     .option("--finish", "join the parts when all are there")
     .option("--dry-run", "check recipe, parents, folder and disk; write nothing")
     .option("--force", "replace what another build of chimera left in the folder")
-    .option(
-      "--parent <name=folder>",
-      "where a parent lies, instead of where the recipe says; repeatable",
-      parseParent,
-      {},
-    )
+    .addOption(parentOption("where a parent lies, instead of where the recipe says; repeatable"))
     .addOption(new Option("--progress <mode>", "progress on stderr").choices(PROGRESS_MODES).default("auto"))
     .option("--json", "the report as JSON on stdout")
     .addHelpText(
       "after",
       `
-A build that was interrupted or killed goes on from the shards that are complete when the same command is
-run again, and ends with the same bytes. Exit status 130 or 143: interrupted, state saved.
+A build that was interrupted or killed goes on from the shards that are complete
+when the same command is run again, and ends with the same bytes. Exit status
+130 or 143: interrupted, state saved.
 
 Examples:
   $ chimera build recipes/r1t.yaml -o ./R1T
@@ -61,11 +57,10 @@ Examples:
 }
 
 async function runBuild(path: string | undefined, options: BuildCommandOptions): Promise<void> {
-  if (options.part && options.finish)
-    throw new UsageError("Cannot build a part and finish at once, wanted one of --part and --finish");
+  refuseContradictions(path, options);
   const plan = await planFor(path, options);
   const { build } = await import("../build/build.ts");
-  for (const warning of plan.warnings) note(`${paintError("yellow", "warning:")} ${warning}`);
+  showWarnings(plan);
   const progress = createProgress(options.progress, "build");
   const { workers, part, finish, dryRun, force } = options;
   const report = await interruptible((signal) => {
@@ -80,36 +75,50 @@ async function runBuild(path: string | undefined, options: BuildCommandOptions):
     };
     return build(plan, options.output, wishes).finally(() => progress.end());
   });
-  if (options.json) printJson({ ...report, dryRun: dryRun ?? false });
+  if (options.json) printJson({ ...report, dryRun: dryRun ?? false, part: part ?? null });
   else if (dryRun) {
     showPlan(plan);
+    if (report.finished) return print("The child is there already: nothing to do.");
     await showDisk(plan, options.output);
-    print(report.finished ? "The child is there already." : "Dry run: nothing was written.");
+    const { resumed, total } = report.shards;
+    if (resumed > 0) print(`resume     ${resumed} of ${total} shards are there already`);
+    print("Dry run: nothing was written.");
   } else summarise(report, options);
+}
+
+/** What would be done in silence otherwise, or undone by another part. */
+function refuseContradictions(path: string | undefined, options: BuildCommandOptions): void {
+  const { part, finish, force, parent } = options;
+  if (part && finish)
+    throw new UsageError("Cannot build a part and finish at once, wanted one of --part and --finish");
+  if (force && (part || finish)) {
+    throw new UsageError(
+      `Cannot use --force with ${part ? "--part" : "--finish"}: it would remove the shards of the other parts`,
+      "Remove the folder, or take another one",
+    );
+  }
+  if (parent && !path) {
+    throw new UsageError(
+      "Cannot use --parent without a recipe: the plan in the folder has its parents in it",
+      "chimera build RECIPE -o FOLDER --finish --parent name=folder",
+    );
+  }
 }
 
 /** A plan file is taken as it is; a recipe is planned; --finish alone takes the plan that lies in the folder. */
 async function planFor(path: string | undefined, options: BuildCommandOptions): Promise<BuildPlan> {
-  const { loadPlan, parsePlan } = await import("../plan/load-recipe.ts");
-  if (path?.endsWith(".json")) {
-    if (Object.keys(options.parent).length > 0) {
-      throw new UsageError(
-        "Cannot use --parent with a plan, wanted a recipe",
-        "A plan has its parents in it: plan again with --parent",
-      );
-    }
-    return loadPlan(path);
-  }
-  if (path) {
-    const { planRecipe } = await import("../plan/plan-recipe.ts");
-    return planRecipe(path, { locations: options.parent });
-  }
+  if (path) return planOf(path, options.parent);
   if (!options.finish)
     throw new UsageError("Cannot build without a recipe", "chimera build RECIPE -o FOLDER");
   const { statePlan } = await import("../build/state.ts");
   const { openOutput } = await import("../checkpoint/stores.ts");
+  const { parsePlan } = await import("../plan/load-recipe.ts");
   const text = await statePlan(openOutput(options.output));
   if (text === undefined) {
+    // A task that is queued once more after the end finds what it wants.
+    const { readChildRecord } = await import("../build/child.ts");
+    const child = await readChildRecord(openOutput(options.output));
+    if (child) return (await import("../build/verify.ts")).planAgain(child);
     throw new UsageError(
       `Cannot finish "${options.output}": it holds no unfinished build`,
       "Name the recipe or the plan",
@@ -131,17 +140,19 @@ function show(event: BuildEvent, progress: Progress): void {
 }
 
 function summarise(report: BuildReport, { part, output }: BuildCommandOptions): void {
-  const { shards, writtenBytes, seconds } = report;
+  const { shards, writtenBytes, seconds, location } = report;
   const speed = seconds > 0 ? `, ${(writtenBytes / seconds / 1e9).toFixed(3)} GB/s` : "";
   const work = `${shards.written} of ${shards.total} shards written (${formatBytes(writtenBytes)} in ${formatDuration(seconds)}${speed})`;
   if (!report.finished) {
     print(`part ${part!.index} of ${part!.count}: ${work}, ${shards.resumed} were there`);
+    print(paint("dim", `next, when all parts are there: chimera build --finish -o ${quoted(output)}`));
     return;
   }
-  if (shards.written === 0 && shards.resumed === shards.total)
-    print(`${paint("green", "complete")}  ${report.location}: every shard was there`);
-  else print(`${paint("green", "built")}  ${report.location}: ${work}`);
-  print(paint("dim", `next: chimera verify ${output}`));
+  if (shards.written > 0) print(`${paint("green", "built")}  ${location}: ${work}`);
+  else if (shards.resumed === shards.total)
+    print(`${paint("green", "complete")}  ${location}: every shard was there`);
+  else print(`${paint("green", "finished")}  ${location}: ${shards.total} shards joined`);
+  print(paint("dim", `next: chimera verify ${quoted(output)}`));
 }
 
 function parseCount(text: string): number {

@@ -1,14 +1,13 @@
 /** chimera compare: what two parents differ in, tensor by tensor. */
-import { dirname, resolve } from "node:path";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { formatBytes, formatDuration, formatInteger } from "../base/format.ts";
 import type { CompareEvent, CompareReport } from "../survey/compare.ts";
 import { distanceIn, formatDistance } from "../survey/distance.ts";
 import { sparkline } from "../survey/sparkline.ts";
-import { UsageError } from "./exit.ts";
+import { requirePlace } from "./exit.ts";
 import { interruptible } from "./interrupt.ts";
 import { createProgress, PROGRESS_MODES, type Progress, type ProgressMode } from "./progress.ts";
-import { clean, note, paint, paintError, print, printJson, table } from "./terminal.ts";
+import { clean, columnsOfData, note, paint, paintError, print, printJson, table } from "./terminal.ts";
 
 interface CompareCommandOptions {
   measure: "rms" | "relative";
@@ -38,8 +37,8 @@ export function addCompare(program: Command): void {
     .addHelpText(
       "after",
       `
-The distances are those that a recipe's threshold is held against, to the last bit. A weight and its block
-scales are one tensor.
+The distances are those that a recipe's threshold is held against, to the last
+bit. A weight and its block scales are one tensor.
 
 Examples:
   $ chimera compare ./DeepSeek-V3-0324 ./DeepSeek-R1 --svg v3-r1.svg
@@ -52,14 +51,9 @@ Examples:
 }
 
 async function runCompare(base: string, other: string, options: CompareCommandOptions): Promise<void> {
-  const { folderExists, writeFileAtomically } = await import("../checkpoint/node.ts");
+  const node = await import("../checkpoint/node.ts");
   const { svg, measure, sample, workers } = options;
-  // Not after an hour of reading.
-  if (svg && (folderExists(svg) || !folderExists(dirname(resolve(svg))))) {
-    throw new UsageError(
-      `Cannot write "${svg}": ${folderExists(svg) ? "it is a folder" : "its folder is not there"}`,
-    );
-  }
+  if (svg) requirePlace(svg, node); // not after an hour of reading
   const { compare } = await import("../survey/compare.ts");
   const progress = createProgress(options.progress, "compare");
   const report = await interruptible((signal) =>
@@ -74,13 +68,14 @@ async function runCompare(base: string, other: string, options: CompareCommandOp
   for (const warning of report.warnings) note(`${paintError("yellow", "warning:")} ${clean(warning)}`);
   if (svg) {
     const { distanceMap } = await import("../survey/distance-map.ts");
-    await writeFileAtomically(svg, distanceMap(report));
+    await node.writeFileAtomically(svg, distanceMap(report));
     note(`heat maps written to ${svg}`);
   }
   if (options.json) return printJson(report);
   showHead(report);
   showRoles(report);
   showLayers(report);
+  showExperts(report);
   showTop(report);
   showCurve(report);
 }
@@ -163,23 +158,53 @@ function showLayers({ byLayerRole, measure }: CompareReport): void {
   const inLayers = byLayerRole.filter(({ layer }) => layer !== undefined);
   const last = inLayers.reduce((most, { layer }) => Math.max(most, layer!), 0);
   if (inLayers.length === 0 || last > MOST_LAYERS) return;
-  const rows = [[head("layers"), head(ruler(last)), head("largest")]];
-  for (const role of new Set(inLayers.map(({ role }) => role))) {
+  const lines = [...new Set(inLayers.map(({ role }) => role))].map((role) => {
     const values: (number | undefined)[] = Array.from({ length: last + 1 }, () => undefined);
     for (const { layer, ...of } of inLayers) {
       if (of.role === role) values[layer!] = of[measure].mean ?? Number.POSITIVE_INFINITY;
     }
     const largest = Math.max(...values.filter((value) => value !== undefined));
-    rows.push([role === "mtp" ? roleName(role, true) : role, sparkline(values), formatDistance(largest)]);
+    const name = role === "mtp" ? roleName(role, true) : role;
+    return { name, line: [...sparkline(values)], largest: formatDistance(largest) };
+  });
+  // Whole tens of layers that fit beside names and figures; all of them where no terminal's edge is.
+  const beside = Math.max(...lines.map(({ name, largest }) => name.length + largest.length + 5));
+  const room = Math.max(10, Math.floor((columnsOfData() - beside) / 10) * 10);
+  const step = Math.min(room, last + 1);
+  for (let first = 0; first <= last; first += step) {
+    const rows = [[head("layers"), head(ruler(first, Math.min(first + step - 1, last))), head("largest")]];
+    for (const { name, line, largest } of lines)
+      rows.push([name, line.slice(first, first + step).join(""), largest]);
+    print(`${table(rows, { right: [2] })}\n`);
   }
-  print(`${table(rows, { right: [2] })}\n`);
 }
 
-/** "0         10        20" */
-function ruler(last: number): string {
+/** "0         10        20": the tens, from a ten on. */
+function ruler(first: number, last: number): string {
   let line = "";
-  for (let layer = 0; layer <= last; layer += 10) line = line.padEnd(layer) + layer;
+  for (let layer = first; layer <= last; layer += 10) line = line.padEnd(layer - first) + layer;
   return line;
+}
+
+const NUM_EXPERTS = 5;
+
+/** The two ends of the list; the heat map and --json have all of them. */
+function showExperts({ byLayerExpert, measure }: CompareReport): void {
+  if (byLayerExpert.length < 2) return;
+  const distance = ({ [measure]: { mean } }: (typeof byLayerExpert)[number]) =>
+    mean ?? Number.POSITIVE_INFINITY;
+  const sorted = [...byLayerExpert].sort((a, b) => distance(b) - distance(a));
+  if (distance(sorted[0]!) === 0) return;
+  const rows = [["most", "routed expert", "least", "routed expert"].map(head)];
+  for (let i = 0; i < Math.min(NUM_EXPERTS, sorted.length); i++) {
+    const [most, least] = [sorted[i]!, sorted[sorted.length - 1 - i]!];
+    const cells = [most, least].flatMap((of) => [
+      formatDistance(distance(of)),
+      `layer ${of.layer}${of.mtp ? " (MTP)" : ""}, expert ${of.expert}`,
+    ]);
+    rows.push(cells);
+  }
+  print(`${table(rows, { right: [0, 2] })}\n`);
 }
 
 const NUM_TOP = 10;

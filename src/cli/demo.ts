@@ -2,38 +2,41 @@
  * chimera demo: the main job on the small parents that ship with the project. Assembles the R1T recipe,
  * verifies the child and says what was made, from what, and what to try next.
  */
+import { dirname, join, relative } from "node:path";
 import type { Command } from "commander";
 import { formatBytes, formatDuration, formatInteger } from "../base/format.ts";
 import type { PlanTensor } from "../plan/plan.ts";
 import { ExitStatus } from "./exit.ts";
 import { interruptible } from "./interrupt.ts";
 import { createProgress } from "./progress.ts";
-import { note, paint, paintError, print, table } from "./terminal.ts";
+import { clean, note, paint, paintError, print, printJson, quoted, table } from "./terminal.ts";
 
 export function addDemo(program: Command): void {
   program
     .command("demo")
     .description("assemble and verify a child of the small parents that ship with chimera")
     .option("-o, --output <folder>", "where the child goes", "out/demo-r1t")
-    .addHelpText("after", "\nExample:\n  $ chimera demo")
-    .action(async ({ output }: { output: string }) => runDemo(output));
+    .option("--json", "the reports of build and verify as JSON on stdout")
+    .addHelpText(
+      "after",
+      `
+A child of an earlier demo in the folder is replaced; a folder that holds
+anything else is refused.
+
+Examples:
+  $ chimera demo
+  $ chimera demo -o /tmp/r1t --json`,
+    )
+    .action(runDemo);
 }
 
-async function runDemo(output: string): Promise<void> {
+async function runDemo({ output, json }: { output: string; json?: boolean }): Promise<void> {
   const { packageFile } = await import("../checkpoint/node.ts");
   const { planRecipe } = await import("../plan/plan-recipe.ts");
   const { build } = await import("../build/build.ts");
   const { verify } = await import("../build/verify.ts");
   const recipeFile = packageFile("recipes/mini/r1t.yaml");
-  print(paint("bold", "Chimera: a child of two language models, without training"));
-  print();
-  print("Parents  mini-v3 answers at once; mini-r1 thinks first, inside <think> … </think>.");
-  print(
-    "         Both: DeepSeek-V3 architecture, 4 layers + 1 MTP layer, 16 experts, FP8 with block scales.",
-  );
-  print("Recipe   the routed experts of mini-r1, everything else of mini-v3 (as DeepSeek-R1T was made)");
-  print();
-
+  if (!json) introduce();
   const plan = await planRecipe(recipeFile);
   const progress = createProgress("auto", "build");
   const report = await interruptible((signal) =>
@@ -43,43 +46,65 @@ async function runDemo(output: string): Promise<void> {
       onEvent: (event) => {
         if (event.kind === "progress") progress.update({ done: event.bytesDone, total: event.bytesTotal });
         if (event.kind === "shard-written") {
-          progress.end();
-          note(
-            paintError(
-              "dim",
-              `  ${event.shard}  ${formatBytes(event.byteLength)}  sha256 ${event.sha256.slice(0, 16)}…`,
-            ),
-          );
+          const { shard, byteLength, sha256 } = event;
+          const line = `  ${shard}  ${formatBytes(byteLength)}  sha256 ${sha256.slice(0, 16)}…`;
+          progress.line(paintError("dim", line));
         }
       },
     }).finally(() => progress.end()),
   );
+  const proof = await interruptible((signal) => verify(output, { all: true, signal }));
+  if (json) printJson({ build: report, verify: proof });
+  for (const { message } of proof.findings) note(`${paintError("red", "mismatch:")} ${clean(message)}`);
+  if (!proof.ok) throw new ExitStatus(4);
+  if (json) return;
   showOrigins(
     plan.shards.flatMap(({ tensors }) => tensors),
     plan.parents.map(({ name }) => name),
   );
-  const proof = await verify(output, { all: true });
-  for (const { message } of proof.findings) note(`${paintError("red", "mismatch:")} ${message}`);
-  if (!proof.ok) throw new ExitStatus(4);
   const { copied, files, bytes } = proof.checked;
   print();
   print(
-    `${paint("green", "built")}     ${output}  ${formatBytes(report.writtenBytes)} in ${formatDuration(report.seconds)}`,
+    `${paint("green", "built")}     ${output}: ${formatBytes(report.writtenBytes)} in ${formatDuration(report.seconds)}`,
   );
   print(
-    `${paint("green", "verified")}  ${formatInteger(copied)} tensors equal to their parent's byte for byte, ${files} other files, ${formatBytes(bytes)} hashed`,
+    `${paint("green", "verified")}  ${formatInteger(copied)} tensors equal their parent's, ${files} other files, ${formatBytes(bytes)} hashed`,
   );
   print();
-  print("Try next");
-  const next = [
-    [`chimera inspect ${output}`, "what is in the child"],
-    ["chimera compare models/mini-v3 models/mini-r1", "what its parents differ in"],
-    ["chimera plan recipes/mini/r1t-half.yaml", "a blend: half of each parent's experts"],
-    ["chimera build recipes/mini/r1t-half.yaml -o out/half", "… and make it"],
-    ["chimera recipe explain recipes/mini/r1t.yaml lm_head.weight", "why a tensor is what it is"],
-    ["chimera plan recipes/r1t.yaml --parent v3=… r1=…", "the same with the real parents"],
+  suggest(output, (name) => quoted(relative(process.cwd(), packageFile(name)) || "."));
+}
+
+function introduce(): void {
+  for (const line of [
+    paint("bold", "Chimera: a child of two language models, without training"),
+    "",
+    "Parents  mini-v3 answers at once; mini-r1 thinks first, in <think> … </think>.",
+    "         DeepSeek-V3 architecture, FP8 with block scales, 16 experts,",
+    "         4 layers + 1 MTP layer.",
+    "Recipe   the routed experts of mini-r1, everything else of mini-v3:",
+    "         so DeepSeek-R1T was made",
+    "",
+  ]) {
+    print(line);
+  }
+}
+
+/** What to try next, with paths as they are from here: not every demo is run in a checkout. */
+function suggest(output: string, here: (name: string) => string): void {
+  const half = quoted(join(dirname(output), "half"));
+  const next: [what: string, command: string][] = [
+    ["what is in the child", `inspect ${quoted(output)}`],
+    ["what its parents differ in", `compare ${here("models/mini-v3")} ${here("models/mini-r1")}`],
+    ["a blend, half of each parent's experts", `plan ${here("recipes/mini/r1t-half.yaml")}`],
+    ["… and make it", `build ${here("recipes/mini/r1t-half.yaml")} -o ${half}`],
+    ["why a tensor is what it is", `recipe explain ${here("recipes/mini/r1t.yaml")} lm_head.weight`],
+    ["the real parents, 2 × 690 GB", `plan ${here("recipes/r1t.yaml")} --parent v3-0324=… --parent r1=…`],
   ];
-  print(table(next.map(([command, what]) => [`  npx ${command}`, paint("dim", what!)])));
+  print("Try next");
+  for (const [what, command] of next) {
+    print(paint("dim", `  # ${what}`));
+    print(`  npx chimera ${command}`);
+  }
 }
 
 /** Where the child's bytes come from, as a picture. */

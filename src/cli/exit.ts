@@ -4,6 +4,7 @@
  * 0 done · 1 unexpected · 2 usage or recipe invalid · 3 input missing or damaged · 4 verification mismatch ·
  * 5 not enough disk · 75 try again later, state saved · 130, 143 interrupted, state saved
  */
+import { dirname, resolve } from "node:path";
 import { CommanderError } from "commander";
 import {
   BuildError,
@@ -31,6 +32,16 @@ export class UsageError extends Error {
     super(message);
     this.note = note;
   }
+}
+
+/** Refuses a place where no file can be written, before the work whose result goes there. */
+export function requirePlace(
+  path: string,
+  { folderExists }: { folderExists: (path: string) => boolean },
+): void {
+  if (folderExists(path)) throw new UsageError(`Cannot write "${path}": it is a folder, wanted a file`);
+  if (!folderExists(dirname(resolve(path))))
+    throw new UsageError(`Cannot write "${path}": its folder is not there`);
 }
 
 const BUILD_STATUS: Record<string, number> = {
@@ -79,6 +90,7 @@ function sayAll(problems: readonly Problem[]): void {
 
 function say({ message, note: advice, file, line, column }: Omit<Problem, "code">): void {
   const place = file && line ? `${file}:${line}:${column} ` : line ? `line ${line}:${column} ` : "";
-  note(`${paintError("red", "error:")} ${place}${message}`);
+  // Several parents that cannot be opened are a line each.
+  for (const line of message.split("\n")) note(`${paintError("red", "error:")} ${place}${line}`);
   if (advice) note(`  ${paintError("cyan", "note:")} ${advice}`);
 }

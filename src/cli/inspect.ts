@@ -3,7 +3,7 @@ import type { Command } from "commander";
 import { formatBytes, formatCount, formatInteger } from "../base/format.ts";
 import type { InspectReport } from "../survey/inspect.ts";
 import type { LayerKind, LayerTotal } from "../survey/totals.ts";
-import { clean, paint, print, printJson, table } from "./terminal.ts";
+import { clean, columnsOfData, joined, paint, print, printJson, table, widthOf } from "./terminal.ts";
 
 interface InspectCommandOptions {
   layers?: boolean;
@@ -22,8 +22,9 @@ export function addInspect(program: Command): void {
     .addHelpText(
       "after",
       `
-Reads headers, index and config only, never tensor data. Whatever is missing or odd is listed and the exit
-status is 0 all the same; a file that is malformed ends with 3.
+Reads headers, index and config only, never tensor data. Whatever is missing or
+odd is listed and the exit status is 0 all the same; a file that is malformed
+ends with 3.
 
 Examples:
   $ chimera inspect ./DeepSeek-R1
@@ -51,7 +52,13 @@ function showHead(report: InspectReport): void {
   const { kind, block, scaleFormat } = quantization;
   const fp8 = `FP8 in blocks of ${block?.join("×")}${scaleFormat === "ue8m0" ? ", scales UE8M0" : ""}`;
   const storage =
-    kind === "fp8-block" ? fp8 : kind === "none" ? "not quantised" : "quantised in a way of its own";
+    kind === "fp8-block"
+      ? fp8
+      : kind === "other"
+        ? "quantised in a way of its own"
+        : config
+          ? "not quantised"
+          : "quantisation not known";
   const name = report.file ? `${report.label}/${report.file}` : report.label;
   print(`${paint("bold", clean(name))}  ${architecture.label} · ${storage} · ${OPENED[opened]}`);
   if (!architecture.known) print(paint("dim", "The architecture is not known: roles cannot be told."));
@@ -83,7 +90,8 @@ function showHead(report: InspectReport): void {
       ["vocabulary", config.vocabulary && formatInteger(config.vocabulary)],
       ["context", config.context && formatInteger(config.context)],
     ].map(([fact, value]) => [String(fact), value ? String(value) : undefined]);
-    print(facts.flatMap(([fact, value]) => (value ? [`${paint("dim", fact)} ${value}`] : [])).join("  ·  "));
+    const shown = facts.flatMap(([fact, value]) => (value ? [`${paint("dim", fact)} ${value}`] : []));
+    print(joined(shown, "  ·  ", columnsOfData()));
   }
   const { missing, count, fileBytes } = shards;
   const absent = missing.length > 0 ? ` (${formatInteger(missing.length)} missing)` : "";
@@ -108,14 +116,21 @@ function showTotals({ byDtype, byRole, totals }: InspectReport): void {
     byBytes ? bytes / totals.bytes : tensors / totals.tensors,
   );
   const roles = [
-    [...["role", "tensors", "elements", "bytes"].map(head), head(byBytes ? "share of bytes" : "share"), ""],
+    [...["role", "tensors", "elements", "bytes"].map(head), head(byBytes ? "share of bytes" : "share")],
   ];
   for (const [index, { role, mtp, tensors, elements, bytes }] of byRole.entries()) {
-    const share = shares[index]!;
     const numbers = [formatInteger(tensors), formatInteger(elements), formatBytes(bytes)];
-    roles.push([roleName(role, mtp), ...numbers, percent(share), bar(share, Math.max(...shares))]);
+    roles.push([roleName(role, mtp), ...numbers, percent(shares[index]!)]);
   }
-  print(`${table(roles, { right: [1, 2, 3, 4] })}\n`);
+  const right = [1, 2, 3, 4];
+  const room = Math.min(MOST_BAR, columnsOfData() - widthOf(table(roles, { right })) - 2);
+  const bars = shares.map((share) => bar(share / Math.max(...shares), room));
+  print(
+    `${table(
+      roles.map((row, index) => [...row, bars[index - 1] ?? ""]),
+      { right },
+    )}\n`,
+  );
 }
 
 /** The role `mtp` is what an MTP layer has beside attention, experts and norms. */
@@ -156,11 +171,12 @@ function showFiles({
   lineage,
   mtp,
   opened,
+  config,
 }: InspectReport): void {
   const rows: string[][] = [];
   const layers = `${mtp.layers.length === 1 ? "layer" : "layers"} ${mtp.layers.join(", ")}`;
   const where = opened === "file" ? "not in this file" : "absent, though config.json declares it";
-  const declared = mtp.declared > 0 ? where : "none";
+  const declared = mtp.declared > 0 ? where : config ? "none" : "not known without config.json";
   rows.push(["MTP", mtp.layers.length > 0 ? `present: ${layers}, ${formatBytes(mtp.bytes)}` : declared]);
   if (opened !== "file" || tokenizer.files.length > 0) {
     const names = tokenizer.files.join(", ") || "none";
@@ -216,10 +232,11 @@ function percent(share: number): string {
   return `${(100 * share).toFixed(2)} %`;
 }
 
+const MOST_BAR = 20;
 const EIGHTHS = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
 
-/** A bar of at most 20 columns, to an eighth of one; the largest share fills it. */
-function bar(share: number, largest: number): string {
-  const eighths = largest > 0 ? Math.max(share > 0 ? 1 : 0, Math.round((share / largest) * 160)) : 0;
+/** A bar of so many columns, to an eighth of one. */
+function bar(share: number, columns: number): string {
+  const eighths = share > 0 ? Math.max(1, Math.round(share * columns * 8)) : 0;
   return paint("cyan", "█".repeat(Math.floor(eighths / 8)) + EIGHTHS[eighths % 8]!);
 }

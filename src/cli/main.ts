@@ -23,8 +23,9 @@ Examples:
   $ chimera build recipes/r1t.yaml -o ./R1T             make the child; run again to resume
   $ chimera verify ./R1T                                check it against its parents
 
-Exit status: 0 done · 1 unexpected · 2 usage or recipe invalid · 3 input missing or damaged ·
-4 verification mismatch · 5 not enough disk · 75 try again later · 130, 143 interrupted, state saved`;
+Exit status: 0 done · 1 unexpected · 2 usage or recipe invalid · 3 input missing
+or damaged · 4 verification mismatch · 5 not enough disk · 75 try again later ·
+130, 143 interrupted, state saved`;
 
 /** Runs the command line and resolves to the exit status. */
 export async function main(argv: readonly string[]): Promise<number> {
@@ -38,8 +39,10 @@ export async function main(argv: readonly string[]): Promise<number> {
     .exitOverride();
   for (const load of COMMANDS) (await load())(program);
   for (const command of program.commands) command.exitOverride();
+  // `help recipe init`: commander's own help goes one command deep.
+  const args = argv[0] === "help" && argv.length > 2 ? [...argv.slice(1), "--help"] : [...argv];
   try {
-    await program.parseAsync([...argv], { from: "user" });
+    await program.parseAsync(args, { from: "user" });
     return 0;
   } catch (error) {
     const { signalName } = interruption;

@@ -1,9 +1,9 @@
 /** chimera plan: what a recipe would do, from headers alone. */
-import { type Command, InvalidArgumentError } from "commander";
+import { type Command, InvalidArgumentError, Option } from "commander";
 import { formatBytes, formatCount, formatInteger } from "../base/format.ts";
 import type { BuildPlan } from "../plan/plan.ts";
-
-import { note, paint, paintError, print, table } from "./terminal.ts";
+import { requirePlace, UsageError } from "./exit.ts";
+import { clean, note, paint, paintError, print, table } from "./terminal.ts";
 
 export function addPlan(program: Command): void {
   program
@@ -11,46 +11,74 @@ export function addPlan(program: Command): void {
     .description(
       "say what a recipe would do: bytes to read and write, disk, memory, every tensor accounted for",
     )
-    .argument("<recipe>", "a recipe file (.yaml)")
+    .argument("<recipe>", "a recipe (.yaml), or a plan (.json) to look at again")
     .option("-o, --output <file>", "write the plan, for chimera build and for other machines")
-    .option(
-      "--parent <name=folder>",
-      "where a parent lies, instead of where the recipe says; repeatable",
-      parseParent,
-      {},
-    )
-    .option("--json", "the whole plan as JSON on stdout")
+    .addOption(parentOption("where a parent lies, instead of where the recipe says; repeatable"))
+    .option("--json", "the whole plan as JSON on stdout, with the free disk")
     .addHelpText(
       "after",
       `
 Reads headers only, never tensor data; exits with 0 when the plan can be built.
+The free disk is that of the current folder: chimera build --dry-run looks where
+the child would go.
 
 Examples:
   $ chimera plan recipes/r1t.yaml
-  $ chimera plan recipes/r1t.yaml -o plan.json && chimera build plan.json -o ./R1T
+  $ chimera plan recipes/r1t.yaml -o plan.json
+  $ chimera build plan.json -o ./R1T
   $ chimera plan recipes/r1t.yaml --parent r1=/data/DeepSeek-R1 --json | jq .totals`,
     )
-    .action(async (path: string, options: PlanCommandOptions) => {
-      const { planRecipe } = await import("../plan/plan-recipe.ts");
-      const plan = await planRecipe(path, { locations: options.parent });
-      if (options.output) {
-        const { writeFileAtomically } = await import("../checkpoint/node.ts");
-        await writeFileAtomically(options.output, `${JSON.stringify(plan)}\n`);
-      }
-      if (options.json) process.stdout.write(`${JSON.stringify({ schemaVersion: 1, ...plan })}\n`);
-      else showPlan(plan);
-      if (options.output) note(`plan written to ${options.output}`);
-    });
+    .action(runPlan);
+}
+
+async function runPlan(path: string, options: PlanCommandOptions): Promise<void> {
+  if (options.output) requirePlace(options.output, await import("../checkpoint/node.ts"));
+  const plan = await planOf(path, options.parent);
+  if (options.output) {
+    const { writeFileAtomically } = await import("../checkpoint/node.ts");
+    await writeFileAtomically(options.output, `${JSON.stringify(plan)}\n`);
+  }
+  if (options.json) {
+    const { openOutput } = await import("../checkpoint/stores.ts");
+    const store = openOutput(".");
+    const freeBytes = (await store.freeBytes()) ?? null;
+    const disk = { location: store.location, neededBytes: plan.totals.writeBytes, freeBytes };
+    process.stdout.write(`${JSON.stringify({ schemaVersion: 1, ...plan, disk })}\n`);
+  } else {
+    showPlan(plan);
+    await showDisk(plan, ".");
+  }
+  showWarnings(plan);
+  if (options.output) note(`plan written to ${options.output}`);
+}
+
+/** From a recipe, or from a plan file, which is taken as it is: its content says which it is. */
+export async function planOf(path: string, parents: Record<string, string> | undefined): Promise<BuildPlan> {
+  const { isPlanFile, loadPlan } = await import("../plan/load-recipe.ts");
+  if (await isPlanFile(path)) {
+    if (!parents) return loadPlan(path);
+    throw new UsageError(
+      "Cannot use --parent with a plan, wanted a recipe",
+      "A plan has its parents in it: plan again with --parent",
+    );
+  }
+  const { planRecipe } = await import("../plan/plan-recipe.ts");
+  return planRecipe(path, { locations: parents ?? {} });
 }
 
 interface PlanCommandOptions {
   output?: string;
-  parent: Record<string, string>;
+  parent?: Record<string, string>;
   json?: boolean;
 }
 
+/** --parent, repeatable. Without a default, which help would show as "{}". */
+export function parentOption(description: string): Option {
+  return new Option("--parent <name=folder>", description).argParser(parseParent);
+}
+
 /** "name=folder" pairs, collected. */
-export function parseParent(text: string, previous: Record<string, string>): Record<string, string> {
+export function parseParent(text: string, previous?: Record<string, string>): Record<string, string> {
   const equals = text.indexOf("=");
   if (equals < 1 || equals === text.length - 1)
     throw new InvalidArgumentError(`"${text}" is not name=folder`);
@@ -88,15 +116,20 @@ export function showPlan(plan: BuildPlan): void {
   print(
     `files      config from ${named(plan.files.config)}, tokenizer from ${named(plan.files.tokenizer)}, chat template from ${named(plan.files.chatTemplate)}`,
   );
-  for (const warning of plan.warnings) note(`${paintError("yellow", "warning:")} ${warning}`);
 }
 
-/** Free space against need, for a folder that is to be built. */
+/** To stderr: once for each run, before a build or after what was asked for. */
+export function showWarnings({ warnings }: { warnings: readonly string[] }): void {
+  for (const warning of warnings) note(`${paintError("yellow", "warning:")} ${clean(warning)}`);
+}
+
+/** Free space against need, for the folder of a child. */
 export async function showDisk(plan: BuildPlan, location: string): Promise<void> {
   const { openOutput } = await import("../checkpoint/stores.ts");
   const free = await openOutput(location).freeBytes();
-  const fits = free === undefined ? "unknown" : free >= plan.totals.writeBytes ? "fits" : "does not fit";
+  const where = location === "." ? "in the current folder" : `for ${location}`;
+  const fits = free === undefined ? "" : free >= plan.totals.writeBytes ? ": fits" : ": does not fit";
   print(
-    `disk       ${formatBytes(plan.totals.writeBytes)} needed, ${free === undefined ? "?" : formatBytes(free)} free: ${fits}`,
+    `disk       ${formatBytes(plan.totals.writeBytes)} needed, ${free === undefined ? "unknown" : formatBytes(free)} free ${where}${fits}`,
   );
 }

@@ -22,6 +22,8 @@ export interface Progress {
   update(state: ProgressState): void;
   /** An event of the engine, for mode "json". */
   event(event: object): void;
+  /** A line that stays, above the bar. */
+  line(text: string): void;
   /** Ends the bar's line. */
   end(): void;
 }
@@ -33,10 +35,10 @@ const WINDOW_MS = 5000;
 export function createProgress(mode: ProgressMode, label: string): Progress {
   const kind =
     mode === "auto" ? (process.stderr.isTTY && process.env.TERM !== "dumb" ? "bar" : "plain") : mode;
-  if (kind === "none") return { update() {}, event() {}, end() {} };
+  if (kind === "none") return { update() {}, event() {}, line() {}, end() {} };
   if (kind === "json") {
     const write = (event: object) => note(JSON.stringify(event));
-    return { update() {}, event: write, end() {} };
+    return { update() {}, event: write, line() {}, end() {} };
   }
   return new Meter(kind === "bar", label);
 }
@@ -69,6 +71,12 @@ class Meter implements Progress {
 
   event(): void {}
 
+  line(text: string): void {
+    if (this.#dirty) process.stderr.write("\r\x1b[K");
+    note(text);
+    if (this.#dirty && this.#last) this.#draw(this.#last);
+  }
+
   end(): void {
     if (!this.#dirty) return;
     if (this.#last) this.#draw(this.#last);
@@ -76,23 +84,57 @@ class Meter implements Progress {
     this.#dirty = false;
   }
 
-  #draw({ done, total, detail }: ProgressState): void {
-    const share = total > 0 ? Math.min(1, done / total) : 1;
+  #draw(state: ProgressState): void {
     const first = this.#samples[0]!;
     const last = this.#samples.at(-1)!;
     const rate = last.at > first.at ? ((last.done - first.done) / (last.at - first.at)) * 1000 : 0;
-    const left = rate > 0 ? formatDuration((total - done) / rate) : "–";
-    const percent = `${Math.floor(share * 100)} %`.padStart(5);
-    const speed = `${(rate / 1e9).toFixed(rate < 1e9 ? 3 : 2)} GB/s`;
-    const facts = `${formatBytes(done)} of ${formatBytes(total)} · ${speed} · ${left} left${detail ? ` · ${detail}` : ""}`;
     if (!this.#bar) {
-      note(`${this.#label}: ${percent.trim()} · ${facts}`);
+      const { percent, facts } = describe(state, rate);
+      note([`${this.#label}: ${percent.trim()}`, ...facts].join(" · "));
       return;
     }
-    const room = Math.max(10, Math.min(30, columns() - facts.length - this.#label.length - 12));
-    const filled = Math.round(share * room);
-    const bar = paintError("cyan", "█".repeat(filled)) + paintError("dim", "░".repeat(room - filled));
-    process.stderr.write(`\r\x1b[K${this.#label} ${bar} ${percent} ${facts}`.slice(0, columns() + 40));
+    process.stderr.write(`\r\x1b[K${barLine(this.#label, state, { rate, columns: columns() })}`);
     this.#dirty = true;
   }
+}
+
+function describe(
+  { done, total, detail }: ProgressState,
+  rate: number,
+): { percent: string; facts: string[] } {
+  const share = total > 0 ? Math.min(1, done / total) : 1;
+  const left = rate > 0 ? formatDuration((total - done) / rate) : "–";
+  return {
+    percent: `${Math.floor(share * 100)} %`.padStart(5),
+    facts: [
+      `${formatBytes(done)} of ${formatBytes(total)}`,
+      `${(rate / 1e9).toFixed(rate < 1e9 ? 3 : 2)} GB/s`,
+      `${left} left`,
+      ...(detail ? [detail] : []),
+    ],
+  };
+}
+
+const MOST_BAR = 30;
+const LEAST_BAR = 10;
+
+/**
+ * A bar with as many facts as fit, the first to go being the detail. Narrower than the terminal: a line
+ * that wraps cannot be drawn over, and leaves a copy of itself ten times a second.
+ */
+export function barLine(
+  label: string,
+  state: ProgressState,
+  { rate, columns }: { rate: number; columns: number },
+): string {
+  const { percent, facts } = describe(state, rate);
+  const [bytes, speed, left] = facts as [string, string, string];
+  const choices = [facts, [bytes, speed, left], [speed, left], [left]].map((some) => some.join(" · "));
+  const roomBeside = (text: string) => columns - 1 - `${label}  ${percent} ${text}`.length;
+  const text = choices.find((choice) => roomBeside(choice) >= LEAST_BAR) ?? choices.at(-1)!;
+  const room = Math.max(0, Math.min(MOST_BAR, roomBeside(text)));
+  const share = state.total > 0 ? Math.min(1, state.done / state.total) : 1;
+  const filled = Math.round(share * room);
+  const bar = paintError("cyan", "█".repeat(filled)) + paintError("dim", "░".repeat(room - filled));
+  return `${label} ${bar} ${percent} ${text}`;
 }

@@ -37,6 +37,11 @@ export function clean(text: string): string {
   return text.replace(/\p{Cc}/gu, "�");
 }
 
+/** A path as a shell takes it: for commands to copy. */
+export function quoted(path: string): string {
+  return /^[\w./~@%+:,=-]+$/.test(path) ? path : `'${path.replaceAll("'", "'\\''")}'`;
+}
+
 /** A line (or several) to stdout. Text from files goes through clean() first. */
 export function print(line = ""): void {
   process.stdout.write(`${line}\n`);
@@ -52,14 +57,36 @@ export function note(line = ""): void {
   process.stderr.write(`${line}\n`);
 }
 
+/** Of the terminal that progress is drawn on. */
 export function columns(): number {
   return Math.max(40, process.stderr.columns ?? process.stdout.columns ?? 100);
+}
+
+/** Of the terminal that data is shown on; without end where a file or a pipe takes it. */
+export function columnsOfData(): number {
+  return process.stdout.isTTY ? Math.max(40, process.stdout.columns ?? 80) : Number.POSITIVE_INFINITY;
 }
 
 /** Visible width: colours have none. Names here are ASCII but for a few signs of width one. */
 function width(text: string): number {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: that is what colours are
   return [...text.replace(/\x1b\[\d+m/g, "")].length;
+}
+
+/** Facts in a row, in as many lines as it takes: none is torn at the terminal's edge. */
+export function joined(facts: readonly string[], separator: string, columns: number): string {
+  const lines: string[] = [];
+  for (const fact of facts) {
+    const longer = lines.length > 0 ? `${lines.at(-1)}${separator}${fact}` : fact;
+    if (lines.length > 0 && width(longer) <= columns) lines[lines.length - 1] = longer;
+    else lines.push(fact);
+  }
+  return lines.join("\n");
+}
+
+/** Visible width of the widest of some lines. */
+export function widthOf(lines: string): number {
+  return Math.max(...lines.split("\n").map(width));
 }
 
 /** Rows as aligned columns. `right` says which columns hold numbers. */

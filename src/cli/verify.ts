@@ -4,14 +4,14 @@ import { Option } from "commander";
 import { formatBytes, formatDuration } from "../base/format.ts";
 import { ExitStatus } from "./exit.ts";
 import { interruptible } from "./interrupt.ts";
-import { parseParent } from "./plan.ts";
+import { parentOption } from "./plan.ts";
 import { createProgress, PROGRESS_MODES, type ProgressMode } from "./progress.ts";
 import { clean, note, paint, paintError, print, printJson } from "./terminal.ts";
 
 interface VerifyCommandOptions {
   all?: boolean;
   json?: boolean;
-  parent: Record<string, string>;
+  parent?: Record<string, string>;
   progress: ProgressMode;
 }
 
@@ -21,13 +21,14 @@ export function addVerify(program: Command): void {
     .description("check a child against its recipe and its parents, byte by byte")
     .argument("<child>", "a folder that chimera build finished")
     .option("--all", "compute every merged tensor again, not a sample of each shard")
-    .option("--parent <name=folder>", "where a parent lies now; repeatable", parseParent, {})
+    .addOption(parentOption("where a parent lies now, when it has moved; repeatable"))
     .addOption(new Option("--progress <mode>", "progress on stderr").choices(PROGRESS_MODES).default("auto"))
     .option("--json", "the report as JSON on stdout")
     .addHelpText(
       "after",
       `
-Exit status 4 when anything differs; the finding names tensor, element, file and byte.
+Exit status 4 when anything differs; the finding names tensor, element, file and
+byte.
 
 Examples:
   $ chimera verify ./R1T
@@ -41,10 +42,11 @@ Examples:
         verify(child, {
           signal,
           all: options.all ?? false,
-          locations: options.parent,
-          onProgress: (done, total, shard) => {
-            progress.event({ kind: "progress", bytesDone: done, bytesTotal: total, shard });
-            progress.update({ done, total, detail: shard });
+          locations: options.parent ?? {},
+          onEvent: (event) => {
+            progress.event(event);
+            if (event.kind !== "progress") return;
+            progress.update({ done: event.bytesDone, total: event.bytesTotal, detail: event.shard });
           },
         }).finally(() => progress.end()),
       );

@@ -60,7 +60,10 @@ export async function openParents(recipe: Recipe, whereabouts: Whereabouts = {})
     }
   }
   if (failures.length === 0) return parents;
-  const note = failures.find(({ note }) => note)?.note;
+  const absent = failures.some(({ code }) => code === "missing");
+  const note =
+    failures.find(({ note }) => note)?.note ??
+    (absent ? "--parent name=folder says where a parent lies; the recipe can say it, too" : undefined);
   throw new CheckpointError(
     failures[0]!.code,
     failures.map(({ message }) => message).join("\n"),

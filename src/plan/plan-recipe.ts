@@ -25,9 +25,11 @@ export interface PlanOptions {
 /**
  * Plans a recipe, given as a parsed recipe or as the path of a recipe file.
  *
- * Reads the headers, indexes and configs of all parents, and no tensor.
- * Throws RecipeError for a faulty recipe, CheckpointError for a parent that cannot be read, PlanError with
- * every problem for parents that cannot be merged as asked.
+ * Reads the headers, indexes and configs of all parents, and no tensor (assembly.md sections 4 and 5).
+ *
+ * @throws RecipeError with every fault of the recipe, or when there is no such file
+ * @throws CheckpointError for parents that cannot be read
+ * @throws PlanError with every problem of parents that cannot be merged as asked
  */
 export async function planRecipe(
   recipeOrPath: Recipe | string,

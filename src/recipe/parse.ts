@@ -13,7 +13,12 @@ import type { Output, ParentRef, Recipe, Rule } from "./recipe.ts";
 import { KEYS, MIN_SHARD_BYTES, OUTPUT_DTYPES, PARENT_NAME } from "./vocabulary.ts";
 import { escapeControls, quote } from "./wording.ts";
 
-/** Throws a RecipeError, and nothing else, when anything is wrong with the text. */
+/**
+ * Reads a recipe's text (assembly.md section 4). `file` is for messages, and for the folder that relative
+ * parents start from.
+ *
+ * @throws RecipeError with every fault and its position, and nothing else
+ */
 export function parseRecipe(text: string, options: { file?: string } = {}): Recipe {
   const faults = new Faults(options.file);
   let recipe: Recipe | undefined;

@@ -35,6 +35,7 @@ export interface CompareOptions {
   measure?: Measure;
   /** Look at this many evenly spaced pieces of each tensor: all figures are estimates then. */
   sample?: number;
+  /** Default: one per core. */
   workers?: number;
   signal?: AbortSignal;
   onEvent?: (event: CompareEvent) => void;
@@ -76,8 +77,14 @@ export interface CompareReport {
 const EVENT_INTERVAL_MS = 100;
 
 /**
- * Throws CheckpointError for a checkpoint that cannot be read, for two that share no tensor, and for a value
- * that is not finite; Interrupted when the signal fires.
+ * Measures every tensor that two checkpoints share, by the definitions of assembly.md section 1:
+ * rms ‖other − base‖ / √elements and relative ‖other − base‖ / ‖base‖, on dequantised values, in float64.
+ *
+ * @param baseLocation, otherLocation folders, or single .safetensors files
+ * @throws CheckpointError for a checkpoint that cannot be read, for two that share no tensor, and for a value
+ *   that is not finite
+ * @throws Interrupted when the signal fired
+ * @throws RangeError for a sample or a number of workers below 1
  */
 export async function compare(
   baseLocation: string,

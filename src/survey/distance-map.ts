@@ -43,7 +43,7 @@ interface Layout {
   bottom: number;
 }
 
-/** The SVG as text. */
+/** What `compare` measured as an SVG document: layers by roles, and layers by experts where there are any. */
 export function distanceMap(report: CompareReport): string {
   const layout = layOut(report);
   const roles = roleMap(report, layout);

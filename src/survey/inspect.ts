@@ -58,7 +58,12 @@ export interface InspectReport {
   problems: Problem[];
 }
 
-/** Throws CheckpointError for what is not there or malformed. */
+/**
+ * Says what is in a checkpoint, from its headers.
+ *
+ * @param location a folder, one .safetensors file, or an index.json with or without its shards
+ * @throws CheckpointError for what is not there or malformed. What is missing or odd is in `problems`
+ */
 export async function inspect(location: string): Promise<InspectReport> {
   const { store, options } = openLocation(location);
   const checkpoint = await openCheckpoint(store, options);

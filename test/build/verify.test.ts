@@ -7,6 +7,7 @@ import { after, before, describe, test } from "node:test";
 import fc from "fast-check";
 import { CheckpointError, Interrupted } from "../../src/base/errors.ts";
 import { build } from "../../src/build/build.ts";
+import type { VerifyEvent } from "../../src/build/events.ts";
 import { verify } from "../../src/build/verify.ts";
 import type { BuildPlan } from "../../src/plan/plan.ts";
 import { planRecipe } from "../../src/plan/plan-recipe.ts";
@@ -217,13 +218,21 @@ describe("verify()", () => {
   });
 
   test("tells how far it is, and stops by its signal", async () => {
+    const events: VerifyEvent[] = [];
+    await verify(child, { onEvent: (event) => events.push(event) });
+    const [shards, bytes] = [plan.shards.length, plan.totals.writeBytes];
+    assert.deepEqual(events[0], { kind: "started", shards, bytes });
+    const { seconds, ...finished } = events.at(-1) as { kind: "finished"; seconds: number };
+    assert.deepEqual(finished, { kind: "finished", ok: true, shards, bytes });
+    assert.ok(seconds > 0);
     let last = 0;
-    const onProgress = (done: number, total: number) => {
-      assert.ok(done >= last && done <= total && total === plan.totals.writeBytes);
-      last = done;
-    };
-    await verify(child, { onProgress });
-    assert.equal(last, plan.totals.writeBytes);
+    for (const event of events) {
+      if (event.kind !== "progress") continue;
+      assert.ok(event.bytesDone >= last && event.bytesDone <= bytes && event.bytesTotal === bytes);
+      last = event.bytesDone;
+    }
+    assert.equal(last, bytes);
+    assert.ok(events.length < 40, `${events.length} events`); // not one for each of the tensors
     await assert.rejects(verify(child, { signal: AbortSignal.abort() }), Interrupted);
   });
 });

@@ -102,7 +102,7 @@ test("chimera compare ends with 2 and one clear error for a wrong option, before
     ["--sample", "1.5", /^error: option '--sample <n>' argument '1.5' is invalid/],
     ["--workers", "many", /^error: option '--workers <n>' argument 'many' is invalid/],
     ["--svg", join(folder, "none", "x.svg"), /^error: Cannot write ".*x.svg": its folder is not there\n$/],
-    ["--svg", folder, /^error: Cannot write ".*": it is a folder\n$/],
+    ["--svg", folder, /^error: Cannot write ".*": it is a folder, wanted a file\n$/],
   ];
   for (const [option, value, message] of cases) {
     const { status, stdout, stderr } = runMain("compare", ...PAIR, option, value);

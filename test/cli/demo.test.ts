@@ -1,0 +1,55 @@
+import assert from "node:assert/strict";
+import { mkdirSync, readdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+import { temporaryFolder } from "../support/temporary-folder.ts";
+import { runMain } from "./run-main.ts";
+
+test("chimera demo builds, verifies, and suggests commands that work", (t) => {
+  const child = join(temporaryFolder(t), "r1t");
+  const { status, stdout, stderr } = runMain("demo", "-o", child);
+  assert.equal(status, 0);
+  assert.equal(
+    stderr.match(/^ {2}model-0000[12]-of-000002.safetensors .* sha256 [0-9a-f]{16}…$/gm)!.length,
+    2,
+  );
+  assert.match(
+    stdout,
+    /^ {2}from v3 +213 tensors +1.70 MB +59 % +█+\n {2}from r1 +288 tensors +1.18 MB +41 % +█+$/m,
+  );
+  assert.match(
+    stdout,
+    /^built {5}.*: 2.94 MB in .* s\nverified {2}501 tensors equal their parent's, 6 other files/m,
+  );
+  assert.deepEqual(
+    stdout.split("\n").filter((line) => line.length > 80 && !line.includes(child)),
+    [],
+  );
+  const commands = [...stdout.matchAll(/^ {2}npx chimera (.+)$/gm)].map(([, command]) => command!.split(" "));
+  assert.equal(commands.length, 6);
+  for (const command of commands.slice(0, 5)) {
+    const { status, stderr } = runMain(...command);
+    assert.equal(status, 0, `${command.join(" ")}: ${stderr}`);
+  }
+  // The last one has folders to fill in: whatever is wrong with it then is the folders.
+  const filled = commands[5]!.map((word) => word.replace("…", "/nowhere"));
+  const last = runMain(...filled);
+  assert.equal(last.status, 3);
+  assert.equal(last.stderr.match(/Cannot open "\/nowhere"/g)!.length, 2);
+});
+
+test("chimera demo --json has both reports; a second one replaces the first, files of others stay", (t) => {
+  const folder = temporaryFolder(t);
+  const child = join(folder, "r1t");
+  for (let i = 0; i < 2; i++) {
+    const { status, stdout } = runMain("demo", "-o", child, "--json");
+    const { schemaVersion, build, verify } = JSON.parse(stdout);
+    assert.deepEqual([status, schemaVersion, build.shards.written, verify.ok], [0, 1, 2, true]);
+  }
+  mkdirSync(join(folder, "mine"));
+  writeFileSync(join(folder, "mine", "notes.txt"), "x");
+  const { status, stderr } = runMain("demo", "-o", join(folder, "mine"));
+  assert.equal(status, 2);
+  assert.match(stderr, /^error: Cannot build in ".*mine": it holds "notes.txt", wanted an empty folder$/m);
+  assert.deepEqual(readdirSync(join(folder, "mine")), ["notes.txt"]);
+});

@@ -1,0 +1,90 @@
+/** The package as those see it who install it: by its name, through the exports of package.json. */
+import assert from "node:assert/strict";
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+import type * as Library from "../src/index.ts";
+import { temporaryFolder } from "./support/temporary-folder.ts";
+
+// By a variable: the compiler would look for declarations that it has yet to write.
+const NAME = "chimera";
+const library = (): Promise<typeof Library> => import(NAME);
+const PARENTS = ["models/mini-v3", "models/mini-r1"] as const;
+
+test("chimera plans, builds, verifies, inspects and compares by its name, with events", async (t) => {
+  const { planRecipe, build, verify, inspect, compare, distanceMap } = await library();
+  const child = join(temporaryFolder(t), "child");
+  const kinds: string[] = [];
+  const onEvent = ({ kind }: { kind: string }) => kinds.push(kind);
+  const take = () => [...new Set(kinds.splice(0))];
+
+  const plan = await planRecipe("recipes/mini/r1t-half.yaml");
+  assert.equal(plan.totals.tensors.all, 501);
+
+  const built = await build(plan, child, { workers: 2, onEvent });
+  assert.deepEqual([built.finished, built.shards.written], [true, 2]);
+  assert.deepEqual(take().sort(), ["finished", "finishing", "progress", "shard-written", "started"]);
+
+  const proof = await verify(child, { all: true, onEvent });
+  assert.deepEqual([proof.ok, proof.findings], [true, []]);
+  assert.deepEqual(take(), ["started", "progress", "finished"]);
+
+  const { totals, lineage } = await inspect(child);
+  assert.deepEqual([totals.tensors, lineage?.base], [501, "v3"]);
+
+  const report = await compare(PARENTS[0], child, { workers: 1, onEvent });
+  assert.equal(report.total.tensors - report.total.identical, 144);
+  assert.deepEqual(take(), ["started", "progress", "finished"]);
+  assert.match(distanceMap(report), /^<svg /);
+});
+
+test("chimera stops by an AbortSignal, from an event too, and resumes", async (t) => {
+  const { planRecipe, build, verify, compare, Interrupted } = await library();
+  const child = join(temporaryFolder(t), "child");
+  const plan = await planRecipe("recipes/mini/r1t-half.yaml");
+  const controller = new AbortController();
+  const { signal } = controller;
+  const onEvent = ({ kind }: { kind: string }) => {
+    if (kind === "shard-written") controller.abort();
+  };
+  await assert.rejects(build(plan, child, { workers: 1, signal, onEvent }), Interrupted);
+  const { shards } = await build(plan, child);
+  assert.deepEqual([shards.written, shards.resumed], [1, 1]);
+  await assert.rejects(verify(child, { signal }), Interrupted);
+  await assert.rejects(compare(...PARENTS, { signal }), Interrupted);
+});
+
+test("chimera throws classes with codes, all problems at once, and TypeError for contradictions", async (t) => {
+  const { parseRecipe, planRecipe, build, inspect, RecipeError, CheckpointError } = await library();
+  assert.throws(
+    () => parseRecipe("version: 2\nbase: x\nbasis: y\n"),
+    (error) => error instanceof RecipeError && error.problems.length > 2,
+  );
+  await assert.rejects(
+    inspect("models/none"),
+    (error) => error instanceof CheckpointError && error.code === "missing",
+  );
+  const plan = await planRecipe("recipes/mini/r1t.yaml");
+  const child = join(temporaryFolder(t), "child");
+  for (const options of [
+    { finish: true, force: true },
+    { part: { index: 0, count: 2 }, force: true },
+  ])
+    await assert.rejects(build(plan, child, options), TypeError);
+  assert.equal(existsSync(child), false);
+});
+
+test("package.json ships what the commands and the library need", () => {
+  const { files, exports, bin } = JSON.parse(readFileSync("package.json", "utf8"));
+  const needed = [
+    ...[bin.chimera, exports["."].types, exports["."].default, "models/mini-v3/config.json"],
+    ...["models/mini-r1/tokenizer.json", "recipes/mini/r1t.yaml", "recipes/recipe.schema.json"],
+  ].map((path) => path.replace("./", ""));
+  for (const path of needed) {
+    assert.ok(existsSync(path), path);
+    assert.ok(
+      files.some((shipped: string) => path.startsWith(`${shipped}/`)),
+      `${path} is not shipped`,
+    );
+  }
+});
