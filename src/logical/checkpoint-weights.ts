@@ -42,8 +42,8 @@ export async function openWeights(data: unknown): Promise<WeightSource> {
   }
   const open = new Map<string, Promise<Source>>();
   const sourceOf = (shard: string): Promise<Source> => {
-    let source = open.get(shard);
-    if (source === undefined) open.set(shard, (source = store.open(shard)));
+    const source = open.get(shard) ?? store.open(shard);
+    open.set(shard, source);
     return source;
   };
   return {

@@ -7,7 +7,7 @@
  * before down gives some columns of the output.
  */
 import type { ModelConfig } from "../arch/model-config.ts";
-import { type InferenceKernels, paddedCols, type Weight, type WeightDtype } from "../kernels/inference.ts";
+import { type InferenceKernels, paddedCols, type WeightDtype } from "../kernels/inference.ts";
 import type { Exchange } from "./exchange.ts";
 import { type Routing, route } from "./router.ts";
 import type { RunState } from "./run-state.ts";
@@ -48,22 +48,14 @@ export class FeedForward {
     const { arranged, part, part2, normed } = this.#state;
     const { hidden } = this.#config.sizes;
     const kernels = this.#kernels;
-    let laidOut: WeightDtype | undefined;
     for (const group of groups) {
       const { gate, up } = group.mlp;
       if (gate.rows === 0) continue;
-      for (const [weight, to] of [
-        [gate, part],
-        [up, part2],
-      ] as const) {
-        // Groups of all rows come last, so that what was laid out for one serves the next.
-        if (group.rows !== undefined || laidOut !== weight.dtype || weight === gate) {
-          this.#gather(group, { from: normed, cols: hidden, dtype: weight.dtype });
-          laidOut = weight.dtype;
-        }
-        const out = { data: to, count: group.count, stride: weight.rows };
-        kernels.linear(weight, { data: arranged, count: group.count }, out);
-      }
+      const x = { data: arranged, count: group.count };
+      this.#gather(group, { from: normed, cols: hidden, dtype: gate.dtype });
+      kernels.linear(gate, x, { data: part, count: group.count, stride: gate.rows });
+      if (up.dtype !== gate.dtype) this.#gather(group, { from: normed, cols: hidden, dtype: up.dtype });
+      kernels.linear(up, x, { data: part2, count: group.count, stride: up.rows });
       const half = { data: part, count: group.count, stride: gate.rows };
       kernels.siluMul(half, { ...half, data: part2 }, gate.rows, half);
       this.#share(group, half);
@@ -98,12 +90,7 @@ export class FeedForward {
   }
 
   #all(mlp: Swiglu, count: number, middle: number): Group {
-    const { denseWidth, expertWidth, numSharedExperts } = this.#config.sizes;
-    const width =
-      mlp.gate.firstRow >= 0 && mlp.down.cols
-        ? mlp.down.cols
-        : Math.max(denseWidth, expertWidth * numSharedExperts);
-    return { mlp, rows: undefined, count, weights: undefined, middle, width };
+    return { mlp, rows: undefined, count, weights: undefined, middle, width: mlp.down.cols };
   }
 
   #routedGroups(moe: MoeWeights, count: number): Group[] {
@@ -166,12 +153,8 @@ export class FeedForward {
     const { floats } = this.#kernels;
     for (let i = 0; i < count; i++) {
       const from = part.data / 4 + i * part.stride;
-      const to = middle + i * width + firstRowOf(mlp.gate);
+      const to = middle + i * width + mlp.gate.firstRow;
       this.#exchange.middle.set(floats.subarray(from, from + part.stride), to);
     }
   }
-}
-
-function firstRowOf(weight: Weight): number {
-  return weight.firstRow;
 }

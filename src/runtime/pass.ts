@@ -51,7 +51,10 @@ export function writePass(pass: Pass, into: Int32Array): void {
 export function readPass(from: Int32Array): Pass {
   let at = 0;
   const next = () => from[at++]!;
-  const list = (length: number) => Array.from(from.subarray(at, (at += length)));
+  const list = (length: number) => {
+    at += length;
+    return Array.from(from.subarray(at - length, at));
+  };
   const [kind, attention, numTokens, numLogits, numSegments] = [next(), next(), next(), next(), next()];
   const tokens = list(numTokens);
   const logitRows = list(numLogits);

@@ -50,28 +50,28 @@ export class Rank {
 
   /** Runs a pass; results are in the exchange when all ranks are done. */
   run(pass: Pass): void {
-    const { config, weights, exchange } = this.#parts;
+    const { config, weights, exchange, state } = this.#parts;
     const { numLayers } = config.sizes;
     const count = pass.tokens.length;
     this.#prepareAngles(pass);
     if (pass.kind === "main") {
       this.#embed(pass.tokens, weights.embedding);
       this.#toResidual(count, "replace");
-      this.#trace(0, count);
+      this.#trace(0, state.x, count);
       for (const [index, layer] of weights.layers.entries()) {
         this.#layer(layer, { index, pass });
-        this.#trace(index + 1, count);
+        this.#trace(index + 1, state.x, count);
       }
       this.#finish(pass, { norm: weights.finalNorm, head: weights.head });
-      this.#trace(numLayers + 1, count);
+      this.#trace(numLayers + 1, state.normed, count);
     } else {
       const mtp = weights.mtp[0]!;
       this.#embed(pass.tokens, mtp.embedding);
       this.#joinMtp(count);
       this.#layer(mtp, { index: numLayers, pass });
-      this.#trace(0, count);
+      this.#trace(0, state.x, count);
       this.#finish(pass, { norm: mtp.headNorm, head: mtp.head });
-      this.#trace(1, count);
+      this.#trace(1, state.normed, count);
     }
     exchange.barrier();
   }
@@ -303,13 +303,11 @@ export class Rank {
   }
 
   /** Keeps a hidden state for the caller: after the embedding, after each layer, after the final norm. */
-  #trace(slot: number, count: number): void {
+  #trace(slot: number, from: number, count: number): void {
     const { kernels, config, state, exchange, share } = this.#parts;
     const { hidden } = config.sizes;
     const size = state.rows * hidden;
     if (share.rank !== 0 || exchange.traces.length < (slot + 1) * size) return;
-    const isNorm = slot === exchange.traces.length / size - 1 || false;
-    const from = (isNorm ? state.normed : state.x) / 4;
-    exchange.traces.set(kernels.floats.subarray(from, from + count * hidden), slot * size);
+    exchange.traces.set(kernels.floats.subarray(from / 4, from / 4 + count * hidden), slot * size);
   }
 }

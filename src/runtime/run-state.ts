@@ -86,7 +86,7 @@ export function placeRunState(
     rows,
     x: floats(rows * hidden),
     normed: floats(rows * 2 * hidden),
-    arranged: floats(rows * paddedCols(widest)),
+    arranged: floats(rows * (paddedCols(widest) + 16)),
     low: floats(rows * (queryRank + row)),
     latents: floats(rows * row),
     queries: floats(rows * numOwn * (nopeDim + ropeDim)),
