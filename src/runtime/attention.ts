@@ -6,7 +6,7 @@
  * cached latents themselves; one key serves all heads. Expanded: keys and values of every head are computed
  * from the latents. Per query and key the absorbed form costs 2·latent + rope products and the expanded one
  * nope + rope + value; the expanded one pays (nope + value)·latent for each key, the absorbed one for each
- * query: above some 170 queries at once it is the cheaper (section 6.3).
+ * query: behind a long context it is the cheaper from some 170 queries at once (section 6.3).
  *
  * Both take the softmax online, page by page or block by block (section 16). Contexts longer than
  * SPLIT_PAGES are attended part by part and joined by their log-sum-exp; where parts end depends on the
@@ -25,13 +25,20 @@ export const SPLIT_PAGES = 64;
 /** A running maximum before the first score: finite, so that differences are numbers. */
 const NO_SCORE = -1e30;
 
-/** Queries in a pass from which expanding is cheaper than absorbing, for a long context. */
-export function expandFrom({ sizes }: Pick<ModelConfig, "sizes">): number {
+/** Decoding and the check of drafts never expand: their sums keep one order, however many rows they have. */
+const LEAST_EXPANDED = 16;
+
+/** The cheaper form for `count` queries behind `start` cached tokens, by the products of one head. */
+export function cheaperForm(
+  { sizes }: Pick<ModelConfig, "sizes">,
+  { count, start }: Pick<Segment, "count" | "start">,
+): "absorbed" | "expanded" {
   const { latent, nopeDim, ropeDim, valueDim } = sizes;
-  const absorbed = 2 * latent + ropeDim;
-  const expanded = nopeDim + ropeDim + valueDim;
-  const perKey = (nopeDim + valueDim) * latent;
-  return absorbed > expanded ? Math.ceil(perKey / (absorbed - expanded)) : Number.POSITIVE_INFINITY;
+  const keys = start + count;
+  const throughLatent = (nopeDim + valueDim) * latent;
+  const absorbed = count * keys * (2 * latent + ropeDim) + count * throughLatent;
+  const expanded = count * keys * (nopeDim + ropeDim + valueDim) + keys * throughLatent;
+  return count >= LEAST_EXPANDED && expanded < absorbed ? "expanded" : "absorbed";
 }
 
 export class Attention {

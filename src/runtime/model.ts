@@ -131,10 +131,8 @@ function availableMemory(): number {
   return available ? available.call(process) : Number.POSITIVE_INFINITY;
 }
 
-function exchangeOf(
-  { sizes }: ModelConfig,
-  { rows, traces }: { rows: number; traces: boolean },
-): ExchangeSizes {
+function exchangeOf(config: ModelConfig, { rows, traces }: { rows: number; traces: boolean }): ExchangeSizes {
+  const { sizes } = config;
   return {
     rows,
     hidden: sizes.hidden,

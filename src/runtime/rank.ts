@@ -5,7 +5,7 @@
 import type { ModelConfig } from "../arch/model-config.ts";
 import { INNER_EPSILON } from "../arch/model-config.ts";
 import type { InferenceKernels, Weight } from "../kernels/inference.ts";
-import { Attention, expandFrom } from "./attention.ts";
+import { Attention, cheaperForm } from "./attention.ts";
 import type { Exchange } from "./exchange.ts";
 import { FeedForward } from "./feed-forward.ts";
 import { type LatentCache, PAGE_TOKENS } from "./latent-cache.ts";
@@ -211,7 +211,7 @@ export class Rank {
     exchange.barrier();
 
     for (const segment of pass.segments) {
-      const form = pass.attention ?? (segment.count >= expandFrom(config) ? "expanded" : "absorbed");
+      const form = pass.attention ?? cheaperForm(config, segment);
       this.#attention.run(segment, { layer: index, keyValueUp: layer.keyValueUp, form });
     }
     const width = numHeads * valueDim;
