@@ -7,7 +7,7 @@
  */
 import { createHash } from "node:crypto";
 import { availableParallelism } from "node:os";
-import { BuildError, Interrupted } from "../base/errors.ts";
+import { BuildError, CheckpointError, Interrupted } from "../base/errors.ts";
 import type { OutputStore } from "../checkpoint/source.ts";
 import { openOutput, openStore } from "../checkpoint/stores.ts";
 import type { BuildPlan } from "../plan/plan.ts";
@@ -68,7 +68,7 @@ export interface BuildReport {
 /**
  * Builds a child into a folder. Resumes by itself an unfinished build of the same plan.
  *
- * Throws BuildError ("not-empty", "other-build", "other-parents", "inside-parent", "locked", "disk-space", "disk-full",
+ * Throws BuildError ("not-a-folder", "not-empty", "other-build", "other-parents", "inside-parent", "locked", "disk-space", "disk-full",
  * "not-finite"), CheckpointError ("changed", "not-finite", "bad-scale", …), or Interrupted when the signal
  * fired; what was complete is kept in each case.
  */
@@ -81,6 +81,7 @@ export async function build(
   const target = openOutput(location);
   const emit = options.onEvent ?? (() => {});
   const range = partRange(plan, options.part);
+  await target.checkPlace();
   refuseParents(plan, target);
   const found = await inspectTarget(target, plan, options);
   if (found.complete) {
@@ -122,6 +123,9 @@ export async function build(
           target,
           wanted.map(({ name }) => name),
         ); // of a worker that died
+        // Of parents that cannot be used and no whole shard nothing is left. Other parts may be at work.
+        const isBarren = !options.part && (await completeShards(target, plan)).size === 0;
+        if (isBarren && isOfParents(error)) await target.removeState();
         throw error;
       },
     );
@@ -157,6 +161,11 @@ export async function build(
       planDigest: plan.digest,
     };
   }
+}
+
+/** What the same build would meet again. */
+function isOfParents(error: unknown): boolean {
+  return error instanceof CheckpointError || (error instanceof BuildError && error.code === "not-finite");
 }
 
 /** Shards of a part: contiguous, as even as can be. A part of more parts than shards may be empty. */
