@@ -8,7 +8,7 @@ import { UsageError } from "./exit.ts";
 import { interruptible } from "./interrupt.ts";
 import { parseParent, showDisk, showPlan } from "./plan.ts";
 import { createProgress, PROGRESS_MODES, type Progress, type ProgressMode } from "./progress.ts";
-import { note, paint, paintError, print, printJson } from "./terminal.ts";
+import { clean, note, paint, paintError, print, printJson } from "./terminal.ts";
 
 interface BuildCommandOptions {
   output: string;
@@ -65,7 +65,7 @@ async function runBuild(path: string | undefined, options: BuildCommandOptions):
     throw new UsageError("Cannot build a part and finish at once, wanted one of --part and --finish");
   const plan = await planFor(path, options);
   const { build } = await import("../build/build.ts");
-  for (const warning of plan.warnings) note(`${paintError("yellow", "warning:")} ${warning}`);
+  for (const warning of plan.warnings) note(`${paintError("yellow", "warning:")} ${clean(warning)}`);
   const progress = createProgress(options.progress, "build");
   const { workers, part, finish, dryRun, force } = options;
   const report = await interruptible((signal) => {

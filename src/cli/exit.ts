@@ -13,7 +13,7 @@ import {
   type Problem,
   RecipeError,
 } from "../base/errors.ts";
-import { note, paintError } from "./terminal.ts";
+import { clean, note, paintError } from "./terminal.ts";
 
 /** A command's own wish to end with a status, after it has said everything. */
 export class ExitStatus extends Error {
@@ -79,6 +79,11 @@ function sayAll(problems: readonly Problem[]): void {
 
 function say({ message, note: advice, file, line, column }: Omit<Problem, "code">): void {
   const place = file && line ? `${file}:${line}:${column} ` : line ? `line ${line}:${column} ` : "";
-  note(`${paintError("red", "error:")} ${place}${message}`);
-  if (advice) note(`  ${paintError("cyan", "note:")} ${advice}`);
+  note(`${paintError("red", "error:")} ${cleanLines(place + message)}`);
+  if (advice) note(`  ${paintError("cyan", "note:")} ${cleanLines(advice)}`);
+}
+
+/** An error may tell of several things, each on a line. */
+function cleanLines(text: string): string {
+  return text.split("\n").map(clean).join("\n");
 }

@@ -3,7 +3,7 @@ import { type Command, InvalidArgumentError } from "commander";
 import { formatBytes, formatCount, formatInteger } from "../base/format.ts";
 import type { BuildPlan } from "../plan/plan.ts";
 
-import { note, paint, paintError, print, table } from "./terminal.ts";
+import { clean, note, paint, paintError, print, table } from "./terminal.ts";
 
 export function addPlan(program: Command): void {
   program
@@ -88,7 +88,7 @@ export function showPlan(plan: BuildPlan): void {
   print(
     `files      config from ${named(plan.files.config)}, tokenizer from ${named(plan.files.tokenizer)}, chat template from ${named(plan.files.chatTemplate)}`,
   );
-  for (const warning of plan.warnings) note(`${paintError("yellow", "warning:")} ${warning}`);
+  for (const warning of plan.warnings) note(`${paintError("yellow", "warning:")} ${clean(warning)}`);
 }
 
 /** Free space against need, for a folder that is to be built. */

@@ -4,7 +4,7 @@ import type { SelectableRole } from "../recipe/recipe.ts";
 import type { RecipeAnswers } from "../recipe/template.ts";
 import { UsageError } from "./exit.ts";
 import { parseParent } from "./plan.ts";
-import { note, paint, paintError, print, printJson } from "./terminal.ts";
+import { clean, note, paint, paintError, print, printJson } from "./terminal.ts";
 
 export function addRecipe(program: Command): void {
   const recipe = program.command("recipe").description("start, check and explain recipes");
@@ -70,7 +70,8 @@ async function check(path: string, options: CheckOptions): Promise<void> {
     if (options.json)
       printJson({ ok: true, checkedAgainstParents: against, warnings: plan?.warnings ?? [], problems: [] });
     else {
-      for (const warning of plan?.warnings ?? []) note(`${paintError("yellow", "warning:")} ${warning}`);
+      for (const warning of plan?.warnings ?? [])
+        note(`${paintError("yellow", "warning:")} ${clean(warning)}`);
       const rules = `${recipe.rules.length} rule${recipe.rules.length === 1 ? "" : "s"}`;
       const scope = against
         ? "checked against its parents"
