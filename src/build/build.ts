@@ -7,7 +7,7 @@
  */
 import { createHash } from "node:crypto";
 import { availableParallelism } from "node:os";
-import { BuildError, Interrupted } from "../base/errors.ts";
+import { BuildError, CheckpointError, Interrupted } from "../base/errors.ts";
 import type { OutputStore } from "../checkpoint/source.ts";
 import { openOutput, openStore } from "../checkpoint/stores.ts";
 import type { BuildPlan } from "../plan/plan.ts";
@@ -76,7 +76,7 @@ export interface BuildReport {
  *
  * @param plan from `planRecipe` or `loadPlan`
  * @param location folder of the child: new, empty, or an unfinished build of this plan
- * @throws BuildError by `code`: "not-empty", "other-build", "other-parents", "inside-parent", "damaged" (the
+ * @throws BuildError by `code`: "not-a-folder", "not-empty", "other-build", "other-parents", "inside-parent", "damaged" (the
  *   folder); "locked" (another build runs there); "parts-missing"; "disk-space" (before), "disk-full" (during)
  * @throws CheckpointError by `code`: "missing", "changed" (a parent), "not-finite", "bad-scale" … (its data)
  * @throws Interrupted when the signal fired
@@ -94,6 +94,7 @@ export async function build(
   const target = openOutput(location);
   const emit = options.onEvent ?? (() => {});
   const range = partRange(plan, options.part);
+  await target.checkPlace();
   refuseParents(plan, target);
   const found = await inspectTarget(target, plan, options);
   if (found.complete) {
@@ -135,6 +136,9 @@ export async function build(
           target,
           wanted.map(({ name }) => name),
         ); // of a worker that died
+        // Of parents that cannot be used and no whole shard nothing is left. Other parts may be at work.
+        const isBarren = !options.part && (await completeShards(target, plan)).size === 0;
+        if (isBarren && isOfParents(error)) await target.removeState();
         throw error;
       },
     );
@@ -179,6 +183,11 @@ function refuseContradictions({ part, finish, force }: BuildOptions): void {
     const object = part ? "build a part" : "finish";
     throw new TypeError(`Cannot ${object} with force: it would remove the shards of the other parts`);
   }
+}
+
+/** What the same build would meet again. */
+function isOfParents(error: unknown): boolean {
+  return error instanceof CheckpointError || (error instanceof BuildError && error.code === "not-finite");
 }
 
 /** Shards of a part: contiguous, as even as can be. A part of more parts than shards may be empty. */

@@ -5,24 +5,29 @@
 import { BuildError } from "../base/errors.ts";
 import { formatBytes } from "../base/format.ts";
 import { realLocation } from "../checkpoint/node.ts";
+import { shown } from "../checkpoint/shown.ts";
 import type { OutputStore } from "../checkpoint/source.ts";
 import type { BuildPlan } from "../plan/plan.ts";
 import { CHILD_NAME, type ChildRecord, readChildRecord } from "./child.ts";
 import { acquireLock } from "./lock.ts";
 import { isStateOf, readState, recordedFiles, recordedShards, STATE_FOLDER, type State } from "./state.ts";
 
-/** The output may not be a parent, nor lie inside one. */
+/** The output may not be a parent, nor lie inside one, nor around one. */
 export function refuseParents(plan: BuildPlan, target: OutputStore): void {
   const out = realLocation(target.location);
   for (const { name, location } of plan.parents) {
     const parent = realLocation(location);
-    if (out !== parent && !out.startsWith(`${parent}/`)) continue;
-    const what = out === parent ? "it is" : "it lies inside";
+    if (!isWithin(out, parent) && !isWithin(parent, out)) continue;
+    const what = out === parent ? "it is" : isWithin(out, parent) ? "it lies inside" : "it holds";
     throw new BuildError(
       "inside-parent",
       `Cannot build in "${target.location}": ${what} parent "${name}", wanted another folder`,
     );
   }
+}
+
+function isWithin(path: string, folder: string): boolean {
+  return path === folder || path.startsWith(folder.endsWith("/") ? folder : `${folder}/`);
 }
 
 /** What lies in the folder before a build. */
@@ -58,11 +63,13 @@ export async function inspectTarget(
   }
   const entries = await target.list();
   // While finishing, files appear before chimera.json does: ours, if the state says so.
-  const strange = entries.find(({ name }) => !isOurs || (!ours.has(name) && unfinished === undefined));
-  if (strange) {
+  const files = entries.filter(({ name }) => !isOurs || (!ours.has(name) && unfinished === undefined));
+  // Folders are in nobody's way once the folder is ours.
+  const strange = files[0]?.name ?? (isOurs ? undefined : (await target.strangers())[0]);
+  if (strange !== undefined) {
     throw new BuildError(
       "not-empty",
-      `Cannot build in "${target.location}": it holds "${strange.name}", wanted an empty folder`,
+      `Cannot build in "${target.location}": it holds "${shown(strange)}", wanted an empty folder`,
       {
         note: "A build never touches files that are not its own",
       },

@@ -153,6 +153,7 @@ export async function verify(location: string, options: VerifyOptions = {}): Pro
 }
 
 async function requireRecord(store: Store): Promise<ChildRecord> {
+  await store.list(); // says so when there is no such folder
   const record = await readChildRecord(store);
   if (record) return record;
   const unfinished = await store.readSmall(".chimera/state.json");

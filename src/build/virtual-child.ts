@@ -77,6 +77,7 @@ class VirtualChild implements WeightSource {
     const stored = plan.shards.flatMap(({ name: shard, tensors }) =>
       tensors.map((tensor) => ({ ...tensor, shard })),
     );
+    stored.sort((a, b) => a.rank - b.rank); // the order of the index
     for (const tensor of stored) this.#tensors.set(tensor.name, tensor);
     const { tensors } = pairTensors(new Map(stored.map((tensor) => [tensor.name, tensor])), {
       label: this.label,

@@ -81,7 +81,11 @@ export async function openCheckpoint(store: Store, { only }: OpenOptions = {}): 
     }
     const source = await store.open(name);
     try {
-      shards.push({ name, header: await readHeader(source), identity: source.identity });
+      shards.push({
+        name,
+        header: await readHeader(source, `${store.label}/${name}`),
+        identity: source.identity,
+      });
     } finally {
       await source.close();
     }

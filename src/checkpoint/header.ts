@@ -44,9 +44,9 @@ export interface ShardHeader {
   fileBytes: number;
 }
 
-/** Reads and validates the header of an open shard. Throws CheckpointError. */
-export async function readHeader(source: Source): Promise<ShardHeader> {
-  const { name, byteLength: fileBytes } = source;
+/** Reads and validates the header of an open shard, which messages call `name`. Throws CheckpointError. */
+export async function readHeader(source: Source, name: string = source.name): Promise<ShardHeader> {
+  const { byteLength: fileBytes } = source;
   const fail = (code: string, what: string, note?: string): never => {
     throw new CheckpointError(code, `Cannot read "${shown(name)}": ${what}`, note ? { note } : {});
   };

@@ -6,7 +6,7 @@
  * whatever the system says becomes a CheckpointError or a BuildError that names the path.
  */
 import * as fs from "node:fs";
-import { isAbsolute, join } from "node:path";
+import { dirname, isAbsolute, join } from "node:path";
 import { promisify } from "node:util";
 import { BuildError, CheckpointError } from "../base/errors.ts";
 import { formatInteger } from "../base/format.ts";
@@ -34,6 +34,41 @@ export function rethrowWrite(error: unknown, path: string): never {
     });
   }
   throw new BuildError("write-failed", `${what}: ${reasonOf(error)}`, { cause: error });
+}
+
+/** As rethrowWrite() for a place that a caller has just named: what is wrong with it is the caller's to mend. */
+export function rethrowPlace(error: unknown, path: string): never {
+  const fault = PLACE_FAULTS[(error as NodeJS.ErrnoException)?.code ?? ""];
+  if (fault === undefined) rethrowWrite(error, path);
+  const what = `Cannot write "${printable(path)}": ${fault}, wanted another place`;
+  throw new BuildError("not-writable", what, { cause: error });
+}
+
+/** What is wrong with a place, rather than with the disk. */
+const PLACE_FAULTS: Record<string, string> = {
+  EACCES: "this user may not write there",
+  EPERM: "this user may not write there",
+  EROFS: "its file system is read-only",
+  ENOENT: "its folder is not there",
+  ENOTDIR: "a part of its path is not a folder",
+  EISDIR: "it is a folder",
+  ELOOP: "its links lead in a circle",
+  ENAMETOOLONG: "its name is too long",
+};
+
+/** What keeps a folder from being at a path or from being made there; undefined when nothing does. */
+export function placeFault(path: string): string | undefined {
+  for (let at = path; ; at = dirname(at)) {
+    const which = at === path ? "it" : `"${printable(at)}"`;
+    try {
+      const stat = fs.statSync(at, { throwIfNoEntry: false });
+      if (stat) return stat.isDirectory() ? undefined : `${which} is not a folder`;
+      if (fs.lstatSync(at, { throwIfNoEntry: false })) return `${which} is a link that leads nowhere`;
+    } catch (error) {
+      if (!isCode(error, "ENOTDIR")) return PLACE_FAULTS[(error as NodeJS.ErrnoException).code ?? ""];
+    }
+    if (dirname(at) === at) return undefined;
+  }
 }
 
 export function openError(error: unknown, path: string): CheckpointError {
@@ -162,7 +197,8 @@ export function listFiles(folder: string): StoreEntry[] {
   return entries;
 }
 
-function statOrNone(path: string): fs.Stats | undefined {
+/** As fs.stat; undefined for what is not there, and for a link that leads nowhere. */
+export function statOrNone(path: string): fs.Stats | undefined {
   try {
     return fs.statSync(path);
   } catch (error) {

@@ -6,9 +6,20 @@
  */
 import * as fs from "node:fs";
 import { basename, dirname, join } from "node:path";
-import { CheckpointError } from "../base/errors.ts";
-import { isCode, listFiles, pathWithin, readFully, rethrowWrite, writeFully } from "./node-files.ts";
+import { BuildError, CheckpointError } from "../base/errors.ts";
+import {
+  isCode,
+  listFiles,
+  pathWithin,
+  placeFault,
+  readFully,
+  rethrowPlace,
+  rethrowWrite,
+  statOrNone,
+  writeFully,
+} from "./node-files.ts";
 import { FolderStore } from "./node-source.ts";
+import { printable } from "./shown.ts";
 import type { OutputStore, Sink, StoreEntry } from "./source.ts";
 
 const STATE = ".chimera";
@@ -160,15 +171,33 @@ function listOrNone(folder: string): StoreEntry[] {
 }
 
 class FolderOutput extends FolderStore implements OutputStore {
+  #isMade = false;
+
   override async list(): Promise<StoreEntry[]> {
     return listOrNone(this.location); // a folder that is not made yet is empty
   }
 
+  async checkPlace(): Promise<void> {
+    const fault = placeFault(this.location);
+    if (fault === undefined) return;
+    const what = `Cannot build in "${printable(this.location)}": ${fault}`;
+    throw new BuildError("not-a-folder", `${what}, wanted a folder or a new name`);
+  }
+
+  async strangers(): Promise<string[]> {
+    const files = new Set((await this.list()).map(({ name }) => name));
+    const names = statOrNone(this.location) ? fs.readdirSync(this.location).sort() : [];
+    const isState = (name: string) =>
+      name === STATE && statOrNone(join(this.location, name))?.isDirectory() === true;
+    return names.filter((name) => !files.has(name) && !isState(name));
+  }
+
   async prepare(): Promise<void> {
     try {
-      fs.mkdirSync(join(this.location, STATE), { recursive: true });
+      const first = fs.mkdirSync(join(this.location, STATE), { recursive: true });
+      this.#isMade ||= first !== undefined && first !== join(this.location, STATE);
     } catch (error) {
-      rethrowWrite(error, this.location);
+      rethrowPlace(error, this.location);
     }
   }
 
@@ -224,7 +253,9 @@ class FolderOutput extends FolderStore implements OutputStore {
     const path = join(this.location, STATE);
     try {
       fs.rmSync(path, { recursive: true, force: true });
-      if (fs.existsSync(this.location)) syncFolder(this.location);
+      if (!fs.existsSync(this.location)) return;
+      if (this.#isMade && fs.readdirSync(this.location).length === 0) fs.rmdirSync(this.location);
+      else syncFolder(this.location);
     } catch (error) {
       rethrowWrite(error, path);
     }

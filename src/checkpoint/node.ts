@@ -7,7 +7,7 @@
 import * as fs from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
-import { openError, readToEnd, rethrowWrite } from "./node-files.ts";
+import { openError, readToEnd, rethrowPlace } from "./node-files.ts";
 
 /** Splits a path to a single file from its folder; undefined when it is a folder or is not there. */
 export function asSingleFile(path: string): { folder: string; name: string } | undefined {
@@ -88,7 +88,7 @@ export async function writeFileAtomically(path: string, text: string): Promise<v
     fs.renameSync(temporary, path);
   } catch (error) {
     fs.rmSync(temporary, { force: true });
-    rethrowWrite(error, path);
+    rethrowPlace(error, path);
   }
 }
 

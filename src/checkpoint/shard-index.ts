@@ -70,10 +70,17 @@ function scanTotalSize(scanner: JsonScanner): number | undefined {
   return totalSize;
 }
 
-/** A path would lead out of the folder; another name could stand over a child's config or index. */
-function checkShardName(shard: string, tensor: string, file: string): void {
+/**
+ * Whether an index or a plan may name a shard so. A path would lead out of the folder; another name could
+ * stand over a child's config or index.
+ */
+export function isShardName(shard: string): boolean {
   const short = shard.length <= MAX_NAME_BYTES && new TextEncoder().encode(shard).length <= MAX_NAME_BYTES;
-  if (short && /^[^.].*\.safetensors$/.test(shard) && !/^[a-z]:|[/\\\p{Cc}]/iu.test(shard)) return;
+  return short && /^[^.].*\.safetensors$/.test(shard) && !/^[a-z]:|[/\\\p{Cc}]/iu.test(shard);
+}
+
+function checkShardName(shard: string, tensor: string, file: string): void {
+  if (isShardName(shard)) return;
   throw new CheckpointError(
     "index-path",
     `Cannot read "${shown(file)}": it places "${shown(tensor)}" in "${shown(shard)}", ` +

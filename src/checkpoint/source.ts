@@ -55,6 +55,10 @@ export interface Sink {
 
 /** A folder that is being made. Names starting with ".chimera/" hold the state of a build. */
 export interface OutputStore extends Store {
+  /** Throws BuildError "not-a-folder" where no folder is and none can be made. Changes nothing. */
+  checkPlace(): Promise<void>;
+  /** What list() leaves out: folders, dead links, pipes. The state folder is not among them. */
+  strangers(): Promise<string[]>;
   /** Makes the folder, and that of the state, where they are missing. */
   prepare(): Promise<void>;
   /** A sink of exactly `byteLength` bytes under a temporary name of its own. */
@@ -66,7 +70,7 @@ export interface OutputStore extends Store {
   remove(name: string): Promise<void>;
   /** Names under a prefix such as ".chimera/", and temporary ones with it. */
   listUnder(prefix: string): Promise<StoreEntry[]>;
-  /** Removes the build's state folder and all in it. */
+  /** Removes the build's state folder and all in it; the folder too when prepare() made it and nothing is there. */
   removeState(): Promise<void>;
   /** Free bytes for an ordinary user; undefined when the store cannot tell. */
   freeBytes(): Promise<number | undefined>;

@@ -2,7 +2,7 @@
  * From a location, as people write it, to the store behind it. The one place that knows the kinds of
  * locations; workers get locations and open their own stores.
  */
-import { CheckpointError } from "../base/errors.ts";
+import { BuildError, CheckpointError } from "../base/errors.ts";
 import type { OpenOptions } from "./checkpoint.ts";
 import { asSingleFile } from "./node.ts";
 import { openOutputFolder } from "./node-output.ts";
@@ -12,12 +12,15 @@ import type { OutputStore, Store } from "./source.ts";
 
 const SCHEME = /^([a-z][a-z0-9+.-]+):/i;
 
-function checkLocation(location: string): void {
-  if (location === "") throw new CheckpointError("missing", 'Cannot open "": it is empty, wanted a folder');
+function locationFault(location: string): { code: string; what: string } | undefined {
+  if (location === "") return { code: "missing", what: "it is empty, wanted a folder" };
   const scheme = SCHEME.exec(location)?.[1]; // two letters at least: one is a drive
-  if (!scheme) return;
-  const what = `"${scheme}:" is not known, wanted a folder`;
-  throw new CheckpointError("unknown-scheme", `Cannot open "${printable(location)}": ${what}`);
+  return scheme ? { code: "unknown-scheme", what: `"${scheme}:" is not known, wanted a folder` } : undefined;
+}
+
+function checkLocation(location: string): void {
+  const fault = locationFault(location);
+  if (fault) throw new CheckpointError(fault.code, `Cannot open "${printable(location)}": ${fault.what}`);
 }
 
 /** A store to read. */
@@ -28,7 +31,8 @@ export function openStore(location: string): Store {
 
 /** A store to write. */
 export function openOutput(location: string): OutputStore {
-  checkLocation(location);
+  const fault = locationFault(location);
+  if (fault) throw new BuildError(fault.code, `Cannot build in "${printable(location)}": ${fault.what}`);
   return openOutputFolder(location);
 }
 

@@ -14,7 +14,7 @@ import {
   type Problem,
   RecipeError,
 } from "../base/errors.ts";
-import { note, paintError } from "./terminal.ts";
+import { clean, note, paintError } from "./terminal.ts";
 
 /** A command's own wish to end with a status, after it has said everything. */
 export class ExitStatus extends Error {
@@ -91,6 +91,6 @@ function sayAll(problems: readonly Problem[]): void {
 function say({ message, note: advice, file, line, column }: Omit<Problem, "code">): void {
   const place = file && line ? `${file}:${line}:${column} ` : line ? `line ${line}:${column} ` : "";
   // Several parents that cannot be opened are a line each.
-  for (const line of message.split("\n")) note(`${paintError("red", "error:")} ${place}${line}`);
-  if (advice) note(`  ${paintError("cyan", "note:")} ${advice}`);
+  for (const line of message.split("\n")) note(`${paintError("red", "error:")} ${clean(place + line)}`);
+  if (advice) note(`  ${paintError("cyan", "note:")} ${advice.split("\n").map(clean).join("\n")}`);
 }

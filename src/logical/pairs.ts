@@ -32,7 +32,7 @@ export function pairTensors(
   const logical = new Map<string, LogicalTensor>();
   const problems: Problem[] = [];
   const report = (code: string, name: string, what: string, note?: string) => {
-    const message = `Cannot use "${name}" of "${label}": ${what}`;
+    const message = `Cannot use "${name}" of "${label}" (${tensors.get(name)!.shard}): ${what}`;
     problems.push(note ? { code, message, note } : { code, message });
   };
   const scaleOf = (name: string) => scaleNameOf(name).find((candidate) => tensors.has(candidate));
@@ -75,7 +75,7 @@ function scaleFault(
   block: BlockSize,
 ): { code: string; what: string } | undefined {
   if (!isScaleDtype(scale.dtype)) {
-    const what = `its scale "${scale.name}" is ${scale.dtype}, wanted F32, BF16 or F8_E8M0`;
+    const what = `its scale "${scale.name}" (${scale.shard}) is ${scale.dtype}, wanted F32, BF16 or F8_E8M0`;
     return { code: "scale-dtype", what };
   }
   const wanted = shape.length >= 2 ? scaleShape(shape, block) : undefined;
@@ -83,5 +83,8 @@ function scaleFault(
     return undefined;
   const blocks = `${block.rows}×${block.cols} blocks of ${formatShape(shape)}`;
   const want = wanted ? `wanted ${formatShape(wanted)} for ${blocks}` : "wanted two or more dimensions";
-  return { code: "scale-shape", what: `its scale "${scale.name}" is ${formatShape(scale.shape)}, ${want}` };
+  return {
+    code: "scale-shape",
+    what: `its scale "${scale.name}" (${scale.shard}) is ${formatShape(scale.shape)}, ${want}`,
+  };
 }

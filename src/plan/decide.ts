@@ -6,11 +6,12 @@
  */
 import type { Place } from "../arch/place.ts";
 import type { Problem } from "../base/errors.ts";
+import { nearest } from "../base/nearest.ts";
 import type { StoredTensor } from "../checkpoint/checkpoint.ts";
 import type { ScaleDtype } from "../logical/operand.ts";
 import type { LogicalTensor } from "../logical/pairs.ts";
 import { fitsHeap } from "../logical/pieces.ts";
-import type { Recipe, Rule } from "../recipe/recipe.ts";
+import type { Recipe, Rule, Selector } from "../recipe/recipe.ts";
 import { formatSelector, layersSelected, ruleFor, selects } from "../recipe/selector.ts";
 import { weightProblem, weightsAt } from "../recipe/weights.ts";
 import type { BlockSize } from "../tensor/block.ts";
@@ -50,7 +51,7 @@ export function select(recipe: Recipe, base: Parent): Selection {
       problems.push({
         code: "empty-selection",
         message: `Cannot apply rule ${rule.index + 1}: ${formatSelector(selector)} selects nothing in "${base.name}", wanted at least one tensor`,
-        ...emptyNote(base),
+        ...emptyNote(base, selector, tensors),
         ...position(recipe, selector.at),
       });
     }
@@ -59,9 +60,16 @@ export function select(recipe: Recipe, base: Parent): Selection {
   return { rules, layersOf, problems };
 }
 
-function emptyNote({ arch }: Parent): { note?: string } {
-  if (arch.known) return {};
-  return { note: "The architecture is unknown: only the role `all` and name globs select tensors" };
+function emptyNote(
+  { arch }: Parent,
+  { matrices = [] }: Selector,
+  tensors: readonly { place: Place }[],
+): { note?: string } {
+  if (!arch.known)
+    return { note: "The architecture is unknown: only the role `all` and name globs select tensors" };
+  const known = new Set(tensors.map(({ place }) => place.matrix));
+  const meant = matrices.flatMap((matrix) => (known.has(matrix) ? [] : (nearest(matrix, known) ?? [])));
+  return meant.length === 0 ? {} : { note: `Did you mean ${meant.map((name) => `"${name}"`).join(", ")}?` };
 }
 
 export function position(recipe: Recipe, at: { line: number; column: number }): Partial<Problem> {
@@ -158,7 +166,7 @@ function hasBlocksOf(base: Parent, { arch: { block } }: Parent): boolean {
 }
 
 /** Whether a worker's memory holds a block of all operands at once, in the sum and in the test. */
-function isFeasible({ inputs, test, dtype, scaleDtype, shape }: PlanMerge, block: BlockSize): boolean {
+export function isFeasible({ inputs, test, dtype, scaleDtype, shape }: PlanMerge, block: BlockSize): boolean {
   const banded = scaleDtype !== undefined || [...inputs, ...(test?.others ?? [])].some(({ scale }) => scale);
   const fits = (dtypes: readonly FloatDtype[]) =>
     fitsHeap({
@@ -171,7 +179,7 @@ function isFeasible({ inputs, test, dtype, scaleDtype, shape }: PlanMerge, block
   return compared && fits([...inputs.map((input) => input.dtype), dtype]);
 }
 
-function isMergeable({ dtype }: Target): boolean {
+export function isMergeable({ dtype }: Pick<Target, "dtype">): boolean {
   return dtype === "F32" || dtype === "BF16" || dtype === "F16" || dtype === "F8_E4M3";
 }
 
@@ -231,10 +239,10 @@ function reportShape(
     wanted,
   }: { name: string; parent: number; rule: Rule; found: StoredTensor; wanted: StoredTensor },
 ): void {
-  const shapes = `its shape in "${parents[parent]!.name}" is ${formatShape(found.shape)}`;
+  const shapes = `its shape in "${parents[parent]!.name}" (${found.shard}) is ${formatShape(found.shape)}`;
   problems.push({
     code: "shape-mismatch",
-    message: `Cannot merge "${name}": ${shapes}, wanted ${formatShape(wanted.shape)} as in "${parents[base]!.name}"`,
+    message: `Cannot merge "${name}": ${shapes}, wanted ${formatShape(wanted.shape)} as in "${parents[base]!.name}" (${wanted.shard})`,
     ...position(recipe, rule.at),
   });
 }

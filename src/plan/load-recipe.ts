@@ -4,7 +4,8 @@ import { fileStart, readTextFile } from "../checkpoint/node.ts";
 import { parseRecipe } from "../recipe/parse.ts";
 import type { Recipe } from "../recipe/recipe.ts";
 import { totalsOf } from "./accounts.ts";
-import { type BuildPlan, PLAN_FORMAT, type PlanTensor } from "./plan.ts";
+import { planFault } from "./check-plan.ts";
+import { type BuildPlan, PLAN_FORMAT } from "./plan.ts";
 import { planDigest } from "./plan-recipe.ts";
 
 /** Parses a recipe file. Throws RecipeError, also when there is no such file. */
@@ -74,25 +75,7 @@ export function parsePlan(text: string, path: string): BuildPlan {
     fail("plan-changed", `its content has digest ${digest}, it says ${plan!.digest}`, again);
   if (totals !== JSON.stringify(plan!.totals))
     fail("plan-changed", `its totals are not those of its shards, wanted ${totals}`, again);
-  if (!hasTexts(plan!)) fail("plan-json", "it is incomplete");
-  const names = plan!.shards.flatMap(({ name, tensors }) => [
-    name,
-    ...tensors.map(({ action }) => shardOf(action)),
-  ]);
-  const strange = names.find((name) => name !== undefined && !/^[^/\\\0]+\.safetensors$/.test(name));
-  if (strange !== undefined)
-    fail("plan-path", `it names the file "${strange}", wanted a plain *.safetensors name`);
+  const fault = planFault(plan!);
+  if (fault !== undefined) fail("plan-fault", fault, again);
   return plan!;
-}
-
-/** What the digest does not cover and a build needs all the same. */
-function hasTexts({ recipe, parents, accounts, warnings }: BuildPlan): boolean {
-  const located = parents.every(
-    ({ location, shards }) => typeof location === "string" && Array.isArray(shards),
-  );
-  return typeof recipe === "string" && located && Array.isArray(accounts) && Array.isArray(warnings);
-}
-
-function shardOf(action: PlanTensor["action"]): string | undefined {
-  return action.kind === "copy" ? action.shard : undefined;
 }

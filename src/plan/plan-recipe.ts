@@ -94,7 +94,7 @@ function makePlan(recipe: Recipe, parents: readonly Parent[], donors: readonly P
     maxShardSize: recipe.output.maxShardSize,
   });
   const { shards, merges } = assemble(laid, decisions, base);
-  warnings.push(...adviceOn(recipe, parents, selection.rules, base));
+  warnings.push(...adviceOn(recipe, parents, selection.rules, base), ...strayTensors(recipe, parents, base));
   const quantized = shards.some(({ tensors }) => tensors.some(({ dtype }) => isFloat8(dtype)));
   const plan: BuildPlan = {
     format: PLAN_FORMAT,
@@ -218,6 +218,16 @@ function adviceOn(
       `rule ${router[1].index + 1} blends routers ("${router[0]}"): blended routers can break routing`,
     );
   return advice;
+}
+
+/** A base that lost a tensor makes a child without it; a parent that has more is seldom meant so. */
+function strayTensors(recipe: Recipe, parents: readonly Parent[], base: Parent): string[] {
+  return parents.flatMap(({ name, tensors }) => {
+    const strays = usesTensorsOf(recipe, name) ? [...tensors.keys()].filter((t) => !base.tensors.has(t)) : [];
+    if (strays.length === 0) return [];
+    const lacks = `"${base.name}" lacks ${strays.length} of the tensors of "${name}", as "${strays[0]}"`;
+    return [`${lacks}: the child will not have them`];
+  });
 }
 
 type Selection = ReturnType<typeof select>;

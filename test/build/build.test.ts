@@ -124,10 +124,33 @@ describe("build() refuses", () => {
   test("a file in place of the folder", async () => {
     const child = fresh("file");
     writeFileSync(child, "");
-    await assert.rejects(
-      build(plan, child),
-      (error) => error instanceof CheckpointError && error.code === "not-a-folder",
-    );
+    symlinkSync(fresh("nowhere"), fresh("dead-link"));
+    for (const [place, message] of [
+      [child, /file": it is not a folder, wanted a folder/],
+      [join(child, "x/y"), /file" is not a folder, wanted a folder/],
+      [fresh("dead-link"), /it is a link that leads nowhere/],
+      [join(fresh("dead-link"), "x"), /dead-link" is a link that leads nowhere/],
+      [fresh("x".repeat(300)), /its name is too long/],
+    ] as const) {
+      await assert.rejects(build(plan, place), (error) => {
+        assert.ok(error instanceof BuildError, String(error));
+        assert.equal(error.code, "not-a-folder", error.message);
+        assert.match(error.message, message);
+        return true;
+      });
+    }
+  });
+
+  test("a folder around a parent, and one that holds a folder or a dead link", async () => {
+    const around = fresh("around");
+    const inner = smallParent(join(around, "deep/inner"), 4);
+    const of = await planOf({ parents: { a: inner, b }, rules: RULES });
+    await refuses(around, "inside-parent", { of, message: /around": it holds parent "a", wanted another/ });
+    await refuses(around, "not-empty", { message: /it holds "deep", wanted an empty folder/ });
+    const linked = fresh("holds-link");
+    mkdirSync(linked);
+    symlinkSync(fresh("nowhere"), join(linked, "link"));
+    await refuses(linked, "not-empty", { message: /it holds "link"/ });
   });
 
   test("an unfinished build and a finished child of another plan", async () => {
@@ -413,8 +436,10 @@ describe("a value that is not finite ends a build with nothing half-written", ()
         );
         return true;
       });
+      // The faulty shard is one of three: the others may be complete, or nothing is left at all.
+      const left = existsSync(child) ? Object.keys(hashesOf(child)) : [];
       assert.deepEqual(
-        readdirSync(join(child, ".chimera")).filter((each) => /tmp$|^lock/.test(each)),
+        left.filter((each) => /tmp$|\/lock/.test(each)),
         [],
       );
       const good = await planOf({
@@ -424,6 +449,27 @@ describe("a value that is not finite ends a build with nothing half-written", ()
       await build(good, child, { force: true }); // whatever was complete is replaced
     });
   }
+
+  test("nothing is left where nothing was complete, neither state nor folder; mended, it builds", async () => {
+    const name = "model-00001-of-000003.safetensors";
+    const broken = smallParent(fresh("nan-first"), 2, {
+      change: changing("model.embed_tokens.weight", (t) => ({ ...t, bytes: t.bytes.fill(0xff) })),
+    });
+    const child = fresh("nan-first-child");
+    const rules = "  - tensors: embeddings\n    weights: { b: 1 }";
+    const bad = await planOf({ parents: { a, b: broken }, rules });
+    await assert.rejects(build(bad, child, { workers: 1 }), { code: "not-finite" });
+    assert.equal(existsSync(child), false);
+    // A folder that was there stays, and parts leave the state to the others.
+    mkdirSync(child);
+    await assert.rejects(build(bad, child, { workers: 1 }), { code: "not-finite" });
+    assert.deepEqual(readdirSync(child), []);
+    await assert.rejects(build(bad, child, { part: { index: 0, count: 3 } }), { code: "not-finite" });
+    assert.deepEqual(readdirSync(child), [".chimera"]);
+    rmSync(child, { recursive: true });
+    writeFileSync(join(broken, name), readFileSync(join(b, name)));
+    assert.equal((await build(await planOf({ parents: { a, b: broken }, rules }), child)).finished, true);
+  });
 
   test("a result beyond its type", async () => {
     const view = new DataView(new ArrayBuffer(4));

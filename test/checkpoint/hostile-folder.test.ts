@@ -218,7 +218,7 @@ const FOLDERS: HostileFolder[] = [
     what: "a shard that is empty",
     make: (folder) => writeCheckpoint(folder, { shards: [], files: { "model.safetensors": "" } }),
     code: "truncated",
-    says: /"model\.safetensors": the file holds 0 bytes/,
+    says: /\/model\.safetensors": the file holds 0 bytes/,
   },
   {
     what: "one file that is no shard",
@@ -227,7 +227,7 @@ const FOLDERS: HostileFolder[] = [
       return join(folder, "notes.txt");
     },
     code: "header-too-large",
-    says: /"notes\.txt": header length is/,
+    says: /\/notes\.txt": header length is/,
   },
   {
     what: "one .json file that is no index",

@@ -147,9 +147,9 @@ describe("a folder", () => {
   test("prepare() where a file stands is a BuildError, and list() a CheckpointError", async (t) => {
     const path = join(temporaryFolder(t), "file");
     writeFileSync(path, "");
-    await assert.rejects(openOutput(path).prepare(), { name: "BuildError", code: "write-failed" });
+    await assert.rejects(openOutput(path).prepare(), { name: "BuildError", code: "not-writable" });
     await assert.rejects(openOutput(path).list(), { name: "CheckpointError", code: "not-a-folder" });
-    await assert.rejects(openOutput(join(path, "x")).prepare(), { name: "BuildError", code: "write-failed" });
+    await assert.rejects(openOutput(join(path, "x")).prepare(), { name: "BuildError", code: "not-writable" });
   });
 
   test("freeBytes() is what the file system says, also before the folder is made", async (t) => {

@@ -77,7 +77,7 @@ test("chimera inspect ends with 3 for what is malformed or not there, 2 for a wr
   const folder = temporaryFolder(t);
   writeFileSync(join(folder, "model.safetensors"), shardBytes([]).subarray(0, 5));
   const cases: [number, RegExp, ...string[]][] = [
-    [3, /^error: Cannot read "model.safetensors"/, folder],
+    [3, /^error: Cannot read ".+\/model.safetensors"/, folder],
     [3, /^error: Cannot open /, join(folder, "none")],
     [2, /missing required argument/],
     [2, /unknown option '--layer'/, folder, "--layer"],

@@ -58,7 +58,7 @@ describe("pairTensors()", () => {
         ["w_scale_inv", "F32", [2]],
       ],
       "scale-shape",
-      /its scale "w_scale_inv" is \[2\], wanted two or more dimensions/,
+      /its scale "w_scale_inv" \(.+\) is \[2\], wanted two or more dimensions/,
     ],
     [
       "a scale of another shape",

@@ -7,6 +7,7 @@ import { planRecipe } from "../../src/plan/plan-recipe.ts";
 import { parseRecipe } from "../../src/recipe/parse.ts";
 import {
   CONFIG,
+  changing,
   goldenCases,
   goldenRecipe,
   planOf,
@@ -256,6 +257,17 @@ describe("a plan", () => {
     assert.match(plan.warnings[0]!, /^config.json of "b": rope_theta is 5/);
     assert.match(plan.warnings[1]!, /^parent "c" is not used/);
     assert.match(plan.warnings[2]!, /^rule 1 blends routers/);
+  });
+
+  test("warns of tensors that the base lacks and a parent that is used has", async () => {
+    const poor = smallParent(join(folder, "poor"), 1, {
+      change: changing("lm_head.weight", () => undefined),
+    });
+    const rules = "  - tensors: router\n    weights: { b: 1 }";
+    const plan = await planOf({ parents: { a: poor, b: c }, rules });
+    const lacks = '"a" lacks 1 of the tensors of "b", as "lm_head.weight": the child will not have them';
+    assert.ok(plan.warnings.includes(lacks), plan.warnings.join("\n"));
+    assert.deepEqual((await planOf({ parents: { a: poor, b: poor }, rules })).warnings, []);
   });
 });
 

@@ -72,11 +72,20 @@ describe("planRecipe() tells of every problem at once, with file, line and colum
     ]);
     const messages = problems.map(({ message }) => message).join("\n");
     assert.match(messages, /Cannot take "model.norm.weight" from "b": it is not there, wanted as in "a"/);
-    assert.match(messages, /its shape in "b" is \[4, 12\], wanted \[6, 8\] as in "a"/);
+    assert.match(messages, /its shape in "b" \(.+\.safetensors\) is \[4, 12\], wanted \[6, 8\] as in "a" \(/);
     assert.match(messages, /role routed-experts, layers 7-9 selects nothing in "a"/);
     assert.match(
       messages,
-      /"model\.layers\.0\.self_attn\.o_proj\.weight" of "b": F8_E4M3 \[10, 130\] without a block scale/,
+      /"model\.layers\.0\.self_attn\.o_proj\.weight" of "b" \(.+\.safetensors\): F8_E4M3 \[10, 130\] without a block scale/,
+    );
+  });
+
+  test("a matrix that was mistyped, with the nearest of the base's", async () => {
+    const rules = "  - tensors: { role: routed-experts, matrices: [up_porj] }\n    weights: { b: 1 }";
+    const [problem, ...more] = await problemsOf({ parents: { a, b: a }, rules });
+    assert.deepEqual(
+      [problem?.code, problem?.note, more],
+      ["empty-selection", 'Did you mean "up_proj"?', []],
     );
   });
 

@@ -67,6 +67,12 @@ export class MemoryStore implements OutputStore {
     return bytes?.slice();
   }
 
+  async checkPlace(): Promise<void> {}
+
+  async strangers(): Promise<string[]> {
+    return [];
+  }
+
   async prepare(): Promise<void> {
     this.#prepared = true;
   }
