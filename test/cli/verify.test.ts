@@ -64,7 +64,7 @@ describe("chimera verify", () => {
   test("ends with 3 for what is no finished child, 2 for a wrong use", () => {
     const cases: [number, RegExp, ...string[]][] = [
       [3, /^error: Cannot verify ".+mini-v3": it holds no chimera.json/, "models/mini-v3"],
-      [3, /^error: Cannot verify ".+nowhere"/, "models/nowhere"],
+      [3, /^error: Cannot open ".+nowhere": there is no such file or folder/, "models/nowhere"],
       [
         3,
         /^error: Parent "r1" .+Cannot open ".*nowhere"[^\n]*\n {2}note: If a/,
