@@ -9,6 +9,7 @@ import { spawnSync } from "node:child_process";
 import { existsSync, readdirSync, renameSync, rmSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { MODULES } from "./kernel-modules.mjs";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");
 const quiet = process.argv.includes("--quiet");
@@ -32,9 +33,10 @@ if (!existsSync(tsc)) {
   console.error("Cannot build: the development packages are missing, run npm ci --ignore-scripts first");
   process.exit(1);
 }
-const embedded = join(root, "src/kernels/wasm-binary.ts");
-if (!existsSync(embedded) || statSync(embedded).mtimeMs < newest("src/kernels/assembly")) {
-  run("scripts/build-kernels.mjs");
+for (const [name, { folder, binary, imports }] of Object.entries(MODULES)) {
+  const embedded = join(root, binary);
+  const changedAt = Math.max(...[folder, ...imports].map(newest));
+  if (!existsSync(embedded) || statSync(embedded).mtimeMs < changedAt) run("scripts/build-kernels.mjs", name);
 }
 if (process.argv.includes("--types")) {
   run(tsc, "--noEmit");

@@ -31,7 +31,7 @@ const fault = (file, what) => {
 };
 const files = readdirSync(src, { recursive: true })
   .map((name) => name.replaceAll("\\", "/"))
-  .filter((name) => name.endsWith(".ts") && !name.startsWith("kernels/assembly/") && name !== "index.ts");
+  .filter((name) => name.endsWith(".ts") && !name.startsWith("kernels/assembly") && name !== "index.ts");
 for (const file of files) {
   const layer = file.split("/")[0];
   const allowed = MAY_IMPORT[layer];

@@ -6,55 +6,58 @@ import { resolve } from "node:path";
 import { before, describe, test } from "node:test";
 import { pathToFileURL } from "node:url";
 import binaryen from "binaryen";
-import { WASM_BASE64 } from "../../src/kernels/wasm-binary.ts";
+import { WASM_BASE64 as INFERENCE } from "../../src/kernels/inference-binary.ts";
+import { WASM_BASE64 as MERGE } from "../../src/kernels/wasm-binary.ts";
 
 interface BuildScript {
-  compileKernels(): Promise<Uint8Array>;
-  digestFile: string;
+  compileKernels(name: string): Promise<Uint8Array>;
+  digestFile(name: string): string;
 }
 
-const embedded = Buffer.from(WASM_BASE64, "base64");
+const EMBEDDED = { merge: Buffer.from(MERGE, "base64"), inference: Buffer.from(INFERENCE, "base64") };
 const sha256 = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest("hex");
 
-describe("compileKernels()", () => {
-  let script: BuildScript;
-  let compiled: Uint8Array;
-  before(async () => {
-    // By its path from the root: the script is not compiled along with the tests.
-    script = (await import(pathToFileURL(resolve("scripts/build-kernels.mjs")).href)) as BuildScript;
-    compiled = await script.compileKernels();
+for (const [name, embedded] of Object.entries(EMBEDDED)) {
+  describe(`compileKernels() of ${name}`, () => {
+    let script: BuildScript;
+    let compiled: Uint8Array;
+    before(async () => {
+      // By its path from the root: the script is not compiled along with the tests.
+      script = (await import(pathToFileURL(resolve("scripts/build-kernels.mjs")).href)) as BuildScript;
+      compiled = await script.compileKernels(name);
+    });
+
+    test(`compileKernels() of ${name} gives the bytes that kernels.sha256 names`, () => {
+      assert.equal(sha256(compiled), readFileSync(script.digestFile(name), "utf8").trim());
+    });
+
+    test(`WASM_BASE64 of ${name} holds those bytes`, () => {
+      assert.equal(sha256(embedded), sha256(compiled));
+    });
   });
 
-  test("compileKernels() gives the bytes that kernels.sha256 names", () => {
-    assert.equal(sha256(compiled), readFileSync(script.digestFile, "utf8").trim());
-  });
+  describe(`WASM_BASE64 of ${name}`, () => {
+    const text = disassemble(embedded);
+    const RELAXED = /relaxed/;
 
-  test("WASM_BASE64 holds those bytes", () => {
-    assert.equal(sha256(embedded), sha256(compiled));
-  });
-});
+    test(`WASM_BASE64 of ${name} has no relaxed SIMD instruction`, () => {
+      const constant = "(v128.const i32x4 1 2 3 4)";
+      const relaxed = `(module (func (export "f") (result v128)
+        (f32x4.relaxed_madd ${constant} ${constant} ${constant})))`;
+      const control = binaryen.parseText(relaxed);
+      control.setFeatures(binaryen.Features.All);
+      assert.match(disassemble(control.emitBinary()), RELAXED, "the pattern would not find one");
+      assert.match(text, /f32x4\.mul/, "the text does not look like the kernels");
+      assert.doesNotMatch(text, RELAXED);
+    });
 
-describe("WASM_BASE64", () => {
-  const text = disassemble(embedded);
-  const RELAXED = /relaxed/;
-
-  test("WASM_BASE64 has no relaxed SIMD instruction", () => {
-    const constant = "(v128.const i32x4 1 2 3 4)";
-    const relaxed = `(module (func (export "f") (result v128)
-      (f32x4.relaxed_madd ${constant} ${constant} ${constant})))`;
-    const control = binaryen.parseText(relaxed);
-    control.setFeatures(binaryen.Features.All);
-    assert.match(disassemble(control.emitBinary()), RELAXED, "the pattern would not find one");
-    assert.match(text, /f32x4\.mul/, "the text does not look like the kernels");
-    assert.doesNotMatch(text, RELAXED);
+    test(`WASM_BASE64 of ${name} imports nothing but its memory`, () => {
+      const imports = text.match(/^ \(import .*$/gm);
+      assert.equal(imports?.length, 1);
+      assert.match(imports![0]!, /"env" "memory"/);
+    });
   });
-
-  test("WASM_BASE64 imports nothing but its memory", () => {
-    const imports = text.match(/^ \(import .*$/gm);
-    assert.equal(imports?.length, 1);
-    assert.match(imports![0]!, /"env" "memory"/);
-  });
-});
+}
 
 function disassemble(binary: Uint8Array): string {
   const module = binaryen.readBinary(binary);

@@ -1,0 +1,190 @@
+// linear() for several tokens: a tile of weights is decoded once to float32, in arranged order, and then
+// multiplied with every token, four rows by two tokens in registers.
+//
+// A tile is TILE_ROWS rows by at most TILE_COLS columns, whole blocks, and stays in the L2 cache. Totals of
+// all its rows and tokens are kept from one tile of columns to the next.
+
+import { BF16, E4M3, F16, F32 } from "../assembly/codec";
+import { TWO_20, decodeRow, elementBytes, groupBytes, scaleRow } from "./decode";
+import { laneSum } from "./linear";
+
+const TILE_ROWS: i32 = 16;
+const TILE_COLS: i32 = 1024;
+const TILE_TOKENS: i32 = 64;
+
+const TILE_STRIDE: usize = <usize>TILE_COLS << 2;
+const FACTOR_STRIDE: usize = TILE_STRIDE >> 4; // blocks of 16 columns at least
+const FACTORS: usize = <usize>TILE_ROWS * TILE_STRIDE;
+const TOTALS: usize = FACTORS + <usize>TILE_ROWS * FACTOR_STRIDE;
+const TOTAL_STRIDE: usize = <usize>TILE_ROWS << 4; // of one token
+export const SCRATCH_BYTES: usize = TOTALS + <usize>TILE_TOKENS * TOTAL_STRIDE;
+
+export function scratchBytes(): usize {
+  return SCRATCH_BYTES;
+}
+
+// @ts-ignore: decorator
+@inline
+function add(acc: v128, w: v128, x: v128): v128 {
+  return f32x4.add(acc, f32x4.mul(w, x));
+}
+
+// @ts-ignore: decorator
+@inline
+function addTotal(total: usize, acc: v128, factor: v128): void {
+  v128.store(total, f32x4.add(v128.load(total), f32x4.mul(acc, factor)));
+}
+
+/** Adds four rows of a tile times two tokens to their totals. Byte counts are those of float32. */
+function multiply4x2(
+  w0: usize, w1: usize, w2: usize, w3: usize, factors: usize,
+  x: usize, y: usize, bytes: i32, blockBytes: i32, totals: usize,
+): void {
+  for (let left = bytes; left > 0; left -= blockBytes, factors += 4) {
+    let a0 = f32x4.splat(0);
+    let a1 = f32x4.splat(0);
+    let a2 = f32x4.splat(0);
+    let a3 = f32x4.splat(0);
+    let b0 = f32x4.splat(0);
+    let b1 = f32x4.splat(0);
+    let b2 = f32x4.splat(0);
+    let b3 = f32x4.splat(0);
+    const end = x + <usize>min<i32>(left, blockBytes);
+    for (; x < end; x += 16, y += 16, w0 += 16, w1 += 16, w2 += 16, w3 += 16) {
+      const vx = v128.load(x);
+      const vy = v128.load(y);
+      const v0 = v128.load(w0);
+      a0 = add(a0, v0, vx);
+      b0 = add(b0, v0, vy);
+      const v1 = v128.load(w1);
+      a1 = add(a1, v1, vx);
+      b1 = add(b1, v1, vy);
+      const v2 = v128.load(w2);
+      a2 = add(a2, v2, vx);
+      b2 = add(b2, v2, vy);
+      const v3 = v128.load(w3);
+      a3 = add(a3, v3, vx);
+      b3 = add(b3, v3, vy);
+    }
+    const s0 = v128.load32_splat(factors);
+    const s1 = v128.load32_splat(factors + FACTOR_STRIDE);
+    const s2 = v128.load32_splat(factors + 2 * FACTOR_STRIDE);
+    const s3 = v128.load32_splat(factors + 3 * FACTOR_STRIDE);
+    addTotal(totals, a0, s0);
+    addTotal(totals + 16, a1, s1);
+    addTotal(totals + 32, a2, s2);
+    addTotal(totals + 48, a3, s3);
+    addTotal(totals + TOTAL_STRIDE, b0, s0);
+    addTotal(totals + TOTAL_STRIDE + 16, b1, s1);
+    addTotal(totals + TOTAL_STRIDE + 32, b2, s2);
+    addTotal(totals + TOTAL_STRIDE + 48, b3, s3);
+  }
+}
+
+// A function for each type: linear.ts says why.
+
+function decodeE4m3(from: usize, bytes: i32, to: usize): void {
+  decodeRow(E4M3, from, bytes, to);
+}
+
+function decodeBf16(from: usize, bytes: i32, to: usize): void {
+  decodeRow(BF16, from, bytes, to);
+}
+
+function decodeF16(from: usize, bytes: i32, to: usize): void {
+  decodeRow(F16, from, bytes, to);
+}
+
+function decodeF32(from: usize, bytes: i32, to: usize): void {
+  decodeRow(F32, from, bytes, to);
+}
+
+// @ts-ignore: decorator
+@inline
+function decodeOne(dtype: i32, from: usize, bytes: i32, to: usize): void {
+  if (dtype == E4M3) decodeE4m3(from, bytes, to);
+  else if (dtype == BF16) decodeBf16(from, bytes, to);
+  else if (dtype == F16) decodeF16(from, bytes, to);
+  else decodeF32(from, bytes, to);
+}
+
+/** What the sum of each block is multiplied by; 1 changes no bit. */
+function writeFactors(dtype: i32, scale: usize, blocks: i32, to: usize): void {
+  for (let block: usize = 0; block < <usize>blocks; block++) {
+    let factor: f32 = 1;
+    if (dtype == E4M3) factor = scale ? load<f32>(scale + (block << 2)) * TWO_20 : TWO_20;
+    store<f32>(to + (block << 2), factor);
+  }
+}
+
+/** Arguments as those of linear(); blockCols at most TILE_COLS. */
+export function linearTiled(
+  dtype: i32, data: usize, rows: i32, cols: i32,
+  scales: usize, blockRows: i32, blockCols: i32, firstRow: i32,
+  x: usize, count: i32, out: usize, strideOut: usize, scratch: usize,
+): void {
+  const strideX = <usize>((cols + 15) & ~15) << 2;
+  for (let token = 0; token < count; token += TILE_TOKENS) {
+    for (let row = 0; row < rows; row += TILE_ROWS) {
+      tile(
+        dtype, data, row, min<i32>(TILE_ROWS, rows - row), cols, scales, blockRows, blockCols, firstRow,
+        x + <usize>token * strideX, strideX, min<i32>(TILE_TOKENS, count - token),
+        out + <usize>token * strideOut + (<usize>row << 2), strideOut, scratch,
+      );
+    }
+  }
+}
+
+// @ts-ignore: decorator
+@inline
+function tile(
+  dtype: i32, data: usize, row: i32, rows: i32, cols: i32,
+  scales: usize, blockRows: i32, blockCols: i32, firstRow: i32,
+  x: usize, strideX: usize, count: i32, out: usize, strideOut: usize, scratch: usize,
+): void {
+  const size = elementBytes(dtype);
+  const rowBytes = <usize>(cols * size);
+  const factors = scratch + FACTORS;
+  const totals = scratch + TOTALS;
+  const width = (TILE_COLS / blockCols) * blockCols;
+  // Whole float32 vectors need no decoding.
+  const direct = dtype == F32 && (cols & 3) == 0;
+  memory.fill(totals, 0, <usize>(count + 1) * TOTAL_STRIDE);
+  for (let col = 0; col < cols; col += width) {
+    const bytes = min<i32>(width, cols - col) * size;
+    const blocks = (min<i32>(width, cols - col) + blockCols - 1) / blockCols;
+    const first = data + <usize>row * rowBytes + <usize>(col * size);
+    for (let k = 0; k < rows; k++) {
+      if (!direct) decodeOne(dtype, first + <usize>k * rowBytes, bytes, scratch + <usize>k * TILE_STRIDE);
+      const scale: usize = scales
+        ? scaleRow(scales, row + k, cols, blockRows, blockCols, firstRow) + (<usize>(col / blockCols) << 2)
+        : 0;
+      writeFactors(dtype, scale, blocks, factors + <usize>k * FACTOR_STRIDE);
+    }
+    const weights = direct ? first : scratch;
+    const stride = direct ? rowBytes : TILE_STRIDE;
+    const wide = <i32>(groupBytes(dtype) * <usize>((bytes + 15) >> 4));
+    for (let token = 0; token < count; token += 2) {
+      const x0 = x + <usize>token * strideX + (<usize>col << 2);
+      const x1 = token + 1 < count ? x0 + strideX : x0;
+      // Rows and tokens that are not there have totals of their own, which nobody looks at.
+      for (let k = 0; k < rows; k += 4) {
+        const last = rows - 1;
+        multiply4x2(
+          weights + <usize>k * stride,
+          weights + <usize>min<i32>(k + 1, last) * stride,
+          weights + <usize>min<i32>(k + 2, last) * stride,
+          weights + <usize>min<i32>(k + 3, last) * stride,
+          factors + <usize>k * FACTOR_STRIDE,
+          x0, x1, wide, blockCols << 2, totals + <usize>token * TOTAL_STRIDE + (<usize>k << 4),
+        );
+      }
+    }
+  }
+  for (let token = 0; token < count; token++) {
+    for (let k = 0; k < rows; k++) {
+      const total = v128.load(totals + <usize>token * TOTAL_STRIDE + (<usize>k << 4));
+      store<f32>(out + <usize>token * strideOut + (<usize>k << 2), laneSum(total));
+    }
+  }
+}
