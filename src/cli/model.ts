@@ -1,0 +1,95 @@
+/**
+ * What the commands that run a model share: a checkpoint or a recipe becomes a running model, with progress
+ * while it loads, and everything is ended and freed when the command is.
+ */
+import type { Command } from "commander";
+import { InvalidArgumentError, Option } from "commander";
+import { formatBytes, formatDuration } from "../base/format.ts";
+import type { WeightReference } from "../logical/weight-source.ts";
+import type { LoadEvent, Model, ModelOptions } from "../runtime/model.ts";
+import { parentOption } from "./plan.ts";
+import { createProgress, PROGRESS_MODES, type ProgressMode } from "./progress.ts";
+import { clean, note, paintError } from "./terminal.ts";
+
+export interface ModelCommandOptions {
+  threads?: number;
+  context?: number;
+  cache?: "f32" | "bf16" | "fp8";
+  /** False with --no-mtp. */
+  mtp?: boolean;
+  parent?: Record<string, string>;
+  progress: ProgressMode;
+}
+
+export function addModelOptions(command: Command): Command {
+  return command
+    .option("--threads <n>", "threads (default: one per core; one for a tiny model)", parseCount)
+    .option("--context <n>", "tokens that the cache has room for (default: the model's)", parseCount)
+    .addOption(new Option("--cache <type>", "how the cache is stored").choices(["f32", "bf16", "fp8"]))
+    .option("--no-mtp", "do not load the MTP layer, nor speculate with it")
+    .addOption(parentOption("where a parent of a recipe lies; repeatable"))
+    .addOption(new Option("--progress <mode>", "progress on stderr").choices(PROGRESS_MODES).default("auto"));
+}
+
+export function parseCount(text: string): number {
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < 1 || value > 2 ** 31)
+    throw new InvalidArgumentError("wanted a whole number above 0");
+  return value;
+}
+
+/** A folder is a checkpoint; a recipe or a plan is a child that need not be written. */
+export async function referenceOf(
+  target: string,
+  { parent }: Pick<ModelCommandOptions, "parent">,
+): Promise<WeightReference> {
+  const { folderExists } = await import("../checkpoint/node.ts");
+  if (!/\.(ya?ml|json)$/i.test(target) || folderExists(target)) {
+    const { checkpointReference } = await import("../logical/checkpoint-weights.ts");
+    return checkpointReference(target);
+  }
+  const { planOf } = await import("./plan.ts");
+  const { virtualChild } = await import("../build/virtual-child.ts");
+  return virtualChild(await planOf(target, parent));
+}
+
+/** Loads the model behind a target, runs an action with it, and frees it. */
+export async function withModel<T>(
+  target: string,
+  options: ModelCommandOptions & Pick<ModelOptions, "traces" | "signal">,
+  action: (model: Model) => Promise<T>,
+): Promise<T> {
+  const { loadModel } = await import("../runtime/model.ts");
+  const reference = await referenceOf(target, options);
+  const progress = createProgress(options.progress, "load");
+  const { threads, context, cache, mtp, traces, signal } = options;
+  const model = await loadModel(reference, {
+    onEvent: (event) => show(event, { progress, mode: options.progress }),
+    ...(threads ? { threads } : {}),
+    ...(context ? { context } : {}),
+    ...(cache ? { cache } : {}),
+    ...(mtp === undefined ? {} : { mtp }),
+    ...(traces ? { traces } : {}),
+    ...(signal ? { signal } : {}),
+  }).finally(() => progress.end());
+  try {
+    for (const warning of model.config.warnings)
+      note(`${paintError("yellow", "warning:")} ${clean(warning)}`);
+    return await action(model);
+  } finally {
+    await model.dispose();
+  }
+}
+
+function show(
+  event: LoadEvent,
+  { progress, mode }: { progress: ReturnType<typeof createProgress>; mode: ProgressMode },
+): void {
+  progress.event(event);
+  if (event.kind === "progress") progress.update({ done: event.bytesDone, total: event.bytesTotal });
+  // Loads of a moment need no word.
+  if (event.kind === "finished" && event.seconds > 2 && mode !== "json" && mode !== "none") {
+    progress.end();
+    note(`loaded ${formatBytes(event.bytes)} in ${formatDuration(event.seconds)}`);
+  }
+}

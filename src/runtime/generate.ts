@@ -1,0 +1,182 @@
+/**
+ * Token after token: prefill of a prompt behind what the cache holds of it already, then decoding, with the
+ * checkpoint's own MTP layer proposing one token ahead (model.md section 10.2).
+ *
+ * Speculation is lossless to the bit: the next token is a function of the logits and of its position, and a
+ * pass over two rows gives the very logits of two passes. So a draft is kept where it is the token that would
+ * have been chosen anyway. That is the acceptance rule for a draft without a distribution of its own (accept
+ * with probability p(draft), else draw from the rest; section 10.3), drawn in another order.
+ */
+import { Interrupted } from "../base/errors.ts";
+import type { Model, PassResult, Sequence } from "./model.ts";
+
+export interface GenerateOptions {
+  /** Most tokens to generate. Default: until the context is full. */
+  maxTokens?: number;
+  /** The next token from its logits; `position` counts from the start of the sequence. Must not depend on more. */
+  choose: (logits: Float32Array, position: number, tokens: readonly number[]) => number;
+  /** Tokens that end the generation; the last one given out. */
+  stopTokens?: ReadonlySet<number>;
+  /** Propose tokens with the MTP layer. Default: where the model has one. */
+  speculate?: boolean;
+  signal?: AbortSignal;
+}
+
+export type FinishReason = "stop" | "length" | "context" | "aborted";
+
+/** Grows while tokens come; complete when the last one has. */
+export interface GenerateStats {
+  promptTokens: number;
+  /** Of these, found in the cache. */
+  cachedTokens: number;
+  promptSeconds: number;
+  tokens: number;
+  /** Of decoding: from the first token to the last. */
+  seconds: number;
+  drafts: number;
+  accepted: number;
+  finish: FinishReason | undefined;
+}
+
+export function newStats(): GenerateStats {
+  return {
+    ...{ promptTokens: 0, cachedTokens: 0, promptSeconds: 0 },
+    ...{ tokens: 0, seconds: 0, drafts: 0, accepted: 0, finish: undefined },
+  };
+}
+
+/**
+ * Generates behind a prompt. `sequence` may hold an earlier conversation: what it shares with the prompt is
+ * not computed again. Every token is yielded, the one that stops included.
+ */
+export async function* generate(
+  model: Model,
+  sequence: Sequence,
+  { prompt, ...options }: GenerateOptions & { prompt: readonly number[]; stats?: GenerateStats },
+): AsyncGenerator<number, GenerateStats> {
+  if (prompt.length === 0) throw new RangeError("Cannot generate behind an empty prompt, wanted a token");
+  const { choose, signal, stopTokens = new Set(), stats = newStats() } = options;
+  const speculate = model.hasMtp && options.speculate !== false;
+  const limit = Math.min(model.context, model.config.maxPositions);
+  const most = Math.min(options.maxTokens ?? limit, limit);
+  model.reserve(sequence, prompt.length); // a prompt that is too long is told of before it is computed
+  const startedAt = performance.now();
+  stats.promptTokens = prompt.length;
+  stats.cachedTokens = keepPrefix(model, sequence, { prompt, speculate });
+  let last = await prefill(model, sequence, { prompt, speculate, ...(signal ? { signal } : {}) });
+  stats.promptSeconds = (performance.now() - startedAt) / 1000;
+
+  const decodingAt = performance.now();
+  const tokens = [...prompt];
+  /** Takes a token into the stream; says whether it goes on. */
+  const take = (token: number): boolean => {
+    tokens.push(token);
+    stats.tokens++;
+    stats.seconds = (performance.now() - decodingAt) / 1000;
+    if (stopTokens.has(token)) stats.finish = "stop";
+    else if (stats.tokens >= most)
+      stats.finish = tokens.length >= limit && most === limit ? "context" : "length";
+    else if (tokens.length >= limit) stats.finish = "context";
+    else if (signal?.aborted) stats.finish = "aborted";
+    return stats.finish === undefined;
+  };
+  const { vocab, hidden } = model.config.sizes;
+  if (most === 0) stats.finish = "length";
+  if (stats.finish) return stats;
+  let current = choose(last.logits, tokens.length, tokens);
+  let goesOn = take(current);
+  yield current;
+  let draft: number | undefined;
+  if (goesOn && speculate)
+    draft = await propose(model, sequence, { tokens: [current], hidden: lastRow(last.normed, hidden) });
+  while (goesOn) {
+    const isTried = draft !== undefined && tokens.length + 1 < limit;
+    const rows = isTried ? [current, draft!] : [current];
+    last = await model.append([{ sequence, tokens: rows }], { logitRows: rows.map((_, i) => i) });
+    const first = choose(last.logits.subarray(0, vocab), tokens.length, tokens);
+    if (isTried) stats.drafts++;
+    const isAccepted = isTried && first === draft;
+    if (isTried && !isAccepted) model.truncate(sequence, tokens.length);
+    goesOn = take(first);
+    yield first;
+    const following = [first];
+    if (isAccepted) {
+      stats.accepted++;
+      if (goesOn) {
+        const second = choose(last.logits.subarray(vocab, 2 * vocab), tokens.length, tokens);
+        goesOn = take(second);
+        yield second;
+        following.push(second);
+      }
+    }
+    current = following.at(-1)!;
+    if (goesOn && speculate) {
+      const states = last.normed.subarray(0, following.length * hidden);
+      draft = await propose(model, sequence, { tokens: following, hidden: states });
+    }
+  }
+  return stats;
+}
+
+/**
+ * Cuts the sequence to what it shares with the prompt; returns how many tokens stay. At least the prompt's last
+ * token is computed, for its logits; and where the MTP layer runs, the row before it needs that token's hidden
+ * state, so one more.
+ */
+function keepPrefix(
+  model: Model,
+  sequence: Sequence,
+  { prompt, speculate }: { prompt: readonly number[]; speculate: boolean },
+): number {
+  let shared = 0;
+  while (shared < prompt.length && sequence.tokens[shared] === prompt[shared]) shared++;
+  const kept = speculate
+    ? Math.max(0, Math.min(shared - 1, prompt.length - 1, sequence.mtpLength))
+    : Math.min(shared, prompt.length - 1);
+  model.truncate(sequence, kept);
+  return kept;
+}
+
+/** Computes the prompt chunk by chunk, with the MTP layer's rows behind; returns the last chunk's result. */
+export async function prefill(
+  model: Model,
+  sequence: Sequence,
+  { prompt, speculate, signal }: { prompt: readonly number[]; speculate: boolean; signal?: AbortSignal },
+): Promise<PassResult> {
+  const { hidden } = model.config.sizes;
+  let result: PassResult | undefined;
+  for (let from = sequence.tokens.length; from < prompt.length; ) {
+    if (signal?.aborted) throw new Interrupted("The generation was stopped");
+    const to = Math.min(from + model.maxRows, prompt.length);
+    const logitRows = to === prompt.length ? [to - from - 1] : [];
+    result = await model.append([{ sequence, tokens: prompt.slice(from, to) }], { logitRows });
+    const next = prompt.slice(from + 1, to + 1); // the last row of the prompt waits for the first answer
+    if (speculate && next.length > 0) {
+      const states = result.normed.subarray(0, next.length * hidden);
+      await model.appendMtp(sequence, { tokens: next, hidden: states }, []);
+    }
+    from = to;
+  }
+  return result!;
+}
+
+/** The MTP layer's guess at the token after the last of `tokens`, which follow rows of hidden states. */
+async function propose(
+  model: Model,
+  sequence: Sequence,
+  rows: { tokens: readonly number[]; hidden: Float32Array },
+): Promise<number> {
+  const { logits } = await model.appendMtp(sequence, rows, [rows.tokens.length - 1]);
+  return argmax(logits);
+}
+
+function lastRow(rows: Float32Array, width: number): Float32Array {
+  return rows.subarray(rows.length - width);
+}
+
+/** Index of the largest, the lowest one where several are. */
+export function argmax(values: Float32Array): number {
+  let best = 0;
+  for (let i = 1; i < values.length; i++) if (values[i]! > values[best]!) best = i;
+  return best;
+}

@@ -1,0 +1,164 @@
+/**
+ * What a model says about a text that is there: logits of every position, perplexity, and how far two models
+ * are apart on it.
+ */
+import { Interrupted } from "../base/errors.ts";
+import type { Model } from "./model.ts";
+
+/** Some positions of a sequence, in order. */
+export interface ScoredRows {
+  /** Index of the first one. */
+  from: number;
+  count: number;
+  /** (count, vocab) */
+  logits: Float32Array;
+  /** With traces: (numLayers + 2, count, hidden). */
+  traces: Float32Array | undefined;
+}
+
+/** Runs a sequence and gives the logits of all its positions, as many at a time as fit one pass. */
+export async function* scoreRows(
+  model: Model,
+  tokens: readonly number[],
+  { signal }: { signal?: AbortSignal } = {},
+): AsyncGenerator<ScoredRows> {
+  const sequence = model.newSequence();
+  const step = Math.min(model.maxRows, model.maxLogitRows);
+  try {
+    for (let from = 0; from < tokens.length; from += step) {
+      if (signal?.aborted) throw new Interrupted("The computation was stopped");
+      const some = tokens.slice(from, from + step);
+      const logitRows = some.map((_, i) => i);
+      const { logits, traces } = await model.append([{ sequence, tokens: some }], { logitRows });
+      yield { from, count: some.length, logits, traces };
+    }
+  } finally {
+    model.release(sequence);
+  }
+}
+
+/** A text cut into windows that are scored each for itself; every one begins with BOS where there is one. */
+export function windowsOf(
+  tokens: readonly number[],
+  { length, bos }: { length: number; bos: number | undefined },
+): number[][] {
+  const room = bos === undefined ? length : length - 1;
+  const windows: number[][] = [];
+  for (let from = 0; from < tokens.length; from += room) {
+    const some = tokens.slice(from, from + room);
+    windows.push(bos === undefined ? some : [bos, ...some]);
+  }
+  return windows;
+}
+
+export interface PerplexityReport {
+  /** Tokens that were predicted: all but the first of each window. */
+  tokens: number;
+  /** exp of the mean negative log-likelihood. */
+  perplexity: number;
+  /** Mean negative log-likelihood, in nats. */
+  nll: number;
+  seconds: number;
+}
+
+export interface DivergenceReport {
+  tokens: number;
+  /** Mean of KL(first ‖ second) over positions, its median and its largest, in nats. */
+  meanKl: number;
+  medianKl: number;
+  largestKl: number;
+  /** Share of positions whose likeliest token is the same. */
+  top1Agreement: number;
+}
+
+interface Running {
+  nll: number;
+  tokens: number;
+}
+
+/** ln Σ exp, in float64. */
+function logSumExp(row: Float32Array): number {
+  let most = -Infinity;
+  for (const value of row) if (value > most) most = value;
+  let sum = 0;
+  for (const value of row) sum += Math.exp(value - most);
+  return most + Math.log(sum);
+}
+
+/** Perplexity of each model over the same windows, and the divergence of the second from the first. */
+export async function perplexity(
+  models: readonly [Model] | readonly [Model, Model],
+  windows: readonly (readonly number[])[],
+  { signal, onTokens }: { signal?: AbortSignal; onTokens?: (tokens: number) => void } = {},
+): Promise<{ reports: PerplexityReport[]; divergence: DivergenceReport | undefined }> {
+  const running = models.map((): Running & { seconds: number } => ({ nll: 0, tokens: 0, seconds: 0 }));
+  const distances: number[] = [];
+  let agreeing = 0;
+  for (const window of windows) {
+    const first = models[0];
+    const other = models[1];
+    const others = other && scoreRows(other, window, signal ? { signal } : {});
+    let startedAt = performance.now();
+    for await (const rows of scoreRows(first, window, signal ? { signal } : {})) {
+      running[0]!.seconds += (performance.now() - startedAt) / 1000;
+      const vocab = first.config.sizes.vocab;
+      startedAt = performance.now();
+      const against = others && ((await others.next()).value as ScoredRows);
+      if (against) running[1]!.seconds += (performance.now() - startedAt) / 1000;
+      for (let i = 0; i < rows.count; i++) {
+        const next = window[rows.from + i + 1];
+        if (next === undefined) continue; // nothing follows the last one
+        const p = rows.logits.subarray(i * vocab, (i + 1) * vocab);
+        const lp = logSumExp(p);
+        add(running[0]!, lp - p[next]!);
+        if (!against) continue;
+        const q = against.logits.subarray(i * vocab, (i + 1) * vocab);
+        const lq = logSumExp(q);
+        add(running[1]!, lq - q[next]!);
+        const { kl, agrees } = compareRows({ p, lp }, { q, lq });
+        distances.push(kl);
+        if (agrees) agreeing++;
+      }
+      onTokens?.(rows.count);
+      startedAt = performance.now();
+    }
+  }
+  const reports = running.map(({ nll, tokens, seconds }) => {
+    const mean = nll / tokens;
+    return { tokens, perplexity: Math.exp(mean), nll: mean, seconds };
+  });
+  return { reports, divergence: models.length === 2 ? divergenceOf(distances, agreeing) : undefined };
+}
+
+function add(running: Running, nll: number): void {
+  running.nll += nll;
+  running.tokens++;
+}
+
+/** KL(p ‖ q) in float64, and whether both have the same likeliest token. */
+function compareRows(
+  { p, lp }: { p: Float32Array; lp: number },
+  { q, lq }: { q: Float32Array; lq: number },
+): { kl: number; agrees: boolean } {
+  let kl = 0;
+  let [bestP, bestQ] = [0, 0];
+  for (let i = 0; i < p.length; i++) {
+    const log = p[i]! - lp;
+    kl += Math.exp(log) * (log - (q[i]! - lq));
+    if (p[i]! > p[bestP]!) bestP = i;
+    if (q[i]! > q[bestQ]!) bestQ = i;
+  }
+  return { kl: Math.max(0, kl), agrees: bestP === bestQ };
+}
+
+function divergenceOf(distances: readonly number[], agreeing: number): DivergenceReport {
+  const sorted = [...distances].sort((a, b) => a - b);
+  const tokens = sorted.length;
+  return {
+    tokens,
+    meanKl: sorted.reduce((sum, kl) => sum + kl, 0) / tokens,
+    medianKl: sorted[Math.floor(tokens / 2)] ?? Number.NaN,
+    largestKl: sorted.at(-1) ?? Number.NaN,
+    top1Agreement: agreeing / tokens,
+  };
+}
