@@ -24,6 +24,8 @@ export interface Family {
   /** Whether the output head is the embedding when config.json does not say. */
   tiedByDefault?: true;
   layer: Patterns;
+  /** The usual names of matrices that the family spells otherwise: recipes may use either. */
+  aliases?: Readonly<Record<string, string>>;
   /** Modules whose weight the family's FP8 releases store as F8_E4M3 with block scales. */
   fp8: readonly string[];
   /** Tensors that stay F32 whatever the dtype of the rest. */
@@ -141,6 +143,7 @@ export const FAMILIES: readonly Family[] = [
         ...fused("mlp.experts"),
       ],
     },
+    aliases: { w1: "gate_proj", w2: "down_proj", w3: "up_proj" },
     fp8: [
       ...under("self_attn", GROUPED_ATTENTION),
       ...under("block_sparse_moe.experts.E", ["w1", "w2", "w3"]),

@@ -24,6 +24,7 @@ const EXPERT = /^([a-z_]+\.experts)\.(0|[1-9]\d{0,5})\.(.+)$/s;
 interface Rule {
   role: Role;
   matrix: string;
+  alias: string | undefined;
   isFp8: boolean;
   isF32: boolean;
 }
@@ -63,7 +64,7 @@ export class Naming {
     // A layer that the config does not have, or an MTP layer's extras in a layer that is none.
     if ((isBeyondMain || role === "mtp") && !isMtp) return { role: "other", layer, matrix, mtp: false };
     if (expert === undefined) return { role, layer, matrix, mtp: isMtp };
-    return { role, layer, expert, matrix, mtp: isMtp };
+    return { role, layer, expert, matrix, ...(rule?.alias ? { alias: rule.alias } : {}), mtp: isMtp };
   }
 
   quantizable(name: string): boolean {
@@ -101,7 +102,9 @@ class Rules {
     for (const [role, list] of Object.entries(patterns) as [Role, readonly string[]][]) {
       for (const pattern of list.filter(takes)) {
         const isFp8 = family.fp8.includes(pattern);
-        const rule = { role, matrix: lastPart(pattern), isFp8, isF32: family.f32.includes(pattern) };
+        const matrix = lastPart(pattern);
+        const alias = family.aliases?.[matrix];
+        const rule = { role, matrix, alias, isFp8, isF32: family.f32.includes(pattern) };
         if (pattern.endsWith(".*")) this.#subtrees.push([pattern.slice(0, -1), rule]);
         else this.#exact.set(pattern, rule);
       }

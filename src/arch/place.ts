@@ -40,6 +40,8 @@ export interface Place {
   expert?: number;
   /** Last part of the module name without ".weight": "gate_proj", "q_a_proj", "input_layernorm" … */
   matrix: string;
+  /** The usual name of a matrix that the family spells otherwise: "gate_proj" for Mixtral's "w1". */
+  alias?: string;
   /** Whether it belongs to an MTP layer (index >= num_hidden_layers). */
   mtp: boolean;
 }

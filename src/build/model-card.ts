@@ -15,7 +15,7 @@ export function modelCard(plan: BuildPlan, { licence }: { licence: string | unde
   const how =
     merged === 0
       ? "Every tensor is a byte-for-byte copy from one of the parents."
-      : `${formatInteger(copied)} tensors are byte-for-byte copies, ${formatInteger(merged)} are computed from several parents.`;
+      : `${formatInteger(copied)} tensors are byte-for-byte copies, ${formatInteger(merged)} are computed (merged or converted).`;
   const lines = [
     "---",
     ...(licence ? [`license: ${licence}`] : []),

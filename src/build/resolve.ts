@@ -35,7 +35,8 @@ export async function resolveMerge(
   // Without a test this is a conversion, which the plan has decided.
   const isAlone = merge.inputs.length === 1 && first!.weight === 1;
   if (isAlone) return take(first!, merge.test ? "one-parent" : "merged");
-  if (merge.sumsToOne && merge.inputs.every((input) => keepsCodes(input, merge))) {
+  // Also where the child has another dtype: what is converted then is that tensor, not a sum that rounds.
+  if (merge.sumsToOne) {
     const operands = await Promise.all(merge.inputs.map((input) => sources.operand(input, merge, output)));
     if (await identical(operands, environment)) return take(first!, "identical");
   }

@@ -112,7 +112,7 @@ export interface PlanMerge {
   inputs: PlanInput[];
   /** Below the threshold the base's tensor is taken. */
   test?: { threshold: number; measure: Measure; base: PlanOperand; others: PlanOperand[] };
-  /** |Σλ − 1| < 1e-6: byte-identical inputs are copied. */
+  /** |Σλ − 1| < 1e-6: byte-identical inputs are taken as they are, not summed. */
   sumsToOne: boolean;
 }
 

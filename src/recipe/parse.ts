@@ -171,7 +171,7 @@ function readOutput(field: Field | undefined, faults: Faults): Output {
 }
 
 function readShardSize({ value }: Field, faults: Faults): "as-base" | number {
-  const wanted = '"as-base" or a size like 5GB, at least 1MB';
+  const wanted = '"as-base" or a size like 5GB, at least 1KB';
   if (value.kind !== "scalar" || value.value === null || typeof value.value === "boolean") {
     addWrongType(faults, '"max_shard_size"', value, wanted);
     return "as-base";

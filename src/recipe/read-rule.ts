@@ -153,8 +153,8 @@ function addEmptyMeaning(
   faults: Faults,
 ): void {
   if (isZeroEverywhere(rule, base)) {
-    const message = 'Cannot use "weights": they sum to 0, wanted another sum, usually 1';
-    const note = "A sum of 0 writes tensors without meaning. To keep the base's bytes leave the rule out";
+    const message = 'Cannot use "weights": every one is 0, wanted a parent that counts';
+    const note = "To keep the base's bytes leave the rule out";
     faults.add(weights.at, "zero-weights", message, note);
   }
   const others = Object.entries(rule.weights).filter(([parent]) => parent !== base);

@@ -43,7 +43,8 @@ const CONDITIONS: readonly Condition[] = [
       `it ${expert === undefined ? "belongs to no single expert" : `is expert ${expert}`}, wanted ${formatRanges(experts!)}`,
   },
   {
-    holds: ({ matrices }, { matrix }) => !matrices || matrices.includes(matrix),
+    holds: ({ matrices }, { matrix, alias }) =>
+      !matrices || matrices.includes(matrix) || (alias !== undefined && matrices.includes(alias)),
     why: ({ matrices }, { matrix }) => `its matrix is ${quote(matrix)}, wanted ${oneOf(matrices!)}`,
   },
   {

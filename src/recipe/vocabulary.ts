@@ -38,8 +38,8 @@ export const PARENT_NAME: RegExp = /^[A-Za-z0-9._-]+$/;
 /** "7" or "3-60". Whether it runs forwards is not a pattern's business. */
 export const RANGE: RegExp = /^(\d+)(?:-(\d+))?$/;
 
-/** Under 1 MB a V3 child would have more than 600,000 shards. */
-export const MIN_SHARD_BYTES = 1e6;
+/** Small enough to try on small models; a number below is a size whose unit was forgotten ("5"). */
+export const MIN_SHARD_BYTES = 1e3;
 
 /** The largest recipe that a person could want (a rule for each of 15,000 experts) has about 1 MB. */
 export const MAX_RECIPE_BYTES = 1e6;

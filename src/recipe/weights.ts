@@ -13,9 +13,6 @@ import { problemAt } from "./faults.ts";
 import type { Recipe, Rule } from "./recipe.ts";
 import { quote } from "./wording.ts";
 
-// merge-methods.md section 4.1: a sum below this makes no tensor.
-const ZERO_SUM = 1e-8;
-
 // 1 − (0.7 + 0.2 + 0.1) is 1.1e-16 in doubles, and a base with that weight would be read and merged.
 const ZERO_REST = 1e-12;
 
@@ -53,28 +50,23 @@ export function weightProblem(
       "Let the rule select layers only, or let a later rule take the tensors outside them",
     );
   }
-  const sum = evaluate(recipe, rule, layer, selectedLayers).reduce((total, weight) => total + weight, 0);
-  if (Math.abs(sum) >= ZERO_SUM) return undefined;
+  // Any sum is allowed, 0 too: a difference of parents. But without a term there is nothing to write.
+  if (evaluate(recipe, rule, layer, selectedLayers).some((weight) => weight !== 0)) return undefined;
   const where = layer === undefined ? "" : ` in layer ${layer}`;
   return problemAt(
     recipe.file,
     rule.at,
     "zero-weights",
-    `Cannot merge by rule ${rule.index + 1}${where}: the weights sum to 0, wanted another sum, usually 1`,
+    `Cannot merge by rule ${rule.index + 1}${where}: every weight is 0, wanted a parent that counts`,
   );
 }
 
-/** Whether the weights sum to 0 wherever they are evaluated: between the numbers of its lists a sum is straight. */
+/** Whether every weight is 0 in every layer. */
 export function isZeroEverywhere(rule: Rule, base: string): boolean {
-  if (!Object.hasOwn(rule.weights, base)) return false; // the base makes the sum 1
-  const weights = Object.values(rule.weights);
-  const sumAt = (step: number, steps: number): number =>
-    weights.reduce<number>((sum, weight) => sum + valueAt(weight, step, steps), 0);
-  const isZeroAt = (step: number, steps: number): boolean => Math.abs(sumAt(step, steps)) < ZERO_SUM;
-  return weights.every((weight) => {
-    if (typeof weight === "number" || weight.length === 1) return isZeroAt(1, 1);
-    return weight.every((_, step) => isZeroAt(step, weight.length - 1));
-  });
+  if (!Object.hasOwn(rule.weights, base)) return false; // the base gets what is missing to 1
+  return Object.values(rule.weights)
+    .flat()
+    .every((weight) => weight === 0);
 }
 
 function evaluate(

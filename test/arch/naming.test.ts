@@ -159,6 +159,14 @@ describe("locate() knows other families:", () => {
     ["gemma3_text", "post_feedforward_layernorm.weight", "norms post_feedforward_layernorm"],
     ["llama", "pre_feedforward_layernorm.weight", "other pre_feedforward_layernorm"],
   ];
+  test("mixtral's w1, w2, w3 go by their usual names too", () => {
+    const arch = architectureOf(config("mixtral"));
+    const aliases = ["w1", "w2", "w3"].map(
+      (w) => arch.locate(`model.layers.1.block_sparse_moe.experts.0.${w}.weight`).alias,
+    );
+    assert.deepEqual(aliases, ["gate_proj", "down_proj", "up_proj"]);
+    assert.equal(arch.locate("model.layers.1.self_attn.o_proj.weight").alias, undefined);
+  });
   for (const [type, name, expected] of cases) {
     test(`${type} ${name}`, () => {
       const { role, matrix, expert, layer } = architectureOf(config(type)).locate(`model.layers.1.${name}`);

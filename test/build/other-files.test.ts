@@ -325,6 +325,16 @@ describe("the index", () => {
   });
 });
 
+test("modelCard() of a conversion does not speak of several parents", async () => {
+  const plan = await planOf({
+    parents: { v3: parent({}) },
+    base: "v3",
+    rest: "output: { dtype: bf16 }",
+  });
+  const card = modelCard(plan, { licence: undefined });
+  assert.match(card, /Made from 1 parent .*, \d+ are computed \(merged or converted\)\./);
+});
+
 test("modelCard() names parents, recipe, revision and counts", async () => {
   const snapshot = join(
     folder,

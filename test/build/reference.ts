@@ -101,6 +101,8 @@ function makeTensor(name: string, own: Logical, recipe: ReferenceChild): Logical
     terms.every(({ tensor }) => sameBytes(tensor, terms[0]!.tensor)) && Math.abs(sum - 1) < 1e-6;
   const isOne = terms.length === 1 && terms[0]!.weight === 1;
   if (isOne || areEqual) {
+    // Identical tensors are one tensor: where their bytes cannot stand they are converted, not summed.
+    terms = [{ ...terms[0]!, weight: 1 }];
     const kept = keepCodes(terms[0]!.tensor, form);
     if (kept) return kept;
   }

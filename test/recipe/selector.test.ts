@@ -50,6 +50,12 @@ test("selects() leaves MTP layers out of roles but all and mtp", () => {
   }
 });
 
+test("selects() takes a matrix by its own name and by the usual one", () => {
+  const w1: Place = { ...EXPERT, matrix: "w1", alias: "gate_proj" };
+  const answers = ["w1", "gate_proj", "up_proj"].map((matrix) => holds({ matrices: [matrix] }, w1));
+  assert.deepEqual(answers, [true, true, false]);
+});
+
 test("selects() wants every condition to hold", () => {
   const layers = [
     { from: 3, to: 7 },

@@ -50,7 +50,7 @@ test("recipeTemplate() throws a RecipeError when the answers make no recipe", ()
     { weights: {} },
     { weights: { r1: Number.NaN } },
     { parents: [...R1T.parents, { name: "x\nbase: evil", path: "." }] },
-    { maxShardSize: "1kB" },
+    { maxShardSize: "999B" },
   ];
   for (const answers of faulty) {
     assert.throws(() => recipeTemplate({ ...R1T, ...answers }), RecipeError, JSON.stringify(answers));

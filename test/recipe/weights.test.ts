@@ -104,12 +104,14 @@ test("weightsAt() refuses a gradient outside the layers, with its position", () 
   assert.throws(() => weightsAt(recipe, recipe.rules[0]!, 9, [1, 2]), RangeError);
 });
 
-test("weightsAt() refuses a layer in which the weights sum to 0", () => {
+test("weightsAt() allows a sum of 0 and refuses a layer in which every weight is 0", () => {
+  const difference = recipeWith("b: [1, 2], a: -1");
+  assert.deepEqual(weightsAt(difference, difference.rules[0]!, 4, [4, 5]), [-1, 1, 0]);
   const recipe = recipeWith("b: [1, 0], a: 0");
   const [rule] = recipe.rules;
   assert.deepEqual(weightsAt(recipe, rule!, 4, [4, 5, 6]), [0, 1, 0]);
   assert.equal(
     weightProblem(recipe, rule!, 6, [4, 5, 6])?.message,
-    "Cannot merge by rule 1 in layer 6: the weights sum to 0, wanted another sum, usually 1",
+    "Cannot merge by rule 1 in layer 6: every weight is 0, wanted a parent that counts",
   );
 });
