@@ -114,9 +114,13 @@ class ScalarInference implements InferenceKernels {
       const first = row * keys;
       if (seen > 0) {
         let largest = -Infinity;
-        for (let j = 0; j < seen; j++) largest = Math.max(largest, this.#float(scores, first + j));
+        for (let j = 0; j < seen; j++) {
+          const score = this.#float(scores, first + j);
+          if (score > largest) largest = score; // a NaN is no maximum; its probability shows it
+        }
         const before = this.#float(maxima, row);
-        const maximum = Math.max(before, fround(factor * largest));
+        const scaled = fround(factor * largest);
+        const maximum = (before < scaled ? scaled : before) + 0; // -0 becomes 0: which comes first must not show
         const decay = exp2(fround(before - maximum));
         const lanes = [0, 0, 0, 0];
         for (let j = 0; j < seen; j++) {

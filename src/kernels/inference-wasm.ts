@@ -2,7 +2,7 @@
  * The kernels of the forward pass in WASM SIMD: hands numbers to the module of assembly-inference/.
  *
  * Each instance has a memory of its own, never grown, of the heap and, behind it, scratch for linear() of
- * several tokens. A heap of the whole 4 GiB leaves no room for that: tokens are then multiplied one by one,
+ * several tokens. A heap of the whole 4 GiB leaves no room for that: tokens are then multiplied in pairs,
  * to the same bits.
  */
 import type { InferenceKernels, Rows, SoftmaxStep, Weight, WeightDtype } from "./inference.ts";
@@ -38,8 +38,8 @@ export function inferenceModule(): WebAssembly.Module {
   return compiled;
 }
 
-/** Bytes behind the heap; scratchBytes() of the module must not ask for more. */
-const SCRATCH_PAGES = 4;
+/** Pages behind the heap: at least scratchBytes() of the module. */
+const SCRATCH_PAGES = 2;
 
 /** Kernels with a heap of at least `heapBytes` bytes. Throws RangeError above 4 GiB. */
 export function createWasmInference(heapBytes: number): InferenceKernels {
@@ -50,7 +50,9 @@ export function createWasmInference(heapBytes: number): InferenceKernels {
   const memory = new WebAssembly.Memory({ initial, maximum: MAX_PAGES });
   const instance = new WebAssembly.Instance(inferenceModule(), { env: { memory } });
   const module = instance.exports as unknown as Module;
-  const scratch = initial > pages && module.scratchBytes() <= SCRATCH_PAGES * PAGE ? pages * PAGE : 0;
+  if (module.scratchBytes() > SCRATCH_PAGES * PAGE)
+    throw new Error("internal: scratch of linear() is too small");
+  const scratch = initial > pages ? pages * PAGE : 0;
   return new WasmInference(module, { buffer: memory.buffer, byteLength: pages * PAGE, scratch });
 }
 

@@ -14,6 +14,9 @@ import { BF16, E4M3, F16, F32, bytesLane, decodeE4m3x4, load1, load4 } from "../
 export let RAW_HALVES: i32 = 0x87f087f0;
 export let UPPER_HALF: i32 = 0xffff0000;
 
+/** Bytes from a vector of a row to its next one in a tile of four rows (tile.ts). */
+export const TILE_STEP: usize = 64;
+
 /** 2^20: a block's factor, with 2^100 of arranged activations, makes up for the raw decode. */
 export const TWO_20: f32 = 1048576;
 
@@ -79,15 +82,25 @@ function decodeF16(v: v128): v128 {
   return v128.or(v128.bitselect(kept, value, special), sign);
 }
 
-/** One row of a tile: `bytes` of weights -> float32 in arranged order, whole groups. */
+/**
+ * One row of a tile: `bytes` of weights -> float32 in arranged order, whole groups, and zeros up to whole
+ * sixteens. The vectors of a row lie TILE_STEP bytes apart.
+ */
 // @ts-ignore: decorator
 @inline
 export function decodeRow(dtype: i32, from: usize, bytes: i32, to: usize): void {
   const halves = i32x4.splat(RAW_HALVES);
   const mask = i32x4.splat(UPPER_HALF);
   const end = from + <usize>(bytes & ~15);
-  for (; from < end; from += 16, to += groupBytes(dtype)) decodeGroup(dtype, v128.load(from), to, halves, mask);
-  if (bytes & 15) decodeGroup(dtype, firstBytes(v128.load(from), bytes & 15), to, halves, mask);
+  const stop = to + <usize>((bytes / elementBytes(dtype) + 15) >> 4 << 2) * TILE_STEP;
+  for (; from < end; from += 16, to += (groupBytes(dtype) >> 4) * TILE_STEP) {
+    decodeGroup(dtype, v128.load(from), to, halves, mask);
+  }
+  if (bytes & 15) {
+    decodeGroup(dtype, firstBytes(v128.load(from), bytes & 15), to, halves, mask);
+    to += (groupBytes(dtype) >> 4) * TILE_STEP;
+  }
+  for (; to < stop; to += TILE_STEP) v128.store(to, i32x4.splat(0));
 }
 
 // @ts-ignore: decorator
@@ -99,12 +112,12 @@ function decodeGroup(dtype: i32, v: v128, to: usize, halves: v128, mask: v128): 
     const even = evenHalves(v, halves);
     const odd = oddHalves(v, halves);
     v128.store(to, lower(E4M3, even));
-    v128.store(to, lower(E4M3, odd), 16);
-    v128.store(to, upper(E4M3, even, mask), 32);
-    v128.store(to, upper(E4M3, odd, mask), 48);
+    v128.store(to, lower(E4M3, odd), TILE_STEP);
+    v128.store(to, upper(E4M3, even, mask), 2 * TILE_STEP);
+    v128.store(to, upper(E4M3, odd, mask), 3 * TILE_STEP);
   } else {
     v128.store(to, lower(dtype, v));
-    v128.store(to, upper(dtype, v, mask), 16);
+    v128.store(to, upper(dtype, v, mask), TILE_STEP);
   }
 }
 

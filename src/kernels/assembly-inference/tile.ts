@@ -1,32 +1,27 @@
 // linear() for several tokens: a tile of weights is decoded once to float32, in arranged order, and then
 // multiplied with every token, four rows by two tokens in registers.
 //
-// A tile is TILE_ROWS rows by at most TILE_COLS columns, whole blocks, and stays in the L2 cache. Totals of
-// all its rows and tokens are kept from one tile of columns to the next.
+// A tile is TILE_ROWS rows by at most MAX_TILE_COLS columns, whole blocks, and stays in the L2 cache. Totals
+// of all its rows and tokens are kept from one tile of columns to the next.
 
 import { BF16, E4M3, F16, F32 } from "../assembly/codec";
-import { TWO_20, decodeRow, elementBytes, groupBytes, scaleRow } from "./decode";
-import { laneSum } from "./linear";
+import { TILE_STEP, TWO_20, decodeRow, elementBytes, scaleRow } from "./decode";
+import { add, laneSum } from "./sums";
 
 const TILE_ROWS: i32 = 16;
-const TILE_COLS: i32 = 1024;
+export const MAX_TILE_COLS: i32 = 1024;
 const TILE_TOKENS: i32 = 64;
 
-const TILE_STRIDE: usize = <usize>TILE_COLS << 2;
-const FACTOR_STRIDE: usize = TILE_STRIDE >> 4; // blocks of 16 columns at least
-const FACTORS: usize = <usize>TILE_ROWS * TILE_STRIDE;
+/** Four rows: vector after vector, the four of a column side by side. */
+const QUAD_BYTES: usize = <usize>MAX_TILE_COLS << 4;
+const FACTOR_STRIDE: usize = <usize>MAX_TILE_COLS >> 2; // blocks of 16 columns at least
+const FACTORS: usize = <usize>(TILE_ROWS >> 2) * QUAD_BYTES;
 const TOTALS: usize = FACTORS + <usize>TILE_ROWS * FACTOR_STRIDE;
 const TOTAL_STRIDE: usize = <usize>TILE_ROWS << 4; // of one token
-export const SCRATCH_BYTES: usize = TOTALS + <usize>TILE_TOKENS * TOTAL_STRIDE;
+const SCRATCH_BYTES: usize = TOTALS + <usize>(TILE_TOKENS + 1) * TOTAL_STRIDE;
 
 export function scratchBytes(): usize {
   return SCRATCH_BYTES;
-}
-
-// @ts-ignore: decorator
-@inline
-function add(acc: v128, w: v128, x: v128): v128 {
-  return f32x4.add(acc, f32x4.mul(w, x));
 }
 
 // @ts-ignore: decorator
@@ -35,10 +30,12 @@ function addTotal(total: usize, acc: v128, factor: v128): void {
   v128.store(total, f32x4.add(v128.load(total), f32x4.mul(acc, factor)));
 }
 
-/** Adds four rows of a tile times two tokens to their totals. Byte counts are those of float32. */
+// The loop is not unrolled: V8 would move all loads of the longer body to its front and spill (a third
+// slower). Four rows side by side need three pointers, where rows apart need six (a fifth slower).
+
+/** Adds four rows of a tile times two tokens to their totals. bytes: of activations. */
 function multiply4x2(
-  w0: usize, w1: usize, w2: usize, w3: usize, factors: usize,
-  x: usize, y: usize, bytes: i32, blockBytes: i32, totals: usize,
+  w: usize, factors: usize, x: usize, y: usize, bytes: i32, blockBytes: i32, totals: usize,
 ): void {
   for (let left = bytes; left > 0; left -= blockBytes, factors += 4) {
     let a0 = f32x4.splat(0);
@@ -50,21 +47,21 @@ function multiply4x2(
     let b2 = f32x4.splat(0);
     let b3 = f32x4.splat(0);
     const end = x + <usize>min<i32>(left, blockBytes);
-    for (; x < end; x += 16, y += 16, w0 += 16, w1 += 16, w2 += 16, w3 += 16) {
-      const vx = v128.load(x);
-      const vy = v128.load(y);
-      const v0 = v128.load(w0);
-      a0 = add(a0, v0, vx);
-      b0 = add(b0, v0, vy);
-      const v1 = v128.load(w1);
-      a1 = add(a1, v1, vx);
-      b1 = add(b1, v1, vy);
-      const v2 = v128.load(w2);
-      a2 = add(a2, v2, vx);
-      b2 = add(b2, v2, vy);
-      const v3 = v128.load(w3);
-      a3 = add(a3, v3, vx);
-      b3 = add(b3, v3, vy);
+    for (; x < end; x += 16, y += 16, w += TILE_STEP) {
+      const x0 = v128.load(x);
+      const y0 = v128.load(y);
+      const v0 = v128.load(w);
+      a0 = add(a0, v0, x0);
+      b0 = add(b0, v0, y0);
+      const v1 = v128.load(w, 16);
+      a1 = add(a1, v1, x0);
+      b1 = add(b1, v1, y0);
+      const v2 = v128.load(w, 32);
+      a2 = add(a2, v2, x0);
+      b2 = add(b2, v2, y0);
+      const v3 = v128.load(w, 48);
+      a3 = add(a3, v3, x0);
+      b3 = add(b3, v3, y0);
     }
     const s0 = v128.load32_splat(factors);
     const s1 = v128.load32_splat(factors + FACTOR_STRIDE);
@@ -81,7 +78,7 @@ function multiply4x2(
   }
 }
 
-// A function for each type: linear.ts says why.
+// A function for each type: single.ts says why.
 
 function decodeE4m3(from: usize, bytes: i32, to: usize): void {
   decodeRow(E4M3, from, bytes, to);
@@ -99,8 +96,6 @@ function decodeF32(from: usize, bytes: i32, to: usize): void {
   decodeRow(F32, from, bytes, to);
 }
 
-// @ts-ignore: decorator
-@inline
 function decodeOne(dtype: i32, from: usize, bytes: i32, to: usize): void {
   if (dtype == E4M3) decodeE4m3(from, bytes, to);
   else if (dtype == BF16) decodeBf16(from, bytes, to);
@@ -117,7 +112,7 @@ function writeFactors(dtype: i32, scale: usize, blocks: i32, to: usize): void {
   }
 }
 
-/** Arguments as those of linear(); blockCols at most TILE_COLS. */
+/** Arguments as those of linear(); blockCols at most MAX_TILE_COLS. */
 export function linearTiled(
   dtype: i32, data: usize, rows: i32, cols: i32,
   scales: usize, blockRows: i32, blockCols: i32, firstRow: i32,
@@ -146,38 +141,30 @@ function tile(
   const rowBytes = <usize>(cols * size);
   const factors = scratch + FACTORS;
   const totals = scratch + TOTALS;
-  const width = (TILE_COLS / blockCols) * blockCols;
-  // Whole float32 vectors need no decoding.
-  const direct = dtype == F32 && (cols & 3) == 0;
+  const tileCols = (MAX_TILE_COLS / blockCols) * blockCols;
   memory.fill(totals, 0, <usize>(count + 1) * TOTAL_STRIDE);
-  for (let col = 0; col < cols; col += width) {
-    const bytes = min<i32>(width, cols - col) * size;
-    const blocks = (min<i32>(width, cols - col) + blockCols - 1) / blockCols;
-    const first = data + <usize>row * rowBytes + <usize>(col * size);
-    for (let k = 0; k < rows; k++) {
-      if (!direct) decodeOne(dtype, first + <usize>k * rowBytes, bytes, scratch + <usize>k * TILE_STRIDE);
+  for (let col = 0; col < cols; col += tileCols) {
+    const width = min<i32>(tileCols, cols - col);
+    const blocks = (width + blockCols - 1) / blockCols;
+    const bytes = ((width + 15) & ~15) << 2;
+    // Rows and tokens that are not there have totals of their own, which nobody looks at.
+    for (let k = 0; k < ((rows + 3) & ~3); k++) {
+      const from = row + min<i32>(k, rows - 1);
+      const to = scratch + <usize>(k >> 2) * QUAD_BYTES + (<usize>(k & 3) << 4);
+      decodeOne(dtype, data + <usize>from * rowBytes + <usize>(col * size), width * size, to);
       const scale: usize = scales
-        ? scaleRow(scales, row + k, cols, blockRows, blockCols, firstRow) + (<usize>(col / blockCols) << 2)
+        ? scaleRow(scales, from, cols, blockRows, blockCols, firstRow) + (<usize>(col / blockCols) << 2)
         : 0;
       writeFactors(dtype, scale, blocks, factors + <usize>k * FACTOR_STRIDE);
     }
-    const weights = direct ? first : scratch;
-    const stride = direct ? rowBytes : TILE_STRIDE;
-    const wide = <i32>(groupBytes(dtype) * <usize>((bytes + 15) >> 4));
     for (let token = 0; token < count; token += 2) {
       const x0 = x + <usize>token * strideX + (<usize>col << 2);
       const x1 = token + 1 < count ? x0 + strideX : x0;
-      // Rows and tokens that are not there have totals of their own, which nobody looks at.
+      const to = totals + <usize>token * TOTAL_STRIDE;
       for (let k = 0; k < rows; k += 4) {
-        const last = rows - 1;
-        multiply4x2(
-          weights + <usize>k * stride,
-          weights + <usize>min<i32>(k + 1, last) * stride,
-          weights + <usize>min<i32>(k + 2, last) * stride,
-          weights + <usize>min<i32>(k + 3, last) * stride,
-          factors + <usize>k * FACTOR_STRIDE,
-          x0, x1, wide, blockCols << 2, totals + <usize>token * TOTAL_STRIDE + (<usize>k << 4),
-        );
+        const weights = scratch + <usize>(k >> 2) * QUAD_BYTES;
+        const first = factors + <usize>k * FACTOR_STRIDE;
+        multiply4x2(weights, first, x0, x1, bytes, blockCols << 2, to + (<usize>k << 4));
       }
     }
   }

@@ -1,0 +1,8 @@
+import { createScalarInference } from "../../src/kernels/inference-scalar.ts";
+import { attentionSuite } from "./inference-attention.case.ts";
+import { elementSuite } from "./inference-elements.case.ts";
+import { linearSuite } from "./inference-linear.case.ts";
+
+linearSuite("scalar", createScalarInference);
+attentionSuite("scalar", createScalarInference);
+elementSuite("scalar", createScalarInference);
