@@ -80,11 +80,16 @@ export function processStart(pid: number): string {
   }
 }
 
-/** Writes a text file anywhere: under a temporary name beside it first, so that it is whole or absent. */
-export async function writeFileAtomically(path: string, text: string): Promise<void> {
+/** Writes a file anywhere: under a temporary name beside it first, so that it is whole or absent. */
+export async function writeFileAtomically(
+  path: string,
+  content: string | readonly Uint8Array[],
+): Promise<void> {
   const temporary = `${path}.${process.pid}.tmp`;
   try {
-    fs.writeFileSync(temporary, text, { flush: true });
+    const parts = typeof content === "string" ? [content] : content;
+    fs.writeFileSync(temporary, "");
+    for (const part of parts) fs.appendFileSync(temporary, part, { flush: true });
     fs.renameSync(temporary, path);
   } catch (error) {
     fs.rmSync(temporary, { force: true });

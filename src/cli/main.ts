@@ -12,6 +12,9 @@ const COMMANDS: (() => Promise<(program: Command) => void>)[] = [
   async () => (await import("./plan.ts")).addPlan,
   async () => (await import("./build.ts")).addBuild,
   async () => (await import("./verify.ts")).addVerify,
+  async () => (await import("./generate.ts")).addGenerate,
+  async () => (await import("./logits.ts")).addLogits,
+  async () => (await import("./perplexity.ts")).addPerplexity,
   async () => (await import("./demo.ts")).addDemo,
 ];
 

@@ -7,6 +7,7 @@ import { InvalidArgumentError, Option } from "commander";
 import { formatBytes, formatDuration } from "../base/format.ts";
 import type { WeightReference } from "../logical/weight-source.ts";
 import type { LoadEvent, Model, ModelOptions } from "../runtime/model.ts";
+import type { TextModel } from "../runtime/talk.ts";
 import { parentOption } from "./plan.ts";
 import { createProgress, PROGRESS_MODES, type ProgressMode } from "./progress.ts";
 import { clean, note, paintError } from "./terminal.ts";
@@ -35,6 +36,12 @@ export function parseCount(text: string): number {
   const value = Number(text);
   if (!Number.isInteger(value) || value < 1 || value > 2 ** 31)
     throw new InvalidArgumentError("wanted a whole number above 0");
+  return value;
+}
+
+export function parseNumber(text: string): number {
+  const value = Number(text);
+  if (text.trim() === "" || !Number.isFinite(value)) throw new InvalidArgumentError("wanted a number");
   return value;
 }
 
@@ -79,6 +86,23 @@ export async function withModel<T>(
   } finally {
     await model.dispose();
   }
+}
+
+/** As withModel(), with tokenizer and template. */
+export async function withTextModel<T>(
+  target: string,
+  options: ModelCommandOptions & Pick<ModelOptions, "traces" | "signal">,
+  action: (text: TextModel) => Promise<T>,
+): Promise<T> {
+  const { attachText } = await import("../runtime/talk.ts");
+  return withModel(target, options, async (model) => {
+    const text = await attachText(model);
+    try {
+      return await action(text);
+    } finally {
+      await text.close();
+    }
+  });
 }
 
 function show(

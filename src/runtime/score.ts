@@ -122,6 +122,7 @@ export async function perplexity(
       onTokens?.(rows.count);
       startedAt = performance.now();
     }
+    await others?.return(undefined); // it waits behind its last rows, and holds their memory
   }
   const reports = running.map(({ nll, tokens, seconds }) => {
     const mean = nll / tokens;
@@ -161,4 +162,52 @@ function divergenceOf(distances: readonly number[], agreeing: number): Divergenc
     largestKl: sorted.at(-1) ?? Number.NaN,
     top1Agreement: agreeing / tokens,
   };
+}
+
+/** A result as safetensors hold it. */
+interface ResultTensor {
+  dtype: "F32" | "I64";
+  shape: number[];
+  bytes: Uint8Array;
+}
+
+/**
+ * Logits of every position of sequences of one length: input_ids I64 (B, T), logits F32 (B, T, vocab), and
+ * with a model that keeps traces the hidden states, F32 (B, T, hidden).
+ */
+export async function scoreBatch(
+  model: Model,
+  batch: readonly (readonly number[])[],
+  options: { signal?: AbortSignal } = {},
+): Promise<Map<string, ResultTensor>> {
+  const { vocab, hidden, numLayers } = model.config.sizes;
+  const [numSequences, length] = [batch.length, batch[0]!.length];
+  const ids = BigInt64Array.from(batch.flat(), BigInt);
+  const logits = new Float32Array(numSequences * length * vocab);
+  const names = [
+    "hidden.embed",
+    ...Array.from({ length: numLayers }, (_, i) => `hidden.layer.${i}`),
+    "hidden.norm",
+  ];
+  let states: Float32Array[] | undefined;
+  for (const [b, tokens] of batch.entries()) {
+    for await (const rows of scoreRows(model, tokens, options)) {
+      const row = b * length + rows.from;
+      logits.set(rows.logits, row * vocab);
+      if (!rows.traces) continue;
+      states ??= names.map(() => new Float32Array(numSequences * length * hidden));
+      for (const [slot, state] of states.entries()) {
+        const from = slot * rows.count * hidden;
+        state.set(rows.traces.subarray(from, from + rows.count * hidden), row * hidden);
+      }
+    }
+  }
+  const shape = [numSequences, length];
+  const tensors = new Map<string, ResultTensor>();
+  const add = (name: string, width: number, values: Float32Array) =>
+    tensors.set(name, { dtype: "F32", shape: [...shape, width], bytes: new Uint8Array(values.buffer) });
+  tensors.set("input_ids", { dtype: "I64", shape, bytes: new Uint8Array(ids.buffer) });
+  add("logits", vocab, logits);
+  for (const [slot, state] of (states ?? []).entries()) add(names[slot]!, hidden, state);
+  return tensors;
 }
