@@ -1,13 +1,14 @@
 /**
  * Benchmarks: what is checked first and timed then (docs/BENCHMARKS.md has the tables and what they mean).
  *
- * Usage: npm run bench -- [kernels] [hash] [copy] [merge] [scaling] [plan]     none named: all of them
+ * Usage: npm run bench -- [kernels] [inference] [hash] [copy] [merge] [scaling] [plan]     none named: all of them
  *
  * Figures are ratios where they can be: between runs of one session they move by ±10 %, between machines by
  * more. Folders: CHIMERA_BENCH_DISK (default: the system's temporary folder) and /dev/shm.
  */
 import { benchCopy } from "./copy.ts";
 import { benchHash } from "./hash.ts";
+import { benchInference } from "./inference.ts";
 import { benchKernels } from "./kernels.ts";
 import { benchMerge } from "./merge.ts";
 import { removeWorkspaces } from "./places.ts";
@@ -18,6 +19,7 @@ import { printFooter, printLine } from "./table.ts";
 /** A section prints its table and returns what it checked, for the last line. */
 const SECTIONS: Record<string, () => string | Promise<string>> = {
   kernels: benchKernels,
+  inference: benchInference,
   hash: benchHash,
   copy: benchCopy,
   merge: benchMerge,

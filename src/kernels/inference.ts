@@ -69,6 +69,7 @@ export interface InferenceKernels {
    * Lays activations out for linear(): `x` (count × cols) to `out` (count × paddedCols(cols), contiguous),
    * zeros beyond cols. Column order and factor are those in which linear() decodes a weight of this type:
    *   F8_E4M3  groups of 16; plane p (0…3), lane l (0…3) holds column 16g + 4l + p, times 2^100
+   *            (infinite from |x| = 2^28 on)
    *   BF16     groups of 8; plane p (0, 1), lane l holds column 8g + 2l + p
    *   F16      as BF16
    *   F32      columns in order
@@ -100,6 +101,8 @@ export interface InferenceKernels {
    * sets the row of scores to 0. Else m' = max(m, scale·max_j<n s_j); α = 2^(m - m'); p_j = 2^(scale·s_j - m')
    * for j < n, 0 beyond; sum = sum·α + ((q0 + q1) + (q2 + q3)), where q_l sums p_j of j ≡ l mod 4 in order;
    * out = out·α.
+   * Limits are clamped here, so those of later pages may be given as they come. A NaN score is no maximum,
+   * its probability and the sum are NaN; a maximum of -0 is 0. 2^x has the steps of exp2.ts: 0 below 2^-126.
    */
   softmaxStep(step: SoftmaxStep): void;
 
@@ -117,7 +120,10 @@ export interface InferenceKernels {
    */
   rotate(x: Rows, angles: { cos: number; sin: number; pairs: number }, interleaved: boolean): void;
 
-  /** out = silu(gate) · up, silu(z) = z / (1 + e^-z), element by element; out may be gate or up. */
+  /**
+   * out = silu(gate) · up, silu(z) = z / (1 + e^-z), element by element; out may be gate or up. e^x has the
+   * steps of exp2.ts: -0 for z < -88.4, and NaN for z = -∞, as ∞/∞ is.
+   */
   siluMul(gate: Rows, up: Rows, cols: number, out: Rows): void;
 
   /** y = y + weight·x, element by element, `count` of them; a weight of 1 adds x itself. */

@@ -1,7 +1,8 @@
 // 2^x and e^x of four lanes, with the steps of kernels/exp2.ts, which explains them.
 //
 // Constants are exported and mutable so that no optimiser folds them: V8 builds a constant vector anew at
-// every use (docs/LOG.md). Loops splat them before they begin, with the help of what follows.
+// every use (docs/LOG.md). A broadcast from where the global lies is two instructions; there are too many of
+// them to keep in registers.
 
 export let ROUNDER: f32 = 12582912;
 export let P5: f32 = 0.00015461447765119374;
