@@ -20,6 +20,9 @@ export { VERSION } from "./base/version.ts";
 export { type BuildOptions, type BuildReport, build } from "./build/build.ts";
 export type { BuildEvent, VerifyEvent } from "./build/events.ts";
 export { type Finding, type VerifyOptions, type VerifyReport, verify } from "./build/verify.ts";
+export { virtualChild } from "./build/virtual-child.ts";
+export { checkpointReference } from "./logical/checkpoint-weights.ts";
+export type { StoredWeight, WeightReference, WeightSource } from "./logical/weight-source.ts";
 export { type ExplainedTensor, explainInBase } from "./plan/explain.ts";
 export { loadPlan, loadRecipe } from "./plan/load-recipe.ts";
 export type { Whereabouts } from "./plan/parents.ts";
@@ -36,7 +39,24 @@ export { type PlanOptions, planRecipe } from "./plan/plan-recipe.ts";
 export { parseRecipe } from "./recipe/parse.ts";
 export type { Recipe, Rule, Selector } from "./recipe/recipe.ts";
 export { recipeSchema } from "./recipe/schema.ts";
+export {
+  type GenerateOptions,
+  type GenerateStats,
+  generate,
+  newStats,
+} from "./runtime/generate.ts";
+export {
+  type LoadEvent,
+  loadModel,
+  type Model,
+  type ModelOptions,
+  type PassResult,
+  type Sequence,
+} from "./runtime/model.ts";
+export { perplexity, scoreBatch, scoreRows, windowsOf } from "./runtime/score.ts";
+export { type AnswerOptions, loadTextModel, type TextModel } from "./runtime/talk.ts";
 export { type CompareEvent, type CompareOptions, type CompareReport, compare } from "./survey/compare.ts";
 export type { CompareRow } from "./survey/distance.ts";
 export { distanceMap } from "./survey/distance-map.ts";
 export { type InspectReport, inspect } from "./survey/inspect.ts";
+export type { OutputEvent } from "./text/output-events.ts";

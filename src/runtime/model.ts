@@ -78,7 +78,7 @@ export async function loadModel(reference: WeightReference, options: ModelOption
   const context = Math.min(options.context ?? config.maxPositions, 2 ** 24);
   const rows = Math.max(1, Math.min(options.chunk ?? DEFAULT_CHUNK, 4096));
   const exchangeSizes = exchangeOf(config, { rows, traces: options.traces === true });
-  const threads = options.threads ?? availableParallelism();
+  const threads = options.threads ?? (totalElements(source) < TINY_ELEMENTS ? 1 : availableParallelism());
   const need = chooseRanks({ config, source, rows, mtp }, exchangeSizes, threads);
   const cache: CacheShape = {
     dtype: options.cache ?? "f32",
@@ -123,6 +123,15 @@ export async function loadModel(reference: WeightReference, options: ModelOption
     hasMtp: mtp,
     need,
   });
+}
+
+/** Below this a token is computed in less time than threads take to meet. */
+const TINY_ELEMENTS = 1 << 25;
+
+function totalElements({ weights }: WeightSource): number {
+  let sum = 0;
+  for (const { shape } of weights.values()) sum += shape.reduce((product, dim) => product * dim, 1);
+  return sum;
 }
 
 /** Memory that may be taken, as far as the system tells. */
