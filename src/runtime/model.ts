@@ -24,7 +24,10 @@ import type { RankAnswer, RankMessage, RankSetup } from "./rank-worker.ts";
 export interface ModelOptions {
   /** Threads, each with its share of every product. Default: one per core. Results do not depend on it. */
   threads?: number;
-  /** Tokens of all sequences together that the cache can hold. Default: the model's longest context. */
+  /**
+   * Tokens of all sequences together that the cache can hold; its memory is taken as they come. Default: the
+   * model's longest context, or what fits the memory that is free if that is at least 1,024.
+   */
   context?: number;
   /** How cache rows are stored. Default: f32. */
   cache?: CacheDtype;
@@ -55,6 +58,8 @@ export interface PassResult {
 }
 
 const DEFAULT_CHUNK = 256;
+/** A context that is smaller without having been asked for would surprise. */
+const LEAST_CONTEXT = 1024;
 /** Rows of logits that one pass gives. */
 const LOGIT_BYTES = 64 << 20;
 
@@ -75,7 +80,6 @@ export async function loadModel(reference: WeightReference, options: ModelOption
   throwProblems(problems);
   const mtp = hasMtp && options.mtp !== false;
   const { sizes } = config;
-  const context = Math.min(options.context ?? config.maxPositions, 2 ** 24);
   const rows = Math.max(1, Math.min(options.chunk ?? DEFAULT_CHUNK, 4096));
   const exchangeSizes = exchangeOf(config, { rows, traces: options.traces === true });
   const threads = options.threads ?? (totalElements(source) < TINY_ELEMENTS ? 1 : availableParallelism());
@@ -86,8 +90,12 @@ export async function loadModel(reference: WeightReference, options: ModelOption
     latent: sizes.latent,
     ropeDim: sizes.ropeDim,
   };
+  const available = availableMemory();
+  const free = available - need.weightBytes - need.bufferBytes;
+  const fitting = Math.max(LEAST_CONTEXT, Math.floor(free / bytesPerToken(cache)));
+  const context = Math.min(options.context ?? Math.min(config.maxPositions, fitting), 2 ** 24);
   const cacheBytes = bytesPerToken(cache) * context;
-  requireMemory(need, { cacheBytes, available: availableMemory(), context });
+  requireMemory(need, { cacheBytes, available, context });
   options.onEvent?.({ kind: "placed", need, cacheBytes });
   const exchange = createExchange(exchangeSizes);
   const setups = Array.from(
