@@ -190,7 +190,7 @@ export function linearSuite(name: string, create: (heapBytes: number) => Inferen
     test(`linear() on ${name} takes nothing from NaN codes of the next row or behind the last`, () => {
       for (const dtype of ["BF16", "F16", "F32"] as const) {
         for (const cols of [1, 3, 7, 9, 130, 1029]) {
-          for (const count of [1, 2, 3]) {
+          for (const count of [1, 2, 3, 9]) {
             const random = new Random(cols);
             const weight = makeWeight({ dtype, rows: 2, cols }, random);
             const x = random.floats(count * cols);
@@ -211,7 +211,7 @@ export function linearSuite(name: string, create: (heapBytes: number) => Inferen
         const weight = makeWeight({ dtype, rows: 5, cols: 20 }, new Random(1));
         if (dtype === "F32") weight.codes.set([Infinity, 1e-40, -1e-44], 20);
         else weight.codes.set(dtype === "F16" ? [0x7c00, 0xfc00, 1] : [0x7f80, 0xff80, 1], 20);
-        for (const count of [1, 2, 4]) multiply(weight, new Random(2).floats(20 * count), dtype);
+        for (const count of [1, 2, 4, 9]) multiply(weight, new Random(2).floats(20 * count), dtype);
       }
     });
 
@@ -220,7 +220,7 @@ export function linearSuite(name: string, create: (heapBytes: number) => Inferen
         multiply(makeWeight({ dtype, rows: 0, cols: 40 }, new Random(1)), new Float32Array(80), "no rows");
         multiply(makeWeight({ dtype, rows: 4, cols: 40 }, new Random(1)), new Float32Array(0), "no tokens");
       }
-      for (const count of [1, 2, 3]) {
+      for (const count of [1, 2, 3, 9]) {
         const image = new HeapImage();
         const out = image.output(2 * count);
         const blocks = { scales: 0, blockRows: 1, blockCols: 16, firstRow: 0 };

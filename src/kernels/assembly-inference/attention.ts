@@ -124,7 +124,7 @@ export function combine(
   }
 }
 
-/** Largest of a and b; a where b is NaN, as f32x4.pmax has it. f32x4.max takes eight instructions on x86. */
+/** Largest of a and b; a where b is NaN, as f32x4.pmax has it. f32x4.max is slower (docs/LOG.md). */
 // @ts-ignore: decorator
 @inline
 function larger(a: f32, b: f32): f32 {
