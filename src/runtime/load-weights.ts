@@ -60,21 +60,41 @@ async function loadMatrix(load: Load, { source, kernels }: LoadOptions): Promise
   if (bad >= 0) throw notFinite(name, from * (byteLength / floatSize(dtype) / (to - from)) + bad, source);
 }
 
-/** Index of the first NaN or infinity, or -1. Whole words are looked at: a load is bound by the disk. */
-function firstBad(bytes: Uint8Array, dtype: FloatDtype): number {
-  const { buffer, byteOffset, byteLength } = bytes;
-  if (dtype === "F32") {
-    const words = new Uint32Array(buffer, byteOffset, byteLength / 4);
-    for (let i = 0; i < words.length; i++) if ((words[i]! & 0x7f800000) === 0x7f800000) return i;
-  } else if (dtype === "BF16" || dtype === "F16") {
-    const mask = dtype === "BF16" ? 0x7f80 : 0x7c00;
-    const words = new Uint16Array(buffer, byteOffset, byteLength / 2);
-    for (let i = 0; i < words.length; i++) if ((words[i]! & mask) === mask) return i;
-  } else {
-    const limit = dtype === "F8_E4M3" ? 0x7f : 0x7c;
-    for (let i = 0; i < byteLength; i++) if ((bytes[i]! & 0x7f) >= limit) return i;
-  }
+/** Index of the first NaN or infinity, or -1. By words of 32 bits: a byte at a time would halve a load's speed. */
+export function firstBad(bytes: Uint8Array, dtype: FloatDtype): number {
+  const size = floatSize(dtype);
+  const count = bytes.byteLength / size;
+  const start = Math.floor(firstBadWord(bytes, dtype) * (4 / size));
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  for (let i = start; i < count; i++) if (isBad(view, i, dtype)) return i;
   return -1;
+}
+
+/** Index of the first word that holds a bad number; where no word does, of the one behind the last whole word. */
+function firstBadWord({ buffer, byteOffset, byteLength }: Uint8Array, dtype: FloatDtype): number {
+  if (byteOffset % 4 !== 0) return 0;
+  const words = new Int32Array(buffer, byteOffset, byteLength >> 2);
+  const { length } = words;
+  let i = 0;
+  if (dtype === "F32") {
+    while (i < length && (words[i]! & 0x7f800000) !== 0x7f800000) i++;
+  } else if (dtype === "F8_E4M3") {
+    // A byte of 0x7f is the only one (without its sign) that carries into its top bit.
+    while (i < length && (((words[i]! & 0x7f7f7f7f) + 0x01010101) & 0x80808080) === 0) i++;
+  } else {
+    const low = dtype === "BF16" ? 0x7f80 : dtype === "F16" ? 0x7c00 : 0;
+    if (low === 0) return 0;
+    const high = low << 16;
+    while (i < length && (words[i]! & low) !== low && (words[i]! & high) !== high) i++;
+  }
+  return i;
+}
+
+function isBad(view: DataView, index: number, dtype: FloatDtype): boolean {
+  if (dtype === "F32") return (view.getUint32(4 * index, true) & 0x7f800000) === 0x7f800000;
+  if (dtype === "BF16") return (view.getUint16(2 * index, true) & 0x7f80) === 0x7f80;
+  if (dtype === "F16") return (view.getUint16(2 * index, true) & 0x7c00) === 0x7c00;
+  return (view.getUint8(index) & 0x7f) >= (dtype === "F8_E4M3" ? 0x7f : 0x7c);
 }
 
 function notFinite(name: string, element: number, source: WeightSource): CheckpointError {
