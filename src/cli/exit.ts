@@ -2,7 +2,7 @@
  * From errors to exit statuses and to what people read. The only place that knows both (stack.md section 7).
  *
  * 0 done · 1 unexpected · 2 usage or recipe invalid · 3 input missing or damaged · 4 verification mismatch ·
- * 5 not enough disk · 75 try again later, state saved · 130, 143 interrupted, state saved
+ * 5 not enough disk or memory · 75 try again later, state saved · 130, 143 interrupted, state saved
  */
 import { dirname, resolve } from "node:path";
 import { CommanderError } from "commander";
@@ -44,6 +44,9 @@ export function requirePlace(
     throw new UsageError(`Cannot write "${path}": its folder is not there`);
 }
 
+/** Where it is not the input that is at fault. */
+const CHECKPOINT_STATUS: Record<string, number> = { "not-enough-memory": 5, context: 2 };
+
 const BUILD_STATUS: Record<string, number> = {
   "disk-space": 5,
   "disk-full": 5,
@@ -71,7 +74,8 @@ export function report(error: unknown, { signal }: { signal?: "SIGINT" | "SIGTER
   }
   if (error instanceof CheckpointError || error instanceof BuildError) {
     say({ message: error.message, ...(error.note ? { note: error.note } : {}) });
-    return error instanceof CheckpointError ? 3 : (BUILD_STATUS[error.code] ?? 2);
+    if (error instanceof BuildError) return BUILD_STATUS[error.code] ?? 2;
+    return CHECKPOINT_STATUS[error.code] ?? 3;
   }
   note(
     `${paintError("red", "internal error:")} ${error instanceof Error ? (error.stack ?? error.message) : error}`,

@@ -13,6 +13,7 @@ const COMMANDS: (() => Promise<(program: Command) => void>)[] = [
   async () => (await import("./build.ts")).addBuild,
   async () => (await import("./verify.ts")).addVerify,
   async () => (await import("./generate.ts")).addGenerate,
+  async () => (await import("./chat.ts")).addChat,
   async () => (await import("./logits.ts")).addLogits,
   async () => (await import("./perplexity.ts")).addPerplexity,
   async () => (await import("./demo.ts")).addDemo,
@@ -27,8 +28,8 @@ Examples:
   $ chimera verify ./R1T                                check it against its parents
 
 Exit status: 0 done · 1 unexpected · 2 usage or recipe invalid · 3 input missing
-or damaged · 4 verification mismatch · 5 not enough disk · 75 try again later ·
-130, 143 interrupted, state saved`;
+or damaged · 4 verification mismatch · 5 not enough disk or memory · 75 try
+again later · 130, 143 interrupted, state saved`;
 
 /** Runs the command line and resolves to the exit status. */
 export async function main(argv: readonly string[]): Promise<number> {

@@ -177,8 +177,17 @@ export class Conductor {
     const { waitAsync } = Atomics as unknown as AsyncWait;
     for (;;) {
       const finished = Atomics.load(control, FINISHED);
-      if (finished === this.#numRanks) return Atomics.load(control, FAILED) === 0;
+      if (finished >= this.#numRanks) return Atomics.load(control, FAILED) === 0;
       await waitAsync(control, FINISHED, finished).value;
     }
+  }
+
+  /** Ends a pass that a rank will never finish. No other one may follow. */
+  giveUp(): void {
+    Atomics.store(this.#control, FAILED, 1);
+    Atomics.add(this.#control, EPOCH, 1);
+    Atomics.notify(this.#control, EPOCH);
+    Atomics.add(this.#control, FINISHED, this.#numRanks);
+    Atomics.notify(this.#control, FINISHED);
   }
 }

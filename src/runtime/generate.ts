@@ -7,7 +7,7 @@
  * have been chosen anyway. That is the acceptance rule for a draft without a distribution of its own (accept
  * with probability p(draft), else draw from the rest; section 10.3), drawn in another order.
  */
-import { Interrupted } from "../base/errors.ts";
+import { CheckpointError, Interrupted } from "../base/errors.ts";
 import type { Model, PassResult, Sequence } from "./model.ts";
 
 export interface GenerateOptions {
@@ -59,7 +59,10 @@ export async function* generate(
   const speculate = model.hasMtp && options.speculate !== false;
   const limit = Math.min(model.context, model.config.maxPositions);
   const most = Math.min(options.maxTokens ?? limit, limit);
-  model.reserve(sequence, prompt.length); // a prompt that is too long is told of before it is computed
+  if (prompt.length > limit) {
+    const message = `Cannot use the prompt: it has ${prompt.length} tokens, wanted at most the ${limit} of the context`;
+    throw new CheckpointError("context", message);
+  }
   const startedAt = performance.now();
   stats.promptTokens = prompt.length;
   stats.cachedTokens = keepPrefix(model, sequence, { prompt, speculate });

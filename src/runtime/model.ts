@@ -80,7 +80,8 @@ export async function loadModel(reference: WeightReference, options: ModelOption
   throwProblems(problems);
   const mtp = hasMtp && options.mtp !== false;
   const { sizes } = config;
-  const rows = Math.max(1, Math.min(options.chunk ?? DEFAULT_CHUNK, 4096));
+  // A token and its draft go through one pass.
+  const rows = Math.max(mtp ? 2 : 1, Math.min(options.chunk ?? DEFAULT_CHUNK, 4096));
   const exchangeSizes = exchangeOf(config, { rows, traces: options.traces === true });
   const threads = options.threads ?? (totalElements(source) < TINY_ELEMENTS ? 1 : availableParallelism());
   const need = chooseRanks({ config, source, rows, mtp }, exchangeSizes, threads);
@@ -245,15 +246,16 @@ export class Model {
 
   /** Room in the cache for `length` tokens. Throws CheckpointError "context" when there is none. */
   reserve(sequence: Sequence, length: number): void {
+    const limit = Math.min(this.config.maxPositions, this.context);
+    if (length > limit) {
+      const message = `Cannot go on: the sequence would hold ${length} tokens, wanted at most ${limit}`;
+      throw new CheckpointError("context", message, { note: "The context is full" });
+    }
     while (sequence.pages.length * PAGE_TOKENS < length) {
-      const page = length > this.config.maxPositions ? undefined : this.#pool.take();
+      const page = this.#pool.take();
       if (page === undefined) {
-        const limit = Math.min(this.config.maxPositions, this.context);
-        throw new CheckpointError(
-          "context",
-          `Cannot go on: the sequence would hold ${length} tokens, wanted at most ${limit}`,
-          { note: "The context is full" },
-        );
+        const message = `Cannot go on: all ${this.context} tokens of the cache are taken, wanted room for ${length}`;
+        throw new CheckpointError("context", message, { note: "Other sequences hold them: release one" });
       }
       sequence.pages.push(page);
     }
@@ -352,18 +354,31 @@ class Ranks {
   readonly #workers: Worker[];
   readonly #conductor: Conductor;
   #failure: Error | undefined;
+  /** Why a thread has ended that should not have: nothing runs any more. */
+  #death: Error | undefined;
+  #isEnding = false;
   #onAnswer: (answer: RankAnswer) => void = () => {};
+  #onDeath: (error: Error) => void = () => {};
 
   constructor(setups: readonly RankSetup[], exchange: ExchangeBuffers) {
     this.#conductor = new Conductor(exchange, setups.length);
-    this.#workers = setups.map((setup) => {
+    this.#workers = setups.map((setup, rank) => {
       const worker = new Worker(new URL("./rank-worker.js", import.meta.url), { workerData: setup });
       worker.on("message", (answer: RankAnswer) => this.#onAnswer(answer));
-      worker.on("error", (error) =>
-        this.#onAnswer({ kind: "failed", name: error.name, message: error.message }),
+      worker.on("error", (error) => this.#die(revive({ kind: "failed", ...describe(error) })));
+      worker.on("exit", (status) =>
+        this.#die(new Error(`Cannot go on: thread ${rank} of the model has ended (status ${status})`)),
       );
       return worker;
     });
+  }
+
+  /** Frees whoever waits for a thread that is no more. */
+  #die(error: Error): void {
+    if (this.#isEnding || this.#death) return;
+    this.#death = error;
+    this.#onDeath(error);
+    this.#conductor.giveUp();
   }
 
   send(message: RankMessage): void {
@@ -376,6 +391,7 @@ class Ranks {
       const stop = () => reject(new Interrupted("Loading was stopped"));
       if (signal?.aborted) stop();
       signal?.addEventListener("abort", stop, { once: true });
+      this.#onDeath = reject;
       this.#onAnswer = (answer) => {
         if (answer.kind === "failed") reject(revive(answer));
         else if (answer.kind === "loading") {
@@ -391,17 +407,25 @@ class Ranks {
 
   /** Runs a pass. Throws what a rank has thrown. */
   async run(pass: Pass): Promise<void> {
+    if (this.#death) throw this.#death;
     writePass(pass, this.#conductor.pass);
     this.#failure = undefined;
-    if (await this.#conductor.run()) return;
+    const isDone = await this.#conductor.run();
+    if (this.#death) throw this.#death;
+    if (isDone) return;
     // The message may be on its way still.
     for (let i = 0; i < 100 && !this.#failure; i++) await new Promise((resolve) => setTimeout(resolve, 10));
     throw this.#failure ?? new Error("internal: a rank failed without a word");
   }
 
   async end(): Promise<void> {
+    this.#isEnding = true;
     await Promise.all(this.#workers.map((worker) => worker.terminate()));
   }
+}
+
+function describe({ name, message, stack }: Error): { name: string; message: string; stack?: string } {
+  return { name, message, ...(stack ? { stack } : {}) };
 }
 
 function revive(answer: RankAnswer & { kind: "failed" }): Error {
@@ -409,6 +433,9 @@ function revive(answer: RankAnswer & { kind: "failed" }): Error {
   if (name === "CheckpointError" || name === "NotFinite") {
     return new CheckpointError(code ?? "not-finite", message, note ? { note } : {});
   }
+  // Memory that the system promised, and does not give after all.
+  if (/could not allocate memory|allocation failed|out of memory/i.test(message))
+    return new CheckpointError("not-enough-memory", `Cannot run the model: ${message}, wanted more memory`);
   const error = new Error(message);
   if (stack) error.stack = stack;
   return error;

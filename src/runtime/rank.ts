@@ -153,13 +153,18 @@ export class Rank {
     exchange.barrier();
     this.#toResidual(count, "add");
 
-    const bad = kernels.firstNonFinite(state.x, count * hidden);
-    if (bad >= 0) {
-      const row = Math.floor(bad / hidden);
-      throw new NotFinite(
-        `Cannot go on: the output of layer ${index} holds a number that is not finite (token ${row} of the pass, element ${bad % hidden}), wanted finite activations`,
-      );
-    }
+    this.#requireFinite(state.x, count * hidden, `layer ${index}`);
+  }
+
+  /** The residual stream goes through all of a layer: what overflows within comes out here. */
+  #requireFinite(data: number, size: number, what: string): void {
+    const { hidden } = this.#parts.config.sizes;
+    const bad = this.#parts.kernels.firstNonFinite(data, size);
+    if (bad < 0) return;
+    const place = `token ${Math.floor(bad / hidden)} of the pass, element ${bad % hidden}`;
+    throw new NotFinite(
+      `Cannot go on: the output of ${what} holds a number that is not finite (${place}), wanted finite activations`,
+    );
   }
 
   /** state.normed -> attention's output in the shared delta. */
@@ -291,6 +296,7 @@ export class Rank {
     const count = pass.tokens.length;
     const x = { data: state.x, count, stride: hidden };
     kernels.rmsNorm(x, norm, hidden, config.epsilon, { ...x, data: state.normed });
+    this.#requireFinite(state.normed, count * hidden, "the final norm");
     if (share.rank === 0) {
       exchange.normed.set(kernels.floats.subarray(state.normed / 4, state.normed / 4 + count * hidden));
     }
