@@ -11,6 +11,7 @@ import { UsageError } from "./exit.ts";
 import {
   addSamplingOptions,
   drawAnswer,
+  requireSampling,
   type SamplingCommandOptions,
   samplingOf,
   summaryOf,
@@ -63,6 +64,7 @@ Examples:
 }
 
 async function run(target: string, options: ChatCommandOptions): Promise<void> {
+  await requireSampling(options);
   await withTextModel(target, options, async (text) => {
     await text.template(); // what is wrong with it is told before the first question
     const chat = new Chat(text, { options, sampling: await samplingOf(text, options) });

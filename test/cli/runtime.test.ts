@@ -92,7 +92,7 @@ describe("chimera generate", () => {
         /^error: Cannot use the prompt: it has \d+ tokens, wanted at most the 1024/m,
       ],
       [["/nowhere", "-p", "x"], 3, /^error: Cannot open "\/nowhere"/],
-      [[broken, "-p", "x"], 3, /^error: Cannot use "hidden_act" of config.json/],
+      [[broken, "-p", "x"], 3, /^error: Cannot read "hidden_act" of config.json/],
     ];
     for (const [args, wanted, message] of cases) {
       const { status, stdout, stderr } = runMain("generate", ...args);
