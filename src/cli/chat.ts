@@ -201,7 +201,8 @@ class Chat {
       const { content, reasoning } = gatherOutput(seen);
       const answer: Message = { role: "assistant", content };
       if (reasoning !== "") answer.reasoning_content = reasoning;
-      this.#messages = [...messages, answer];
+      // Stopped while it thought: as if it had not been asked.
+      if (content !== "" || stats.finish !== "aborted") this.#messages = [...messages, answer];
       note(paintError("dim", summaryOf(stats)));
     } catch (error) {
       this.#forgive(error);

@@ -75,8 +75,8 @@ export function addGenerate(program: Command): void {
     .addHelpText(
       "after",
       `
-The answer goes to stdout, thinking and figures to stderr. Answers at temperature 0,
-or with the same seed, are the same with any number of threads and with or without MTP.
+The answer goes to stdout, thinking and figures to stderr. Answers at temperature
+0, or with one seed, are the same with any number of threads and without MTP.
 
 Examples:
   $ chimera generate ./R1T -p "What is 17 + 25?"

@@ -28,8 +28,8 @@ export function addLogits(program: Command): void {
     .addHelpText(
       "after",
       `
-The file holds input_ids I64 [B, T] and logits F32 [B, T, vocabulary]; with --hidden
-also F32 [B, T, hidden] after the embedding, each layer and the final norm.
+The file holds input_ids I64 [B, T] and logits F32 [B, T, vocabulary]; with
+--hidden also F32 [B, T, hidden] after the embedding, each layer and the final norm.
 
 Examples:
   $ chimera logits ./R1T --text "What is 17 + 25?" -o logits.safetensors
