@@ -75,8 +75,8 @@ export function addGenerate(program: Command): void {
     .addHelpText(
       "after",
       `
-The answer goes to stdout, thinking and figures to stderr. Answers at temperature
-0, or with one seed, are the same with any number of threads and without MTP.
+The answer goes to stdout, thinking and figures to stderr. Answers at
+temperature 0, or with one seed, do not depend on threads, nor on MTP.
 
 Examples:
   $ chimera generate ./R1T -p "What is 17 + 25?"

@@ -29,7 +29,7 @@ export function addLogits(program: Command): void {
       "after",
       `
 The file holds input_ids I64 [B, T] and logits F32 [B, T, vocabulary]; with
---hidden also F32 [B, T, hidden] after the embedding, each layer and the final norm.
+--hidden also F32 [B, T, hidden] after the embedding, each layer, final norm.
 
 Examples:
   $ chimera logits ./R1T --text "What is 17 + 25?" -o logits.safetensors
