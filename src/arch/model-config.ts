@@ -54,10 +54,10 @@ export const INNER_EPSILON = 1e-6;
 /** From the parsed config.json: the model, or everything that is wrong with it. */
 export function modelConfigOf(value: unknown): ModelConfig | { problems: Problem[] } {
   const problems = configProblems(value);
-  if (problems.length > 0) return { problems };
   const config = asConfig(value) ?? {};
   const { family, config: inner } = languageModelOf(config);
   if (family === undefined || !isDeepseek(family)) {
+    if (problems.length > 0) return { problems };
     const type = show(own(inner, "model_type"));
     const message = `Cannot run this model: model_type of config.json is ${type}, wanted "deepseek_v3" or "deepseek_v2"`;
     return { problems: [{ code: "unknown-model", message }] };
@@ -74,7 +74,10 @@ export function modelConfigOf(value: unknown): ModelConfig | { problems: Problem
     maxPositions: reader.count("max_position_embeddings", 1),
     warnings,
   };
-  return reader.problems.length > 0 ? { problems: reader.problems } : model;
+  // What only running asks for is told with the rest, and nothing twice.
+  const told = new Set(problems.map(({ message }) => message));
+  const all = [...problems, ...reader.problems.filter(({ message }) => !told.has(message))];
+  return all.length > 0 ? { problems: all } : model;
 }
 
 function positive(reader: ConfigReader, key: string, absent?: number): number {

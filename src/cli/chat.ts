@@ -7,9 +7,11 @@ import type { Sequence } from "../runtime/model.ts";
 import type { SamplerOptions } from "../runtime/sampler.ts";
 import type { TextModel } from "../runtime/talk.ts";
 import { gatherOutput, type OutputEvent } from "../text/output-events.ts";
+import { UsageError } from "./exit.ts";
 import {
   addSamplingOptions,
   drawAnswer,
+  requireSampling,
   type SamplingCommandOptions,
   samplingOf,
   summaryOf,
@@ -62,6 +64,7 @@ Examples:
 }
 
 async function run(target: string, options: ChatCommandOptions): Promise<void> {
+  await requireSampling(options);
   await withTextModel(target, options, async (text) => {
     await text.template(); // what is wrong with it is told before the first question
     const chat = new Chat(text, { options, sampling: await samplingOf(text, options) });
@@ -163,16 +166,15 @@ class Chat {
       note(`${paintError("red", "error:")} /save needs the name of a file`);
       return;
     }
-    const { writeFile } = await import("node:fs/promises");
+    const { fileExists, writeFileAtomically } = await import("../checkpoint/node.ts");
     const value = { schemaVersion: 1, model: this.#text.model.source.label, messages: this.#messages };
     try {
       // A file of that name stays: it may be another conversation.
-      await writeFile(file, `${JSON.stringify(value, null, 2)}\n`, { flag: "wx" });
+      if (fileExists(file)) throw new UsageError(`Cannot write "${file}": it exists, wanted a new file`);
+      await writeFileAtomically(file, `${JSON.stringify(value, null, 2)}\n`);
       note(paintError("dim", `saved ${this.#messages.length} messages in ${clean(file)}`));
     } catch (error) {
-      const isThere = (error as NodeJS.ErrnoException).code === "EEXIST";
-      const what = isThere ? "it is there already, wanted a new file" : (error as Error).message;
-      note(`${paintError("red", "error:")} Cannot write "${clean(file)}": ${clean(what)}`);
+      note(`${paintError("red", "error:")} ${clean((error as Error).message)}`);
     }
   }
 
@@ -199,7 +201,8 @@ class Chat {
       const { content, reasoning } = gatherOutput(seen);
       const answer: Message = { role: "assistant", content };
       if (reasoning !== "") answer.reasoning_content = reasoning;
-      this.#messages = [...messages, answer];
+      // Stopped while it thought: as if it had not been asked.
+      if (content !== "" || stats.finish !== "aborted") this.#messages = [...messages, answer];
       note(paintError("dim", summaryOf(stats)));
     } catch (error) {
       this.#forgive(error);

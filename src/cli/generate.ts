@@ -1,5 +1,6 @@
 /** chimera generate: asks a checkpoint, or a child that is not built yet, and streams the answer. */
 import type { Command } from "commander";
+import { Interrupted } from "../base/errors.ts";
 import type { GenerateStats } from "../runtime/generate.ts";
 import type { SamplerOptions } from "../runtime/sampler.ts";
 import type { AnswerOptions, TextModel } from "../runtime/talk.ts";
@@ -74,8 +75,8 @@ export function addGenerate(program: Command): void {
     .addHelpText(
       "after",
       `
-The answer goes to stdout, thinking and figures to stderr. Answers at temperature 0,
-or with the same seed, are the same with any number of threads and with or without MTP.
+The answer goes to stdout, thinking and figures to stderr. Answers at
+temperature 0, or with one seed, do not depend on threads, nor on MTP.
 
 Examples:
   $ chimera generate ./R1T -p "What is 17 + 25?"
@@ -90,6 +91,7 @@ async function run(target: string, options: GenerateCommandOptions): Promise<voi
   if (prompt === "") throw new UsageError("Cannot generate behind an empty prompt, wanted a text");
   if (options.raw && options.system !== undefined)
     throw new UsageError("Cannot use --system with --raw: there is no template to place it");
+  await requireSampling(options);
   await interruptible((signal) =>
     withTextModel(target, { ...options, signal }, async (text) => {
       const stats = newCounts();
@@ -113,6 +115,7 @@ async function run(target: string, options: GenerateCommandOptions): Promise<voi
       }
       await drawAnswer(events);
       note(paintError("dim", summaryOf(stats)));
+      if (signal.aborted) throw new Interrupted("the answer is not complete");
     }),
   );
 }
@@ -130,19 +133,33 @@ function newCounts(): GenerateStats {
   };
 }
 
-/** What is asked for, else what generation_config.json says, else what R1's authors advise. */
-export async function samplingOf(text: TextModel, options: SamplingCommandOptions): Promise<SamplerOptions> {
-  const advised = await advice(text);
-  const { temperature = advised.temperature ?? 0.6, topP = advised.top_p ?? 0.95 } = options;
-  const { topK, minP, repeatPenalty, seed } = options;
+/** Refuses wishes that no sampler grants, before a model is loaded for them. */
+export async function requireSampling(options: SamplingCommandOptions): Promise<void> {
+  const { Sampler } = await import("../runtime/sampler.ts");
+  try {
+    new Sampler(givenOf(options));
+  } catch (error) {
+    if (error instanceof RangeError) throw new UsageError(error.message);
+    throw error;
+  }
+}
+
+function givenOf(options: SamplingCommandOptions): SamplerOptions {
+  const { temperature, topP, topK, minP, repeatPenalty, seed } = options;
   return {
-    temperature,
-    topP,
+    ...(temperature === undefined ? {} : { temperature }),
+    ...(topP === undefined ? {} : { topP }),
     ...(topK === undefined ? {} : { topK }),
     ...(minP === undefined ? {} : { minP }),
     ...(repeatPenalty === undefined ? {} : { repeatPenalty }),
     ...(seed === undefined ? {} : { seed }),
   };
+}
+
+/** What is asked for, else what generation_config.json says, else what R1's authors advise. */
+export async function samplingOf(text: TextModel, options: SamplingCommandOptions): Promise<SamplerOptions> {
+  const advised = await advice(text);
+  return { temperature: advised.temperature ?? 0.6, topP: advised.top_p ?? 0.95, ...givenOf(options) };
 }
 
 async function advice(text: TextModel): Promise<{ temperature?: number; top_p?: number }> {
@@ -152,7 +169,7 @@ async function advice(text: TextModel): Promise<{ temperature?: number; top_p?: 
     const value = JSON.parse(new TextDecoder().decode(bytes)) as Record<string, unknown>;
     const number = (key: string) => {
       const of = value[key];
-      return typeof of === "number" && of > 0 ? { [key]: of } : {};
+      return typeof of === "number" && of > 0 && (key !== "top_p" || of <= 1) ? { [key]: of } : {};
     };
     return { ...number("temperature"), ...number("top_p") };
   } catch {

@@ -1,5 +1,6 @@
 /** chimera logits: logits, and hidden states if wanted, as a safetensors file. */
 import type { Command } from "commander";
+import type { Model } from "../runtime/model.ts";
 import { UsageError } from "./exit.ts";
 import { interruptible } from "./interrupt.ts";
 import { addModelOptions, type ModelCommandOptions, withModel } from "./model.ts";
@@ -27,8 +28,8 @@ export function addLogits(program: Command): void {
     .addHelpText(
       "after",
       `
-The file holds input_ids I64 [B, T] and logits F32 [B, T, vocabulary]; with --hidden
-also F32 [B, T, hidden] after the embedding, each layer and the final norm.
+The file holds input_ids I64 [B, T] and logits F32 [B, T, vocabulary]; with
+--hidden also F32 [B, T, hidden] after the embedding, each layer, final norm.
 
 Examples:
   $ chimera logits ./R1T --text "What is 17 + 25?" -o logits.safetensors
@@ -51,6 +52,7 @@ async function run(target: string, options: LogitsCommandOptions): Promise<void>
     withModel(target, { ...options, traces: options.hidden === true, signal }, async (model) => {
       const { attachText } = await import("../runtime/talk.ts");
       const batch = given ?? [(await attachText(model)).promptOf(options.text!)];
+      requireFit(batch, model);
       const tensors = await scoreBatch(model, batch, { signal });
       const bytes = await writeTensors(options.output, tensors);
       const { vocab } = model.config.sizes;
@@ -60,6 +62,18 @@ async function run(target: string, options: LogitsCommandOptions): Promise<void>
       if (options.hidden && !options.json) note(`with hidden states: ${tensors.size - 2} tensors`);
     }),
   );
+}
+
+/** Refuses what the model has no row or no room for, before anything is computed. */
+function requireFit(batch: readonly (readonly number[])[], { config, context }: Model): void {
+  const { vocab } = config.sizes;
+  const limit = Math.min(context, config.maxPositions);
+  const { length } = batch[0]!;
+  if (length > limit)
+    throw new UsageError(`Cannot compute ${length} tokens, wanted at most the ${limit} of the context`);
+  const strange = batch.flat().find((id) => id >= vocab);
+  if (strange !== undefined)
+    throw new UsageError(`Cannot embed token ${strange}, wanted an id from 0 to ${vocab - 1}`);
 }
 
 /** One list is a batch of one. */

@@ -30,9 +30,9 @@ export function addPerplexity(program: Command): void {
     .addHelpText(
       "after",
       `
-The text is cut into windows, each scored for itself with BOS before it. KL divergence
-is from the first model to the second, in nats, over all positions. Both models need
-one vocabulary.
+The text is cut into windows, each scored for itself with BOS before it. KL
+divergence is from the first model to the second, in nats, over all positions.
+Both models need one vocabulary.
 
 Examples:
   $ chimera perplexity ./R1T --text sample.txt

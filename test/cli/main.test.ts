@@ -15,6 +15,10 @@ const COMMANDS = [
   ["plan"],
   ["build"],
   ["verify"],
+  ["generate"],
+  ["chat"],
+  ["logits"],
+  ["perplexity"],
   ["demo"],
 ];
 

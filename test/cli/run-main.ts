@@ -14,8 +14,11 @@ const CODE = `import(${JSON.stringify(MAIN)}).then(async ({ main }) => {
   process.exitCode = await main(process.argv.slice(2));
 });`;
 
+/** Node's arguments before the command's own. */
+export const MAIN_ARGS: readonly string[] = ["-e", CODE, "--", "chimera"];
+
 export function runMain(...args: string[]): CliResult {
-  const { status, stdout, stderr } = spawnSync(process.execPath, ["-e", CODE, "--", "chimera", ...args], {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [...MAIN_ARGS, ...args], {
     encoding: "utf8",
     timeout: 60_000,
     env: { ...process.env, NO_COLOR: "1" },

@@ -1,0 +1,308 @@
+/** What is wrong with a model is told in one error that names it, and never ends in a hang. */
+import assert from "node:assert/strict";
+import { cpSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, type TestContext, test } from "node:test";
+import { Worker } from "node:worker_threads";
+import { checkpointReference } from "../../src/logical/checkpoint-weights.ts";
+import { argmax, generate } from "../../src/runtime/generate.ts";
+import { loadModel, type ModelOptions } from "../../src/runtime/model.ts";
+import { requireMemory } from "../../src/runtime/placement.ts";
+import { loadTextModel } from "../../src/runtime/talk.ts";
+import { readCheckpointTensors, type TensorContent, writeCheckpoint } from "../support/safetensors.ts";
+import { temporaryFolder } from "../support/temporary-folder.ts";
+
+type Json = Record<string, unknown>;
+const MODEL = "models/mini-v3";
+const FILES = ["tokenizer.json", "tokenizer_config.json", "generation_config.json"];
+
+interface Damage {
+  config?: (config: Json) => void;
+  tensors?: (tensors: Map<string, TensorContent>) => void;
+  tokenizerConfig?: (config: Json) => void;
+}
+
+/** A copy of mini-v3 with something wrong. */
+function damaged(t: TestContext, { config, tensors, tokenizerConfig }: Damage): string {
+  const folder = join(temporaryFolder(t), "model");
+  const read = (file: string) => JSON.parse(readFileSync(join(MODEL, file), "utf8")) as Json;
+  const settings = read("config.json");
+  config?.(settings);
+  if (tensors) {
+    const all = readCheckpointTensors(MODEL);
+    tensors(all);
+    const list = [...all].map(([name, content]) => ({ name, ...content }));
+    writeCheckpoint(folder, { config: settings, shards: [{ name: "model.safetensors", tensors: list }] });
+    for (const file of FILES) cpSync(join(MODEL, file), join(folder, file));
+  } else {
+    cpSync(MODEL, folder, { recursive: true });
+    writeFileSync(join(folder, "config.json"), JSON.stringify(settings));
+  }
+  if (tokenizerConfig) {
+    const value = read("tokenizer_config.json");
+    tokenizerConfig(value);
+    writeFileSync(join(folder, "tokenizer_config.json"), JSON.stringify(value));
+  }
+  return folder;
+}
+
+interface Told {
+  name: string;
+  code: string;
+  message: string;
+  note: string | undefined;
+}
+
+/** The error of an action, as it is told. */
+async function errorOf(action: () => Promise<unknown>): Promise<Told> {
+  try {
+    await action();
+  } catch (error) {
+    const { name, code, message, note } = error as Told;
+    return { name, code, message, note };
+  }
+  return assert.fail("nothing was wrong");
+}
+
+async function loadError(t: TestContext, damage: Damage): Promise<Told> {
+  const told = await errorOf(async () => {
+    const text = await loadTextModel(checkpointReference(damaged(t, damage)), { threads: 1 });
+    await text.dispose();
+  });
+  assert.equal(told.name, "CheckpointError", told.message);
+  return told;
+}
+
+/** Loads a damaged model and generates some tokens with it. */
+async function runError(t: TestContext, damage: Damage, options: ModelOptions = {}): Promise<Told> {
+  const model = await loadModel(checkpointReference(damaged(t, damage)), { threads: 1, ...options });
+  try {
+    return await errorOf(async () => {
+      const all = { prompt: [0, 5, 6, 7], choose: argmax, maxTokens: 3 };
+      for await (const _ of generate(model, model.newSequence(), all));
+    });
+  } finally {
+    await model.dispose();
+  }
+}
+
+function setValue(
+  tensors: Map<string, TensorContent>,
+  name: string,
+  { at, value }: { at: number; value: number },
+) {
+  const { dtype, bytes } = tensors.get(name)!;
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  if (dtype === "BF16") {
+    const word = new DataView(new ArrayBuffer(4));
+    word.setFloat32(0, value);
+    view.setUint16(2 * at, word.getUint16(0), true);
+  } else if (dtype === "F32") view.setFloat32(4 * at, value, true);
+  else bytes[at] = value; // a code
+}
+
+describe("config.json", () => {
+  const cases: [string, (config: Json) => void, RegExp][] = [
+    ["a missing key", (c) => delete c.kv_lora_rank, /kv_lora_rank/],
+    ["a missing norm epsilon", (c) => delete c.rms_norm_eps, /rms_norm_eps/],
+    ["a missing context", (c) => delete c.max_position_embeddings, /max_position_embeddings/],
+    ["more experts chosen than there are", (c) => (c.num_experts_per_tok = 99), /num_experts_per_tok/],
+    ["groups that do not divide the experts", (c) => (c.n_group = 5), /n_group/],
+    ["more groups kept than there are", (c) => (c.topk_group = 9), /topk_group/],
+    ["an odd rope width", (c) => (c.qk_rope_head_dim = 15), /qk_rope_head_dim/],
+    ["an unknown activation", (c) => (c.hidden_act = "gelu"), /hidden_act.*"gelu"/],
+    [
+      "an unknown rope type",
+      (c) => (c.rope_scaling = { type: "llama3", factor: 4 }),
+      /rope_scaling.*"llama3"/,
+    ],
+    ["YaRN without a factor", (c) => delete (c.rope_scaling as Json).factor, /factor/],
+    ["an unknown scoring", (c) => (c.scoring_func = "tanh"), /scoring_func.*"tanh"/],
+    ["an unknown model", (c) => (c.model_type = "llama"), /model_type.*"llama".*wanted "deepseek_v3"/],
+  ];
+  for (const [what, damage, wanted] of cases) {
+    test(`${what} is named`, async (t) => {
+      const { message } = await loadError(t, { config: damage });
+      assert.match(message, wanted);
+      assert.match(message, /^Cannot .*wanted/m);
+    });
+  }
+
+  test("everything is told at once", async (t) => {
+    const { message } = await loadError(t, {
+      config: (c) => {
+        delete c.rms_norm_eps;
+        c.hidden_act = "gelu";
+        c.topk_group = 9;
+      },
+    });
+    for (const key of ["rms_norm_eps", "hidden_act", "topk_group"]) assert.match(message, new RegExp(key));
+  });
+});
+
+describe("tensors", () => {
+  test("all missing ones are listed at once", async (t) => {
+    const names = ["lm_head.weight", "model.norm.weight", "model.layers.2.mlp.experts.3.up_proj.weight"];
+    const { message, code } = await loadError(t, {
+      tensors: (all) => {
+        for (const name of names) {
+          all.delete(name);
+          all.delete(`${name}_scale_inv`);
+        }
+      },
+    });
+    assert.equal(code, "missing-tensor");
+    assert.deepEqual(message.match(/(?<=": ")[^"]+(?=" is missing)/g)!.sort(), [...names].sort());
+  });
+
+  test("wrong shapes are told with both shapes", async (t) => {
+    const { message } = await loadError(t, { config: (c) => (c.intermediate_size = 256) });
+    assert.match(
+      message,
+      /^Cannot use "model.layers.0.mlp.gate_proj.weight" of "model": it is \[384, 128\], wanted \[256, 128\]$/m,
+    );
+    assert.match(message, /down_proj/);
+  });
+
+  test("NaN in weights is named with tensor and element", async (t) => {
+    const fp8 = "model.layers.1.self_attn.o_proj.weight";
+    const vector = "model.layers.3.input_layernorm.weight";
+    const first = await loadError(t, {
+      tensors: (all) => setValue(all, fp8, { at: 3 * 128 + 7, value: 0x7f }),
+    });
+    assert.match(
+      first.message,
+      /^Cannot use "model.layers.1.self_attn.o_proj.weight" of "model": element \[3, 7\] is not finite/,
+    );
+    const second = await loadError(t, {
+      tensors: (all) => setValue(all, vector, { at: 9, value: Number.NaN }),
+    });
+    assert.match(
+      second.message,
+      /"model.layers.3.input_layernorm.weight" of "model": element \[9\] is not finite/,
+    );
+  });
+});
+
+describe("activations that are not finite", () => {
+  const large = (name: string) => (all: Map<string, TensorContent>) => {
+    for (let at = 0; at < 128; at++) setValue(all, name, { at, value: 3e38 });
+  };
+  for (const threads of [1, 2]) {
+    test(`name the layer, with ${threads} threads, and the model goes on`, async (t) => {
+      const name = "model.layers.2.post_attention_layernorm.weight";
+      const { code, message } = await runError(t, { tensors: large(name) }, { threads });
+      assert.equal(code, "not-finite");
+      assert.match(message, /^Cannot go on: the output of layer 2 holds a number that is not finite/);
+    });
+  }
+
+  test("name the final norm, and the MTP layer", async (t) => {
+    const { message } = await runError(t, { tensors: large("model.norm.weight") });
+    assert.match(message, /^Cannot go on: the output of the final norm holds .* not finite/);
+    const mtp = await runError(t, { tensors: large("model.layers.4.input_layernorm.weight") });
+    assert.match(mtp.message, /^Cannot go on: the output of layer 4 holds/);
+  });
+});
+
+describe("texts", () => {
+  test("a tokenizer with more tokens than the embedding", async (t) => {
+    const { code, message } = await loadError(t, {
+      config: (c) => (c.vocab_size = 600),
+      tensors: (all) => {
+        for (const name of [...all.keys()]) {
+          const tensor = all.get(name)!;
+          if (tensor.shape[0] !== 640) continue;
+          const rowBytes = tensor.bytes.length / 640;
+          all.set(name, { ...tensor, shape: [600, 128], bytes: tensor.bytes.slice(0, 600 * rowBytes) });
+        }
+      },
+    });
+    assert.equal(code, "vocabulary");
+    assert.match(message, /it has 6\d\d tokens, wanted at most the embedding's 600/);
+  });
+
+  async function askError(t: TestContext, tokenizerConfig: (config: Json) => void): Promise<Told> {
+    const text = await loadTextModel(checkpointReference(damaged(t, { tokenizerConfig })), { threads: 1 });
+    try {
+      return await errorOf(async () => {
+        for await (const _ of text.answer([{ role: "user", content: "?" }], { maxTokens: 1 }));
+      });
+    } finally {
+      await text.dispose();
+    }
+  }
+
+  test("a broken template: its parse error with line and column", async (t) => {
+    const { message, note } = await askError(
+      t,
+      (config) => (config.chat_template = "{{ bos_token }}\n{% if %}x"),
+    );
+    assert.match(message, /^Cannot parse chat template "tokenizer_config.json:2:\d+": /);
+    assert.match(note!, /--raw/);
+  });
+
+  test("no template: what to do instead", async (t) => {
+    const { code, note } = await askError(t, (config) => delete config.chat_template);
+    assert.equal(code, "template-missing");
+    assert.match(note!, /--raw/);
+  });
+});
+
+describe("memory", () => {
+  const need = { numRanks: 2, weightBytes: 1000e6, bufferBytes: 100e6 };
+  const refusal = (cacheBytes: number, available: number) =>
+    errorOf(async () => requireMemory(need, { cacheBytes, available, context: 10_000 }));
+
+  test("is asked for before loading, and what would fit is told", async () => {
+    requireMemory(need, { cacheBytes: 400e6, available: 1500e6, context: 10_000 });
+    const { code, message, note } = await refusal(400e6, 1300e6);
+    assert.equal(code, "not-enough-memory");
+    assert.match(
+      message,
+      /takes 1.50 GB \(weights .*, cache .* for 10000 tokens\), wanted at most the 1.30 GB/,
+    );
+    assert.match(note!, /--context 5000$/);
+    assert.match((await refusal(400e6, 900e6)).note!, /^The weights alone do not fit/);
+  });
+
+  test("loadModel() asks the system", async (t) => {
+    t.mock.method(process, "availableMemory", () => 1e9);
+    const told = await errorOf(() => loadModel(checkpointReference(MODEL), { threads: 1, context: 2 ** 24 }));
+    assert.equal(told.code, "not-enough-memory");
+    assert.match(told.note!, /--context 6\d\d\d\d\d$/); // of 1600 bytes each
+  });
+});
+
+describe("a thread that dies is an error, not a hang", () => {
+  test("in a pass, and in every one after it", async (t) => {
+    const workers: Worker[] = [];
+    const original = Worker.prototype.postMessage;
+    t.mock.method(Worker.prototype, "postMessage", function (this: Worker, value: unknown) {
+      workers.push(this); // they are told of the cache's memory before the first pass
+      original.call(this, value);
+    });
+    const model = await loadModel(checkpointReference(MODEL), { threads: 2 });
+    const sequence = model.newSequence();
+    const pass = model.append([{ sequence, tokens: Array(250).fill(5) }]);
+    const death = assert.rejects(pass, /^Error: Cannot go on: thread 1 of the model has ended/);
+    while (workers.length < 2) await new Promise((resolve) => setTimeout(resolve, 1));
+    await Promise.all([workers[1]!.terminate(), death]);
+    await assert.rejects(model.append([{ sequence, tokens: [5] }]), /thread 1 of the model has ended/);
+    await model.dispose();
+  });
+
+  test("while it loads", async () => {
+    const code = `import { isMainThread } from "node:worker_threads";
+      export async function openWeights({ module, data }) {
+        if (!isMainThread) process.exit(3);
+        return (await import(module)).openWeights(data);
+      }`;
+    const module = `data:text/javascript,${encodeURIComponent(code)}`;
+    const reference = { module, data: checkpointReference(MODEL) };
+    await assert.rejects(
+      loadModel(reference, { threads: 2 }),
+      /thread [01] of the model has ended \(status 3\)/,
+    );
+  });
+});
