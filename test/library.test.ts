@@ -16,25 +16,26 @@ test("chimera plans, builds, verifies, inspects and compares by its name, with e
   const child = join(temporaryFolder(t), "child");
   const kinds: string[] = [];
   const onEvent = ({ kind }: { kind: string }) => kinds.push(kind);
-  const take = () => [...new Set(kinds.splice(0))];
+  // Progress comes at most ten times a second: what is over in a moment may tell none.
+  const take = () => [...new Set(kinds.splice(0))].filter((kind) => kind !== "progress");
 
   const plan = await planRecipe("recipes/mini/r1t-half.yaml");
   assert.equal(plan.totals.tensors.all, 501);
 
   const built = await build(plan, child, { workers: 2, onEvent });
   assert.deepEqual([built.finished, built.shards.written], [true, 2]);
-  assert.deepEqual(take().sort(), ["finished", "finishing", "progress", "shard-written", "started"]);
+  assert.deepEqual(take().sort(), ["finished", "finishing", "shard-written", "started"]);
 
   const proof = await verify(child, { all: true, onEvent });
   assert.deepEqual([proof.ok, proof.findings], [true, []]);
-  assert.deepEqual(take(), ["started", "progress", "finished"]);
+  assert.deepEqual(take(), ["started", "finished"]);
 
   const { totals, lineage } = await inspect(child);
   assert.deepEqual([totals.tensors, lineage?.base], [501, "v3"]);
 
   const report = await compare(PARENTS[0], child, { workers: 1, onEvent });
   assert.equal(report.total.tensors - report.total.identical, 144);
-  assert.deepEqual(take(), ["started", "progress", "finished"]);
+  assert.deepEqual(take(), ["started", "finished"]);
   assert.match(distanceMap(report), /^<svg /);
 });
 
