@@ -1,0 +1,106 @@
+/**
+ * The threads of a model, from the caller's side: started, loaded, sent pass after pass, ended. A thread that
+ * fails or dies is an error of the pass that waits for it, and of every later one, never a hang.
+ */
+import { Worker } from "node:worker_threads";
+import { CheckpointError, Interrupted } from "../base/errors.ts";
+import { Conductor, type ExchangeBuffers } from "./exchange.ts";
+import { type Pass, writePass } from "./pass.ts";
+import type { RankAnswer, RankMessage, RankSetup } from "./rank-worker.ts";
+
+interface LoadOptions {
+  bytesTotal: number;
+  signal?: AbortSignal;
+  onEvent?: (event: { kind: "progress"; bytesDone: number; bytesTotal: number }) => void;
+}
+
+export class Ranks {
+  readonly #workers: Worker[];
+  readonly #conductor: Conductor;
+  #failure: Error | undefined;
+  /** Why a thread has ended that should not have: nothing runs any more. */
+  #death: Error | undefined;
+  #isEnding = false;
+  #onAnswer: (answer: RankAnswer) => void = () => {};
+  #onDeath: (error: Error) => void = () => {};
+
+  constructor(setups: readonly RankSetup[], exchange: ExchangeBuffers) {
+    this.#conductor = new Conductor(exchange, setups.length);
+    this.#workers = setups.map((setup, rank) => {
+      const worker = new Worker(new URL("./rank-worker.js", import.meta.url), { workerData: setup });
+      worker.on("message", (answer: RankAnswer) => this.#onAnswer(answer));
+      worker.on("error", (error) => this.#die(revive({ kind: "failed", ...describe(error) })));
+      worker.on("exit", (status) =>
+        this.#die(new Error(`Cannot go on: thread ${rank} of the model has ended (status ${status})`)),
+      );
+      return worker;
+    });
+  }
+
+  /** Frees whoever waits for a thread that is no more. */
+  #die(error: Error): void {
+    if (this.#isEnding || this.#death) return;
+    this.#death = error;
+    this.#onDeath(error);
+    this.#conductor.giveUp();
+  }
+
+  send(message: RankMessage): void {
+    for (const worker of this.#workers) worker.postMessage(message);
+  }
+
+  async load({ bytesTotal, signal, onEvent }: LoadOptions): Promise<void> {
+    let [bytesDone, ready] = [0, 0];
+    await new Promise<void>((resolve, reject) => {
+      const stop = () => reject(new Interrupted("Loading was stopped"));
+      if (signal?.aborted) stop();
+      signal?.addEventListener("abort", stop, { once: true });
+      this.#onDeath = reject;
+      this.#onAnswer = (answer) => {
+        if (answer.kind === "failed") reject(revive(answer));
+        else if (answer.kind === "loading") {
+          bytesDone += answer.bytes;
+          onEvent?.({ kind: "progress", bytesDone, bytesTotal });
+        } else if (++ready === this.#workers.length) resolve();
+      };
+    });
+    this.#onAnswer = (answer) => {
+      if (answer.kind === "failed") this.#failure ??= revive(answer);
+    };
+  }
+
+  /** Runs a pass. Throws what a rank has thrown. */
+  async run(pass: Pass): Promise<void> {
+    if (this.#death) throw this.#death;
+    writePass(pass, this.#conductor.pass);
+    this.#failure = undefined;
+    const isDone = await this.#conductor.run();
+    if (this.#death) throw this.#death;
+    if (isDone) return;
+    // The message may be on its way still.
+    for (let i = 0; i < 100 && !this.#failure; i++) await new Promise((resolve) => setTimeout(resolve, 10));
+    throw this.#failure ?? new Error("internal: a rank failed without a word");
+  }
+
+  async end(): Promise<void> {
+    this.#isEnding = true;
+    await Promise.all(this.#workers.map((worker) => worker.terminate()));
+  }
+}
+
+function describe({ name, message, stack }: Error): { name: string; message: string; stack?: string } {
+  return { name, message, ...(stack ? { stack } : {}) };
+}
+
+function revive(answer: RankAnswer & { kind: "failed" }): Error {
+  const { name, message, code, note, stack } = answer;
+  if (name === "CheckpointError" || name === "NotFinite") {
+    return new CheckpointError(code ?? "not-finite", message, note ? { note } : {});
+  }
+  // Memory that the system promised, and does not give after all.
+  if (/could not allocate memory|allocation failed|out of memory/i.test(message))
+    return new CheckpointError("not-enough-memory", `Cannot run the model: ${message}, wanted more memory`);
+  const error = new Error(message);
+  if (stack) error.stack = stack;
+  return error;
+}
