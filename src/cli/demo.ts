@@ -93,6 +93,7 @@ function introduce(): void {
 function suggest(output: string, here: (name: string) => string): void {
   const half = quoted(join(dirname(output), "half"));
   const next: [what: string, command: string][] = [
+    ["ask the child something", `generate ${quoted(output)} -p "What is 17 + 25?"`],
     ["what is in the child", `inspect ${quoted(output)}`],
     ["what its parents differ in", `compare ${here("models/mini-v3")} ${here("models/mini-r1")}`],
     ["a blend, half of each parent's experts", `plan ${here("recipes/mini/r1t-half.yaml")}`],

@@ -25,14 +25,16 @@ test("chimera demo builds, verifies, and suggests commands that work", (t) => {
     stdout.split("\n").filter((line) => line.length > 80 && !line.includes(child)),
     [],
   );
-  const commands = [...stdout.matchAll(/^ {2}npx chimera (.+)$/gm)].map(([, command]) => command!.split(" "));
-  assert.equal(commands.length, 6);
-  for (const command of commands.slice(0, 5)) {
+  const commands = [...stdout.matchAll(/^ {2}npx chimera (.+)$/gm)].map(([, command]) =>
+    Array.from(command!.matchAll(/"([^"]*)"|\S+/g), ([word, quoted]) => quoted ?? word),
+  );
+  assert.equal(commands.length, 7);
+  for (const command of commands.slice(0, 6)) {
     const { status, stderr } = runMain(...command);
     assert.equal(status, 0, `${command.join(" ")}: ${stderr}`);
   }
   // The last one has folders to fill in: whatever is wrong with it then is the folders.
-  const filled = commands[5]!.map((word) => word.replace("…", "/nowhere"));
+  const filled = commands[6]!.map((word) => word.replace("…", "/nowhere"));
   const last = runMain(...filled);
   assert.equal(last.status, 3);
   assert.equal(last.stderr.match(/Cannot open "\/nowhere"/g)!.length, 2);
