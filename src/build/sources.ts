@@ -24,19 +24,20 @@ export class ParentSources {
     return this.#parents[parent]!.name;
   }
 
-  get(parent: number, shard: string): Promise<Source> {
-    const key = `${parent}/${shard}`;
+  /** `direct`: see Store.open(). */
+  get(parent: number, shard: string, options: { direct?: boolean } = {}): Promise<Source> {
+    const key = `${options.direct ? "direct" : ""}${parent}/${shard}`;
     let source = this.#open.get(key);
     if (!source) {
-      source = this.#openChecked(parent, shard);
+      source = this.#openChecked(parent, shard, options);
       this.#open.set(key, source);
     }
     return source;
   }
 
-  async #openChecked(parent: number, shard: string): Promise<Source> {
+  async #openChecked(parent: number, shard: string, options: { direct?: boolean }): Promise<Source> {
     const { name, shards } = this.#parents[parent]!;
-    const source = await this.#stores[parent]!.open(shard);
+    const source = await this.#stores[parent]!.open(shard, options);
     const planned = shards.find((entry) => entry.name === shard)?.identity;
     if (planned !== source.identity) {
       await source.close();

@@ -10,6 +10,8 @@ import { mergeTensor } from "../logical/merge.ts";
 import { type Operand, readScales, type ScaleDtype } from "../logical/operand.ts";
 import { type LogicalTensor, pairTensors } from "../logical/pairs.ts";
 import {
+  type Extent,
+  type RowRange,
   rowLength,
   type StoredWeight,
   type WeightReference,
@@ -21,9 +23,11 @@ import { otherFiles } from "./other-files.ts";
 import { type Resolved, resolveMerge } from "./resolve.ts";
 import { ParentSources } from "./sources.ts";
 
-interface Rows {
-  from: number;
-  to: number;
+/** A tensor that is one parent's as it is. */
+interface Copied {
+  name: string;
+  shape: readonly number[];
+  operand: PlanOperand;
 }
 
 /** How a thread opens the child that a plan describes. */
@@ -94,16 +98,52 @@ class VirtualChild implements WeightSource {
     return this.#files.get(name);
   }
 
+  read(name: string, rows: RowRange, into: Uint8Array): Promise<Float32Array | undefined> {
+    return this.#inTurn(() => this.#read(name, rows, into));
+  }
+
   /** One read at a time: they share the kernels' heap. */
-  read(name: string, rows: Rows, into: Uint8Array): Promise<Float32Array | undefined> {
-    const result = this.#turn.then(() => this.#read(name, rows, into));
+  #inTurn<T>(action: () => Promise<T>): Promise<T> {
+    const result = this.#turn.then(action);
     this.#turn = result.catch(() => {});
     return result;
   }
 
-  async #read(name: string, rows: Rows, into: Uint8Array): Promise<Float32Array | undefined> {
+  async #read(name: string, rows: RowRange, into: Uint8Array): Promise<Float32Array | undefined> {
+    const copied = await this.#copied(name);
+    if (copied) return this.#copyRows(copied, rows, into);
     const { action } = this.#tensors.get(name)!;
-    if (action.kind === "merge") return this.#readMerge(action.merge, rows, into);
+    if (action.kind !== "merge") throw new Error(`internal: "${name}" is neither copied nor merged`);
+    const { terms } = await this.#resolve(action.merge);
+    return this.#mergeRows(this.#plan.merges[action.merge]!, terms, rows, into);
+  }
+
+  readScales(name: string, rows: RowRange): Promise<Float32Array | undefined> {
+    return this.#inTurn(async () => {
+      const copied = await this.#copied(name);
+      if (copied) return this.#scalesOf(copied, rows);
+      throw new Error(`internal: scales of "${name}" come with its rows`);
+    });
+  }
+
+  extentOf(name: string, { from }: RowRange): Promise<Extent | undefined> {
+    return this.#inTurn(async () => {
+      const copied = await this.#copied(name);
+      if (!copied) return undefined;
+      const { parent, shard, dtype, offset } = copied.operand;
+      const source = await this.#sources.get(parent, shard, { direct: true });
+      return { source, offset: offset + from * rowLength(copied) * floatSize(dtype) };
+    });
+  }
+
+  /** What a tensor is a copy of; undefined where it is a sum. */
+  async #copied(name: string): Promise<Copied | undefined> {
+    const { action } = this.#tensors.get(name)!;
+    if (action.kind === "merge") {
+      const { terms, copy } = await this.#resolve(action.merge);
+      const { shape } = this.#plan.merges[action.merge]!;
+      return copy ? { name, shape, operand: terms[0]!.operand } : undefined;
+    }
     const { weight, scale } = this.#pairs.get(name)!;
     const { dtype } = this.weights.get(name)!;
     const operand: PlanOperand = { ...action, dtype, byteLength: weight.byteLength };
@@ -112,46 +152,40 @@ class VirtualChild implements WeightSource {
       const { shard, offset } = scaleAction;
       operand.scale = { shard, offset, byteLength: scale.byteLength, dtype: scale.dtype as ScaleDtype };
     }
-    return this.#copyRows({ name, shape: weight.shape, operand }, rows, into);
+    return { name, shape: weight.shape, operand };
   }
 
-  async #readMerge(index: number, rows: Rows, into: Uint8Array): Promise<Float32Array | undefined> {
-    const merge = this.#plan.merges[index]!;
+  /** Decided once: it may take reading the parents. */
+  #resolve(index: number): Promise<Resolved> {
+    const known = this.#resolved.get(index);
+    if (known) return known;
     const environment = { kernels: this.#kernels, heap: this.#heap };
     const { output } = this.#plan;
-    let resolving = this.#resolved.get(index);
-    if (!resolving) {
-      resolving = resolveMerge(merge, { ...environment, sources: this.#sources, output });
-      this.#resolved.set(index, resolving);
-    }
-    const { terms, copy } = await resolving;
-    if (copy) {
-      const { name, shape } = merge;
-      return this.#copyRows({ name, shape, operand: terms[0]!.operand }, rows, into);
-    }
-    return this.#mergeRows(merge, terms, rows, into);
+    const merge = this.#plan.merges[index]!;
+    const resolving = resolveMerge(merge, { ...environment, sources: this.#sources, output });
+    this.#resolved.set(index, resolving);
+    return resolving;
   }
 
   /** Rows of one parent as they are, and their scales as float32. */
-  async #copyRows(
-    tensor: { name: string; shape: readonly number[]; operand: PlanOperand },
-    rows: Rows,
-    into: Uint8Array,
-  ): Promise<Float32Array | undefined> {
-    const { operand: planned, name, shape } = tensor;
-    const source = await this.#sources.get(planned.parent, planned.shard);
-    const rowBytes = rowLength({ shape }) * floatSize(planned.dtype);
-    await source.read(into, planned.offset + rows.from * rowBytes);
-    if (!planned.scale) return undefined;
-    const operand = await this.#operand({ name, shape: [...shape] }, planned, this.#wholeBlocks(rows, shape));
-    return readScales(operand, this.#kernels, this.#heap);
+  async #copyRows(copied: Copied, rows: RowRange, into: Uint8Array): Promise<Float32Array | undefined> {
+    const { parent, shard, dtype, offset } = copied.operand;
+    const source = await this.#sources.get(parent, shard);
+    await source.read(into, offset + rows.from * rowLength(copied) * floatSize(dtype));
+    return this.#scalesOf(copied, rows);
+  }
+
+  async #scalesOf({ name, shape, operand }: Copied, rows: RowRange): Promise<Float32Array | undefined> {
+    if (!operand.scale) return undefined;
+    const some = await this.#operand({ name, shape: [...shape] }, operand, this.#wholeBlocks(rows, shape));
+    return readScales(some, this.#kernels, this.#heap);
   }
 
   /** Rows of a sum. Blocks of rows are computed whole: a new scale is that of a whole block. */
   async #mergeRows(
     merge: PlanMerge,
     terms: Resolved["terms"],
-    rows: Rows,
+    rows: RowRange,
     into: Uint8Array,
   ): Promise<Float32Array | undefined> {
     const { output } = this.#plan;
@@ -178,7 +212,7 @@ class VirtualChild implements WeightSource {
     );
   }
 
-  #wholeBlocks({ from, to }: Rows, shape: readonly number[]): Rows {
+  #wholeBlocks({ from, to }: RowRange, shape: readonly number[]): RowRange {
     const { rows } = this.block;
     return { from: Math.floor(from / rows) * rows, to: Math.min(Math.ceil(to / rows) * rows, shape[0]!) };
   }
@@ -187,7 +221,7 @@ class VirtualChild implements WeightSource {
   async #operand(
     { name, shape }: Pick<PlanMerge, "name" | "shape">,
     planned: PlanOperand,
-    { from, to }: Rows,
+    { from, to }: RowRange,
   ): Promise<Operand> {
     const { parent, dtype, scale } = planned;
     const length = rowLength({ shape });

@@ -9,6 +9,7 @@ import { basename, resolve } from "node:path";
 import { CheckpointError } from "../base/errors.ts";
 import {
   fillFrom,
+  isCode,
   listFiles,
   openError,
   openRegular,
@@ -27,20 +28,28 @@ function inodeOf(stat: fs.BigIntStats): string {
   return `${stat.dev}:${stat.ino}`;
 }
 
+/** What O_DIRECT asks of offsets, lengths and places in memory: no block of a disk in use is larger. */
+const DIRECT_ALIGNMENT = 4096;
+
 class FileSource implements Source {
   readonly name: string;
   readonly byteLength: number;
   readonly identity: string;
+  readonly alignment: number;
   readonly #path: string;
   readonly #inode: string;
   readonly #reads = new Set<Promise<number>>();
   #fd: number | undefined;
+  /** Past the system's cache; none where that was not asked for, or is not to be had. */
+  #directFd: number | undefined;
 
-  constructor(path: string, name: string) {
+  constructor(path: string, name: string, { direct = false }: { direct?: boolean } = {}) {
     this.name = name;
     this.#path = path;
     const { fd, stat } = openRegular(path);
     this.#fd = fd;
+    this.#directFd = direct ? openDirect(path) : undefined;
+    this.alignment = direct ? DIRECT_ALIGNMENT : 1;
     this.byteLength = Number(stat.size);
     this.identity = identityOf(stat);
     this.#inode = inodeOf(stat);
@@ -51,15 +60,28 @@ class FileSource implements Source {
     const what = `Cannot read "${printable(this.#path)}"`;
     let done: number;
     try {
-      const reading = fillFrom(this.#fd, into, offset);
+      const reading = this.#fill(this.#fd, into, offset);
       this.#reads.add(reading);
       done = await reading.finally(() => this.#reads.delete(reading));
     } catch (error) {
       throw new CheckpointError("read-failed", `${what}: ${reasonOf(error)}`, { cause: error });
     }
     if (done === into.length) return;
+    if (this.alignment > 1 && offset + done === this.byteLength) return;
     const values = `it ends at byte ${offset + done}, wanted ${into.length - done} more`;
     throw new CheckpointError("changed", `${what}: ${values}`);
+  }
+
+  async #fill(fd: number, into: Uint8Array, offset: number): Promise<number> {
+    const direct = this.#directFd;
+    if (direct === undefined) return fillFrom(fd, into, offset);
+    try {
+      return await fillFrom(direct, into, offset);
+    } catch (error) {
+      // Some file systems open so and then refuse to read, or want another alignment.
+      if (!isCode(error, "EINVAL")) throw error;
+      return fillFrom(fd, into, offset);
+    }
   }
 
   async checkUnchanged(): Promise<void> {
@@ -84,11 +106,23 @@ class FileSource implements Source {
   }
 
   async close(): Promise<void> {
-    const fd = this.#fd;
+    const open = [this.#fd, this.#directFd];
     this.#fd = undefined;
+    this.#directFd = undefined;
     // A number that is closed under a read may be another file's by the time the read begins.
     await Promise.allSettled(this.#reads);
-    if (fd !== undefined) fs.closeSync(fd);
+    for (const fd of open) if (fd !== undefined) fs.closeSync(fd);
+  }
+}
+
+/** A second descriptor that reads past the system's cache; undefined where the system or the disk has none. */
+function openDirect(path: string): number | undefined {
+  const { O_DIRECT, O_RDONLY } = fs.constants;
+  if (O_DIRECT === undefined) return undefined;
+  try {
+    return fs.openSync(path, O_RDONLY | O_DIRECT);
+  } catch {
+    return undefined;
   }
 }
 
@@ -105,8 +139,8 @@ export class FolderStore implements Store {
     return listFiles(this.location);
   }
 
-  async open(name: string): Promise<Source> {
-    return new FileSource(pathWithin(this.location, name), name);
+  async open(name: string, options: { direct?: boolean } = {}): Promise<Source> {
+    return new FileSource(pathWithin(this.location, name), name, options);
   }
 
   async readSmall(name: string, limitBytes = 50_000_000): Promise<Uint8Array | undefined> {

@@ -13,6 +13,11 @@ export interface Source {
    * Compared as text.
    */
   readonly identity: string;
+  /**
+   * Reads must begin and end at multiples of this, in the source and in memory; 1: anywhere. A last read may
+   * go on beyond the source's end: what is there is filled.
+   */
+  readonly alignment: number;
   /** Fills `into` completely from `offset` (which may exceed 2^32) or throws CheckpointError. */
   read(into: Uint8Array, offset: number): Promise<void>;
   /** Throws CheckpointError when the content is not the one that was opened. */
@@ -33,8 +38,11 @@ export interface Store {
   readonly label: string;
   /** Its files; folders are left out. */
   list(): Promise<StoreEntry[]>;
-  /** Throws CheckpointError "missing" when there is none. */
-  open(name: string): Promise<Source>;
+  /**
+   * Throws CheckpointError "missing" when there is none. `direct`: past the system's cache where the store
+   * can, for data that a cache of the caller's own keeps; reads must then be aligned.
+   */
+  open(name: string, options?: { direct?: boolean }): Promise<Source>;
   /** A whole small file; undefined when there is none. Throws above `limitBytes`. */
   readSmall(name: string, limitBytes?: number): Promise<Uint8Array | undefined>;
 }

@@ -9,6 +9,7 @@ import { UsageError } from "./exit.ts";
 import { interruptible } from "./interrupt.ts";
 import {
   addModelOptions,
+  expertsInWords,
   type ModelCommandOptions,
   parseCount,
   parseNumber,
@@ -81,6 +82,7 @@ temperature 0, or with one seed, do not depend on threads, nor on MTP.
 Examples:
   $ chimera generate ./R1T -p "What is 17 + 25?"
   $ chimera generate recipes/mini/r1t.yaml -p "What is 17 + 25?" --temperature 0
+  $ chimera generate ./DeepSeek-R1 -p "Hello" --expert-memory 40GB
   $ chimera generate ./R1T --raw -p "Once upon a time" --max-tokens 100`,
     )
     .action(run);
@@ -217,6 +219,7 @@ function figuresOf(stats: GenerateStats): object {
     ...{ promptTokens, cachedTokens, promptSeconds, tokens, seconds, drafts, accepted },
     promptTokensPerSecond: rate(promptTokens - cachedTokens, promptSeconds),
     tokensPerSecond: rate(tokens, seconds),
+    ...(stats.experts ? { experts: stats.experts } : {}),
   };
 }
 
@@ -226,5 +229,6 @@ export function summaryOf(stats: GenerateStats): string {
   const cached = cachedTokens > 0 ? ` (${cachedTokens} cached)` : "";
   const mtp = drafts > 0 ? ` · MTP ${accepted} of ${drafts} drafts kept` : "";
   const end = finish === "stop" || finish === undefined ? "" : ` · ended by ${finish}`;
-  return `prompt ${promptTokens} tokens${cached}${rate(promptTokens - cachedTokens, promptSeconds)} · answer ${tokens} tokens${rate(tokens, seconds)}${mtp}${end}`;
+  const experts = stats.experts ? ` · ${expertsInWords(stats.experts.answer, { tokens, seconds })}` : "";
+  return `prompt ${promptTokens} tokens${cached}${rate(promptTokens - cachedTokens, promptSeconds)} · answer ${tokens} tokens${rate(tokens, seconds)}${mtp}${experts}${end}`;
 }

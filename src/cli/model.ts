@@ -4,9 +4,11 @@
  */
 import type { Command } from "commander";
 import { InvalidArgumentError, Option } from "commander";
-import { formatBytes, formatDuration } from "../base/format.ts";
+import { formatBytes, formatDuration, formatInteger, parseBytes } from "../base/format.ts";
 import type { WeightReference } from "../logical/weight-source.ts";
+import type { ExpertUse } from "../runtime/expert-use.ts";
 import type { LoadEvent, Model, ModelOptions } from "../runtime/model.ts";
+import type { ExpertMemory } from "../runtime/placement.ts";
 import type { TextModel } from "../runtime/talk.ts";
 import { parentOption } from "./plan.ts";
 import { createProgress, PROGRESS_MODES, type ProgressMode } from "./progress.ts";
@@ -16,8 +18,9 @@ export interface ModelCommandOptions {
   threads?: number;
   context?: number;
   cache?: "f32" | "bf16" | "fp8";
-  /** False with --no-mtp. */
+  /** False with --no-mtp, true with --mtp. */
   mtp?: boolean;
+  expertMemory?: number;
   parent?: Record<string, string>;
   progress: ProgressMode;
 }
@@ -27,6 +30,12 @@ export function addModelOptions(command: Command): Command {
     .option("--threads <n>", "threads (default: one per core; one for a tiny model)", parseCount)
     .option("--context <n>", "tokens that the cache has room for (default: the model's)", parseCount)
     .addOption(new Option("--cache <type>", "how the cache is stored").choices(["f32", "bf16", "fp8"]))
+    .option(
+      "--expert-memory <size>",
+      "read routed experts from disk as they are needed, keep this much of them in memory: 20GB",
+      parseSize,
+    )
+    .option("--mtp", "speculate with the MTP layer also where experts are read from disk")
     .option("--no-mtp", "do not load the MTP layer, nor speculate with it")
     .addOption(parentOption("where a parent of a recipe lies; repeatable"))
     .addOption(new Option("--progress <mode>", "progress on stderr").choices(PROGRESS_MODES).default("auto"));
@@ -37,6 +46,12 @@ export function parseCount(text: string): number {
   if (!Number.isInteger(value) || value < 1 || value > 2 ** 31)
     throw new InvalidArgumentError("wanted a whole number above 0");
   return value;
+}
+
+function parseSize(text: string): number {
+  const bytes = parseBytes(text);
+  if (bytes === undefined) throw new InvalidArgumentError("wanted a size such as 20GB or 512MiB");
+  return bytes;
 }
 
 export function parseNumber(text: string): number {
@@ -69,13 +84,14 @@ export async function withModel<T>(
   const { loadModel } = await import("../runtime/model.ts");
   const reference = await referenceOf(target, options);
   const progress = createProgress(options.progress, "load");
-  const { threads, context, cache, mtp, traces, signal } = options;
+  const { threads, context, cache, mtp, expertMemory, traces, signal } = options;
   const model = await loadModel(reference, {
-    onEvent: (event) => show(event, { progress, mode: options.progress }),
+    onEvent: (event) => show(event, { progress, options }),
     ...(threads ? { threads } : {}),
     ...(context ? { context } : {}),
     ...(cache ? { cache } : {}),
     ...(mtp === undefined ? {} : { mtp }),
+    ...(expertMemory === undefined ? {} : { expertMemory }),
     ...(traces ? { traces } : {}),
     ...(signal ? { signal } : {}),
   }).finally(() => progress.end());
@@ -107,13 +123,37 @@ export async function withTextModel<T>(
 
 function show(
   event: LoadEvent,
-  { progress, mode }: { progress: ReturnType<typeof createProgress>; mode: ProgressMode },
+  { progress, options }: { progress: ReturnType<typeof createProgress>; options: ModelCommandOptions },
 ): void {
   progress.event(event);
   if (event.kind === "progress") progress.update({ done: event.bytesDone, total: event.bytesTotal });
+  if (options.progress === "json" || options.progress === "none") return;
+  if (event.kind === "placed" && event.experts) note(paintError("dim", residenceOf(event.experts, options)));
   // Loads of a moment need no word.
-  if (event.kind === "finished" && event.seconds > 2 && mode !== "json" && mode !== "none") {
+  if (event.kind === "finished" && event.seconds > 2) {
     progress.end();
     note(`loaded ${formatBytes(event.bytes)} in ${formatDuration(event.seconds)}`);
   }
+}
+
+function residenceOf(experts: ExpertMemory, { expertMemory }: ModelCommandOptions): string {
+  const { numExperts, numSlots, workingSet, expertBytes } = experts;
+  const isFloor = numSlots === workingSet && workingSet * expertBytes > expertMemory!;
+  const why = isFloor ? "; those of one token, the least that is kept" : "";
+  const counts = `${formatInteger(numSlots)} of ${formatInteger(numExperts)}`;
+  return `experts: ${counts} in memory at a time, ${formatBytes(numSlots * expertBytes)}${why}`;
+}
+
+/** What the cache of experts did for so many tokens, in a few words. */
+export function expertsInWords(
+  use: ExpertUse,
+  { tokens, seconds }: { tokens: number; seconds: number },
+): string {
+  const wanted = use.hits + use.misses;
+  const percent = (part: number, whole: number) => `${Math.round((100 * part) / Math.max(whole, 1e-9))} %`;
+  const words = [`experts ${percent(use.hits, wanted)} in memory`];
+  if (use.ahead > 0) words.push(`${percent(use.ahead, wanted)} read ahead`);
+  words.push(`${formatBytes(use.bytes / Math.max(tokens, 1))}/token from disk`);
+  words.push(`${percent(Math.min(use.waiting, seconds), seconds)} of the time waited`);
+  return words.join(", ");
 }

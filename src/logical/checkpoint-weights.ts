@@ -9,7 +9,13 @@ import { UE8M0_VALUES } from "../tensor/float8.ts";
 import { decodeBf16 } from "../tensor/float16.ts";
 import { badScale } from "./operand.ts";
 import { type LogicalTensor, pairTensors } from "./pairs.ts";
-import { rowLength, type StoredWeight, type WeightReference, type WeightSource } from "./weight-source.ts";
+import {
+  type RowRange,
+  rowLength,
+  type StoredWeight,
+  type WeightReference,
+  type WeightSource,
+} from "./weight-source.ts";
 
 interface Data {
   location: string;
@@ -41,10 +47,16 @@ export async function openWeights(data: unknown): Promise<WeightSource> {
     if (isFloat(dtype)) weights.set(name, { name, dtype, shape, hasScale: scale !== undefined });
   }
   const open = new Map<string, Promise<Source>>();
-  const sourceOf = (shard: string): Promise<Source> => {
-    const source = open.get(shard) ?? store.open(shard);
-    open.set(shard, source);
+  const sourceOf = (shard: string, direct = false): Promise<Source> => {
+    const key = `${direct}/${shard}`;
+    const source = open.get(key) ?? store.open(shard, { direct });
+    open.set(key, source);
     return source;
+  };
+  const rowBytesOf = (name: string) => rowLength(weights.get(name)!) * floatSize(weights.get(name)!.dtype);
+  const readScales = async (name: string, rows: RowRange) => {
+    const { weight, scale } = tensors.get(name)!;
+    return scale && readScaleRows({ name, weight, scale }, rows, { block, sourceOf, label });
   };
   return {
     label,
@@ -52,11 +64,15 @@ export async function openWeights(data: unknown): Promise<WeightSource> {
     block,
     weights,
     readSmall: (name, limitBytes) => store.readSmall(name, limitBytes),
-    read: async (name, { from, to }, into) => {
-      const { weight, scale } = tensors.get(name)!;
-      const rowBytes = rowLength(weight) * floatSize(weights.get(name)!.dtype);
-      await (await sourceOf(weight.shard)).read(into, weight.offset + from * rowBytes);
-      return scale && readScaleRows({ name, weight, scale }, { from, to }, { block, sourceOf, label });
+    read: async (name, rows, into) => {
+      const { weight } = tensors.get(name)!;
+      await (await sourceOf(weight.shard)).read(into, weight.offset + rows.from * rowBytesOf(name));
+      return readScales(name, rows);
+    },
+    readScales,
+    extentOf: async (name, { from }) => {
+      const { weight } = tensors.get(name)!;
+      return { source: await sourceOf(weight.shard, true), offset: weight.offset + from * rowBytesOf(name) };
     },
     close: async () => {
       for (const source of open.values()) await (await source).close();

@@ -5,6 +5,7 @@
  * Ranks are threads and open their own source. What travels to them is a reference: the module that knows
  * how, and plain data for it. So the runtime runs children without knowing recipes or builds.
  */
+import type { Source } from "../checkpoint/source.ts";
 import type { BlockSize } from "../tensor/block.ts";
 import type { FloatDtype } from "../tensor/dtype.ts";
 
@@ -14,6 +15,18 @@ export interface StoredWeight {
   dtype: FloatDtype;
   shape: readonly number[];
   hasScale: boolean;
+}
+
+/** Rows from … to - 1. */
+export interface RowRange {
+  from: number;
+  to: number;
+}
+
+/** A run of bytes. */
+export interface Extent {
+  source: Source;
+  offset: number;
 }
 
 export interface WeightSource {
@@ -31,7 +44,14 @@ export interface WeightSource {
    * rows, row-major, checked to be finite and above 0; undefined without scales.
    * Throws CheckpointError.
    */
-  read(name: string, rows: { from: number; to: number }, into: Uint8Array): Promise<Float32Array | undefined>;
+  read(name: string, rows: RowRange, into: Uint8Array): Promise<Float32Array | undefined>;
+  /** The block scales that read() returns, alone. */
+  readScales(name: string, rows: RowRange): Promise<Float32Array | undefined>;
+  /**
+   * Where the bytes of these rows lie, for whoever reads them again and again; undefined where they have to be
+   * computed. The source belongs to this one and reads past the system's cache (see Source.alignment).
+   */
+  extentOf(name: string, rows: RowRange): Promise<Extent | undefined>;
   close(): Promise<void>;
 }
 

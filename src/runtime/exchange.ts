@@ -5,6 +5,7 @@
  * into its own memory. Between two writes to one buffer there is always a barrier that comes after everyone
  * has read it. Waiting costs some microseconds and no message.
  */
+import { NUM_EXPERT_CELLS } from "./expert-use.ts";
 
 /** Cells of `control`. */
 const ARRIVED = 0;
@@ -47,6 +48,8 @@ export interface ExchangeBuffers {
   normed: SharedArrayBuffer;
   logits: SharedArrayBuffer;
   traces: SharedArrayBuffer;
+  /** What ranks tell about their experts: NUM_EXPERT_CELLS float64 each. */
+  expertUse: SharedArrayBuffer;
 }
 
 /** Numbers that describe a pass at the most. */
@@ -58,7 +61,7 @@ export function exchangeBytes(sizes: ExchangeSizes): number {
   return 4 * (floats + MAX_PASS_INTS);
 }
 
-export function createExchange(sizes: ExchangeSizes): ExchangeBuffers {
+export function createExchange(sizes: ExchangeSizes, numRanks: number): ExchangeBuffers {
   const { rows, hidden, low, heads, middle, logits, logitRows, traces } = sizes;
   const floats = (count: number) => new SharedArrayBuffer(4 * count);
   return {
@@ -71,6 +74,7 @@ export function createExchange(sizes: ExchangeSizes): ExchangeBuffers {
     normed: floats(rows * hidden),
     logits: floats(logitRows * logits),
     traces: floats(rows * hidden * traces),
+    expertUse: new SharedArrayBuffer(8 * NUM_EXPERT_CELLS * numRanks),
   };
 }
 
@@ -89,6 +93,7 @@ export class Exchange {
   readonly normed: Float32Array;
   readonly logits: Float32Array;
   readonly traces: Float32Array;
+  readonly expertUse: Float64Array;
   readonly #control: Int32Array;
   readonly #numRanks: number;
   #command = 0;
@@ -104,6 +109,7 @@ export class Exchange {
     this.normed = new Float32Array(buffers.normed);
     this.logits = new Float32Array(buffers.logits);
     this.traces = new Float32Array(buffers.traces);
+    this.expertUse = new Float64Array(buffers.expertUse);
   }
 
   /** Waits for all ranks. Throws Abandoned when one of them has failed. */

@@ -9,6 +9,7 @@
 import type { ModelConfig } from "../arch/model-config.ts";
 import { type InferenceKernels, paddedCols, type WeightDtype } from "../kernels/inference.ts";
 import type { Exchange } from "./exchange.ts";
+import type { ExpertStore, ExpertWish } from "./expert-store.ts";
 import { type Routing, route } from "./router.ts";
 import type { RunState } from "./run-state.ts";
 import type { LayerWeights, MoeWeights, Swiglu } from "./weights.ts";
@@ -16,6 +17,8 @@ import type { LayerWeights, MoeWeights, Swiglu } from "./weights.ts";
 /** Tokens that go through one MLP together. */
 interface Group {
   mlp: Swiglu;
+  /** Number of an expert that is read on demand. */
+  streamed: number | undefined;
   /** Rows of the pass; all of them when undefined. */
   rows: number[] | undefined;
   count: number;
@@ -26,71 +29,147 @@ interface Group {
   width: number;
 }
 
+function wishesOf(groups: readonly Group[]): ExpertWish[] {
+  return groups.flatMap(({ streamed, count }) =>
+    streamed === undefined ? [] : [{ expert: streamed, tokens: count }],
+  );
+}
+
 export class FeedForward {
   readonly #kernels: InferenceKernels;
   readonly #config: ModelConfig;
   readonly #state: RunState;
   readonly #exchange: Exchange;
+  readonly #experts: ExpertStore | undefined;
 
   constructor(
     kernels: InferenceKernels,
-    options: { config: ModelConfig; state: RunState; exchange: Exchange },
+    options: {
+      config: ModelConfig;
+      state: RunState;
+      exchange: Exchange;
+      /** Where experts are read on demand. */
+      experts?: ExpertStore | undefined;
+    },
   ) {
     this.#kernels = kernels;
     this.#config = options.config;
     this.#state = options.state;
     this.#exchange = options.exchange;
+    this.#experts = options.experts;
   }
 
-  /** First half: state.normed (count, hidden) -> this rank's columns of the shared middle. */
-  firstHalf({ mlp }: LayerWeights, count: number): Group[] {
+  /**
+   * state.normed (count, hidden) -> this rank's columns of the output (count, rows of down), somewhere in the
+   * heap. The layer that comes next is for reading its experts ahead.
+   */
+  async run(
+    { mlp }: LayerWeights,
+    { count, next }: { count: number; next: LayerWeights | undefined },
+  ): Promise<{ data: number; width: number }> {
+    const { normed } = this.#state;
+    const { hidden } = this.#config.sizes;
     const groups = mlp.kind === "moe" ? this.#routedGroups(mlp, count) : [this.#all(mlp.dense, count, 0)];
+    const waves = this.#wavesOf(groups);
+    this.#experts?.want(wishesOf(waves[0]!));
+    // Behind the input, which is needed until the last wave: the next layer's input, then the output.
+    const out = { data: normed + 4 * count * hidden, width: groups[0]!.mlp.down.rows };
+    if (next) this.#lookAhead(next, { count, room: out.data });
+    this.#kernels.floats.fill(0, out.data / 4, out.data / 4 + count * out.width);
+    for (const [i, wave] of waves.entries()) {
+      const following = waves[i + 1];
+      if (following) this.#experts?.want(wishesOf(following));
+      await this.#firstHalves(wave);
+      this.#exchange.barrier();
+      for (const group of wave) this.#secondHalf(group, out);
+      this.#experts?.release(wishesOf(wave));
+      if (following) this.#exchange.barrier(); // everyone has read the middle
+    }
+    return out;
+  }
+
+  /** Groups that go together: all of them, unless their experts do not fit into memory at one time. */
+  #wavesOf(groups: Group[]): Group[][] {
+    const limit = this.#experts?.numSlots ?? Infinity;
+    const numStreamed = groups.filter(({ streamed }) => streamed !== undefined).length;
+    if (numStreamed <= limit) return [groups];
+    const size = Math.max(1, Math.floor(limit / 2)); // while one wave is computed, the next is read
+    const waves: Group[][] = [];
+    for (let from = 0; from < groups.length; from += size) waves.push(groups.slice(from, from + size));
+    return waves;
+  }
+
+  /** First half of some groups, in the order in which their weights are there: it does not show. */
+  async #firstHalves(groups: readonly Group[]): Promise<void> {
+    const store = this.#experts;
+    let waiting = groups;
+    while (waiting.length > 0) {
+      const late: Group[] = [];
+      for (const group of waiting) {
+        if (group.streamed === undefined || store!.isReady(group.streamed)) this.#firstHalf(group);
+        else late.push(group);
+      }
+      // What has arrived meanwhile shows only when this thread waits.
+      if (late.length > 0) await store!.arrival();
+      waiting = late;
+    }
+  }
+
+  /** state.normed -> this rank's columns of a group's middle, in the shared buffer. */
+  #firstHalf(group: Group): void {
     const { arranged, part, part2, normed } = this.#state;
     const { hidden } = this.#config.sizes;
     const kernels = this.#kernels;
-    for (const group of groups) {
-      const { gate, up } = group.mlp;
-      if (gate.rows === 0) continue;
-      const x = { data: arranged, count: group.count };
-      this.#gather(group, { from: normed, cols: hidden, dtype: gate.dtype });
-      kernels.linear(gate, x, { data: part, count: group.count, stride: gate.rows });
-      if (up.dtype !== gate.dtype) this.#gather(group, { from: normed, cols: hidden, dtype: up.dtype });
-      kernels.linear(up, x, { data: part2, count: group.count, stride: up.rows });
-      const half = { data: part, count: group.count, stride: gate.rows };
-      kernels.siluMul(half, { ...half, data: part2 }, gate.rows, half);
-      this.#share(group, half);
-    }
-    return groups;
+    const { gate, up } = group.mlp;
+    if (gate.rows === 0) return;
+    const x = { data: arranged, count: group.count };
+    this.#gather(group, { from: normed, cols: hidden, dtype: gate.dtype });
+    kernels.linear(gate, x, { data: part, count: group.count, stride: gate.rows });
+    if (up.dtype !== gate.dtype) this.#gather(group, { from: normed, cols: hidden, dtype: up.dtype });
+    kernels.linear(up, x, { data: part2, count: group.count, stride: up.rows });
+    const half = { data: part, count: group.count, stride: gate.rows };
+    kernels.siluMul(half, { ...half, data: part2 }, gate.rows, half);
+    this.#share(group, half);
   }
 
-  /** Second half: the shared middle -> this rank's columns of the output, in state.normed (count, rows of down). */
-  secondHalf(groups: readonly Group[], count: number): { data: number; width: number } {
-    const { arranged, part, normed, middle } = this.#state;
+  /** The shared middle of a group -> added to this rank's columns of the output. */
+  #secondHalf(group: Group, out: { data: number; width: number }): void {
+    const { arranged, part, middle } = this.#state;
     const kernels = this.#kernels;
-    const width = groups[0]!.mlp.down.rows;
-    kernels.floats.fill(0, normed / 4, normed / 4 + count * width);
-    for (const group of groups) {
-      const { down } = group.mlp;
-      if (down.rows === 0) continue;
-      const shared = this.#exchange.middle.subarray(group.middle, group.middle + group.count * group.width);
-      kernels.floats.set(shared, middle / 4);
-      const x = { data: middle, count: group.count, stride: group.width };
-      kernels.arrange(down.dtype, x, group.width, arranged);
-      kernels.linear(
-        down,
-        { data: arranged, count: group.count },
-        { data: part, count: group.count, stride: width },
-      );
-      for (let i = 0; i < group.count; i++) {
-        const row = group.rows ? group.rows[i]! : i;
-        kernels.addScaled(normed + 4 * row * width, part + 4 * i * width, group.weights?.[i] ?? 1, width);
-      }
+    const { down } = group.mlp;
+    if (down.rows === 0) return;
+    const shared = this.#exchange.middle.subarray(group.middle, group.middle + group.count * group.width);
+    kernels.floats.set(shared, middle / 4);
+    const x = { data: middle, count: group.count, stride: group.width };
+    kernels.arrange(down.dtype, x, group.width, arranged);
+    const results = { data: part, count: group.count, stride: out.width };
+    kernels.linear(down, { data: arranged, count: group.count }, results);
+    for (let i = 0; i < group.count; i++) {
+      const row = group.rows ? group.rows[i]! : i;
+      const to = out.data + 4 * row * out.width;
+      kernels.addScaled(to, part + 4 * i * out.width, group.weights?.[i] ?? 1, out.width);
     }
-    return { data: normed, width };
+  }
+
+  /** Reads ahead what the next layer's router says of the residual stream as it is now (model.md section 18). */
+  #lookAhead(next: LayerWeights, { count, room }: { count: number; room: number }): void {
+    const { mlp } = next;
+    if (!this.#experts || mlp.kind !== "moe" || mlp.firstStreamed === undefined) return;
+    const { hidden } = this.#config.sizes;
+    const x = { data: this.#state.x, count, stride: hidden };
+    this.#kernels.rmsNorm(x, next.outputNorm, hidden, this.#config.epsilon, { ...x, data: room });
+    const tokens = new Map<number, number>();
+    for (const { experts } of this.routings(mlp, count, room)) {
+      for (const expert of experts) tokens.set(expert, (tokens.get(expert) ?? 0) + 1);
+    }
+    // Those that most tokens would go to are the surest.
+    const sure = [...tokens].sort(([a, m], [b, n]) => n - m || a - b);
+    this.#experts.expect(sure.map(([expert]) => mlp.firstStreamed! + expert));
   }
 
   #all(mlp: Swiglu, count: number, middle: number): Group {
-    return { mlp, rows: undefined, count, weights: undefined, middle, width: mlp.down.cols };
+    const all = { rows: undefined, weights: undefined, streamed: undefined };
+    return { ...all, mlp, count, middle, width: mlp.down.cols };
   }
 
   #routedGroups(moe: MoeWeights, count: number): Group[] {
@@ -108,7 +187,9 @@ export class FeedForward {
     let middle = 0;
     for (const expert of [...byExpert.keys()].sort((a, b) => a - b)) {
       const { rows, weights } = byExpert.get(expert)!;
-      groups.push({ mlp: moe.experts[expert]!, rows, count: rows.length, weights, middle, width });
+      const mlp = moe.experts[expert]!;
+      const streamed = moe.firstStreamed === undefined ? undefined : moe.firstStreamed + expert;
+      groups.push({ mlp, streamed, rows, count: rows.length, weights, middle, width });
       middle += rows.length * width;
     }
     if (moe.shared) groups.push(this.#all(moe.shared, count, middle));
@@ -116,8 +197,8 @@ export class FeedForward {
   }
 
   /** Every rank routes for itself: the router is small, and a barrier would cost more. */
-  routings(moe: MoeWeights, count: number): Routing[] {
-    const { routing, arranged, normed } = this.#state;
+  routings(moe: MoeWeights, count: number, normed: number = this.#state.normed): Routing[] {
+    const { routing, arranged } = this.#state;
     const { hidden, numExperts } = this.#config.sizes;
     const kernels = this.#kernels;
     const { floats } = kernels;

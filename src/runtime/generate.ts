@@ -8,6 +8,7 @@
  * with probability p(draft), else draw from the rest; section 10.3), drawn in another order.
  */
 import { CheckpointError, Interrupted } from "../base/errors.ts";
+import { type ExpertUse, expertUseSince } from "./expert-use.ts";
 import type { Model, PassResult, Sequence } from "./model.ts";
 
 export interface GenerateOptions {
@@ -35,6 +36,8 @@ export interface GenerateStats {
   seconds: number;
   drafts: number;
   accepted: number;
+  /** What the cache of experts did for the prompt and behind it, where experts are read from disk. */
+  experts?: { prompt: ExpertUse; answer: ExpertUse };
   finish: FinishReason | undefined;
 }
 
@@ -64,10 +67,19 @@ export async function* generate(
     throw new CheckpointError("context", message);
   }
   const startedAt = performance.now();
+  const useBefore = model.expertUse();
   stats.promptTokens = prompt.length;
   stats.cachedTokens = keepPrefix(model, sequence, { prompt, speculate });
   let last = await prefill(model, sequence, { prompt, speculate, ...(signal ? { signal } : {}) });
   stats.promptSeconds = (performance.now() - startedAt) / 1000;
+  const useOfPrompt = model.expertUse();
+  const seeExperts = () => {
+    const now = model.expertUse();
+    if (!now) return;
+    const [prompt, answer] = [expertUseSince(useOfPrompt!, useBefore!), expertUseSince(now, useOfPrompt!)];
+    stats.experts = { prompt, answer };
+  };
+  seeExperts();
 
   const decodingAt = performance.now();
   const tokens = [...prompt];
@@ -76,6 +88,7 @@ export async function* generate(
     tokens.push(token);
     stats.tokens++;
     stats.seconds = (performance.now() - decodingAt) / 1000;
+    seeExperts();
     if (stopTokens.has(token)) stats.finish = "stop";
     else if (stats.tokens >= most)
       stats.finish = tokens.length >= limit && most === limit ? "context" : "length";

@@ -45,7 +45,8 @@ export function widenVector(bytes: Uint8Array, dtype: FloatDtype): Float32Array 
   });
 }
 
-async function loadMatrix(load: Load, { source, kernels }: LoadOptions): Promise<void> {
+/** As loadWeights(), one matrix. */
+export async function loadMatrix(load: Load, { source, kernels }: LoadOptions): Promise<void> {
   const { name, from, to, data, byteLength, scales } = load;
   const { dtype } = source.weights.get(name)!;
   const into =
@@ -97,7 +98,7 @@ function isBad(view: DataView, index: number, dtype: FloatDtype): boolean {
   return (view.getUint8(index) & 0x7f) >= (dtype === "F8_E4M3" ? 0x7f : 0x7c);
 }
 
-function notFinite(name: string, element: number, source: WeightSource): CheckpointError {
+export function notFinite(name: string, element: number, source: WeightSource): CheckpointError {
   const { shape } = source.weights.get(name)!;
   return new CheckpointError(
     "not-finite",

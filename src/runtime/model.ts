@@ -8,6 +8,7 @@ import { CheckpointError } from "../base/errors.ts";
 import { openReference, type WeightReference, type WeightSource } from "../logical/weight-source.ts";
 import { checkWeights, throwProblems } from "./check-weights.ts";
 import { createExchange, type ExchangeBuffers, type ExchangeSizes } from "./exchange.ts";
+import { type ExpertUse, gatherExpertUse } from "./expert-use.ts";
 import {
   bytesPerToken,
   type CacheDtype,
@@ -17,7 +18,7 @@ import {
   pagesFor,
 } from "./latent-cache.ts";
 import type { Pass, Segment } from "./pass.ts";
-import { chooseRanks, type MemoryNeed, requireMemory } from "./placement.ts";
+import { chooseRanks, chooseSlots, type ExpertMemory, type MemoryNeed, requireMemory } from "./placement.ts";
 import type { RankSetup } from "./rank-worker.ts";
 import { Ranks } from "./ranks.ts";
 
@@ -31,10 +32,15 @@ export interface ModelOptions {
   context?: number;
   /** How cache rows are stored. Default: f32. */
   cache?: CacheDtype;
-  /** Tokens that are computed together at the most. Default 256. */
+  /** Tokens that are computed together at the most. Default 256; 512 where experts are read from disk. */
   chunk?: number;
-  /** Load the MTP layer where there is one. Default true. */
+  /** Load the MTP layer where there is one. Default: unless experts are read from disk. */
   mtp?: boolean;
+  /**
+   * Bytes for routed experts: they are read from disk as they are needed, and so many stay in memory. At least
+   * one token's are kept. Default: all of them are loaded. The tokens do not depend on it.
+   */
+  expertMemory?: number;
   /** Keep hidden states of each layer in results. */
   traces?: boolean;
   kernels?: "auto" | "wasm" | "scalar";
@@ -43,7 +49,7 @@ export interface ModelOptions {
 }
 
 export type LoadEvent =
-  | { kind: "placed"; need: MemoryNeed; cacheBytes: number }
+  | { kind: "placed"; need: MemoryNeed; cacheBytes: number; experts: ExpertMemory | undefined }
   | { kind: "progress"; bytesDone: number; bytesTotal: number }
   | { kind: "finished"; bytes: number; seconds: number };
 
@@ -58,6 +64,8 @@ export interface PassResult {
 }
 
 const DEFAULT_CHUNK = 256;
+/** Nearly every expert is read once for a chunk, however many tokens it has. */
+const STREAMING_CHUNK = 512;
 /** A context that is smaller without having been asked for would surprise. */
 const LEAST_CONTEXT = 1024;
 /** Rows of logits that one pass gives. */
@@ -78,13 +86,20 @@ export async function loadModel(reference: WeightReference, options: ModelOption
   }
   const { problems, hasMtp } = checkWeights(config, source);
   throwProblems(problems);
-  const mtp = hasMtp && options.mtp !== false;
+  const streams = options.expertMemory !== undefined;
+  const mtp = hasMtp && (options.mtp ?? !streams);
   const { sizes } = config;
   // A token and its draft go through one pass.
-  const rows = Math.max(mtp ? 2 : 1, Math.min(options.chunk ?? DEFAULT_CHUNK, 4096));
+  const rows = Math.max(
+    mtp ? 2 : 1,
+    Math.min(options.chunk ?? (streams ? STREAMING_CHUNK : DEFAULT_CHUNK), 4096),
+  );
+  const routed = chooseSlots({ config, source, mtp }, options.expertMemory ?? 0);
+  const experts = streams ? routed : undefined;
+  const expertSlots = experts?.numSlots;
   const exchangeSizes = exchangeOf(config, { rows, traces: options.traces === true });
   const threads = options.threads ?? (totalElements(source) < TINY_ELEMENTS ? 1 : availableParallelism());
-  const need = chooseRanks({ config, source, rows, mtp }, exchangeSizes, threads);
+  const need = chooseRanks({ config, source, rows, mtp, expertSlots }, exchangeSizes, threads);
   const cache: CacheShape = {
     dtype: options.cache ?? "f32",
     layers: sizes.numLayers + (mtp ? 1 : 0),
@@ -92,13 +107,19 @@ export async function loadModel(reference: WeightReference, options: ModelOption
     ropeDim: sizes.ropeDim,
   };
   const available = availableMemory();
-  const free = available - need.weightBytes - need.bufferBytes;
+  const free = available - need.weightBytes - need.expertBytes - need.bufferBytes;
   const fitting = Math.max(LEAST_CONTEXT, Math.floor(free / bytesPerToken(cache)));
   const context = Math.min(options.context ?? Math.min(config.maxPositions, fitting), 2 ** 24);
   const cacheBytes = bytesPerToken(cache) * context;
-  requireMemory(need, { cacheBytes, available, context });
-  options.onEvent?.({ kind: "placed", need, cacheBytes });
-  const exchange = createExchange(exchangeSizes);
+  requireMemory(need, {
+    ...{ cacheBytes, available, context },
+    routed: routed && {
+      bytes: routed.numExperts * routed.expertBytes,
+      leastBytes: routed.workingSet * routed.expertBytes,
+    },
+  });
+  options.onEvent?.({ kind: "placed", need, cacheBytes, experts });
+  const exchange = createExchange(exchangeSizes, need.numRanks);
   const setups = Array.from(
     { length: need.numRanks },
     (_, rank): RankSetup => ({
@@ -106,6 +127,7 @@ export async function loadModel(reference: WeightReference, options: ModelOption
       share: { rank, numRanks: need.numRanks },
       rows,
       mtp,
+      expertSlots,
       cache,
       exchange,
       kernels: options.kernels ?? "auto",
@@ -131,6 +153,7 @@ export async function loadModel(reference: WeightReference, options: ModelOption
     exchangeSizes,
     hasMtp: mtp,
     need,
+    experts,
   });
 }
 
@@ -180,6 +203,7 @@ interface ModelParts {
   exchangeSizes: ExchangeSizes;
   hasMtp: boolean;
   need: MemoryNeed;
+  experts: ExpertMemory | undefined;
 }
 
 /** A sequence of tokens in the cache. */
@@ -196,6 +220,8 @@ export class Model {
   readonly source: WeightSource;
   readonly hasMtp: boolean;
   readonly need: MemoryNeed;
+  /** Where routed experts are read from disk. */
+  readonly experts: ExpertMemory | undefined;
   /** Longest sequence: by the model, and by the cache. */
   readonly context: number;
   /** Rows of a pass at the most, and rows of logits. */
@@ -212,6 +238,7 @@ export class Model {
     this.source = parts.source;
     this.hasMtp = parts.hasMtp;
     this.need = parts.need;
+    this.experts = parts.experts;
     this.context = parts.context;
     this.maxRows = parts.rows;
     this.maxLogitRows = parts.exchangeSizes.logitRows;
@@ -340,6 +367,11 @@ export class Model {
       normed: new Float32Array(normed, 0, count * hidden).slice(),
       traces: slots > 0 ? kept : undefined,
     };
+  }
+
+  /** What the cache of experts has done since the model was loaded; undefined where all are in memory. */
+  expertUse(): ExpertUse | undefined {
+    return this.experts && gatherExpertUse(new Float64Array(this.#exchange.expertUse));
   }
 
   /** Ends the ranks and frees their memory. */

@@ -4,6 +4,8 @@ import { modelConfigOf } from "../arch/model-config.ts";
 import { createInference } from "../kernels/inference-probe.ts";
 import { openReference, type WeightReference } from "../logical/weight-source.ts";
 import { Abandoned, Exchange, type ExchangeBuffers } from "./exchange.ts";
+import { ExpertStore } from "./expert-store.ts";
+import { NUM_EXPERT_CELLS } from "./expert-use.ts";
 import { type CacheShape, LatentCache } from "./latent-cache.ts";
 import { loadWeights } from "./load-weights.ts";
 import { readPass } from "./pass.ts";
@@ -16,6 +18,8 @@ export interface RankSetup {
   share: Share;
   rows: number;
   mtp: boolean;
+  /** See ModelShape. */
+  expertSlots: number | undefined;
   cache: CacheShape;
   exchange: ExchangeBuffers;
   kernels: "auto" | "wasm" | "scalar";
@@ -37,12 +41,21 @@ const send = (answer: RankAnswer) => port.postMessage(answer);
 /** Told at most this often, in bytes. */
 const LOADING_STEP = 16 << 20;
 
-async function load(): Promise<{ rank: Rank; cache: LatentCache; exchange: Exchange }> {
+interface Loaded {
+  rank: Rank;
+  cache: LatentCache;
+  exchange: Exchange;
+  experts: ExpertStore | undefined;
+}
+
+async function load(): Promise<Loaded> {
   const source = await openReference(setup.reference);
+  let isKept = false;
   try {
     const config = modelConfigOf(source.config);
     if ("problems" in config) throw new Error("internal: a config that was read before");
-    const { weights, loads, state, heapBytes } = placeRank({ ...setup, config, source }, setup.share);
+    const placed = placeRank({ ...setup, config, source }, setup.share);
+    const { weights, loads, state, heapBytes, streamed, slots } = placed;
     const kernels = createInference(heapBytes, setup.kernels);
     let unsent = 0;
     await loadWeights(loads, {
@@ -57,14 +70,23 @@ async function load(): Promise<{ rank: Rank; cache: LatentCache; exchange: Excha
     });
     send({ kind: "loading", bytes: unsent });
     const cache = new LatentCache(setup.cache);
-    const exchange = new Exchange(setup.exchange, setup.share.numRanks);
-    return {
-      rank: new Rank({ kernels, config, weights, state, cache, exchange, share: setup.share }),
-      cache,
-      exchange,
-    };
+    const { share } = setup;
+    const exchange = new Exchange(setup.exchange, share.numRanks);
+    let experts: ExpertStore | undefined;
+    if (setup.expertSlots !== undefined) {
+      const cells = exchange.expertUse.subarray(
+        share.rank * NUM_EXPERT_CELLS,
+        (share.rank + 1) * NUM_EXPERT_CELLS,
+      );
+      const numSlots = setup.expertSlots;
+      experts = new ExpertStore({ source, kernels, experts: streamed, slots, numSlots, cells });
+      await experts.prepare();
+      isKept = true;
+    }
+    const rank = new Rank({ kernels, config, weights, state, cache, exchange, share, experts });
+    return { rank, cache, exchange, experts };
   } finally {
-    await source.close();
+    if (!isKept) await source.close();
   }
 }
 
@@ -81,7 +103,7 @@ function fail(error: unknown): void {
 }
 
 try {
-  const { rank, cache, exchange } = await load();
+  const { rank, cache, exchange, experts } = await load();
   send({ kind: "ready" });
   // Blocked between passes: a wake-up costs 5 µs, and messages about new memory are fetched by hand.
   for (;;) {
@@ -90,10 +112,11 @@ try {
       cache.addSlab((got.message as RankMessage).slab);
     }
     try {
-      rank.run(readPass(exchange.pass));
+      await rank.run(readPass(exchange.pass));
     } catch (error) {
       exchange.fail();
       if (!(error instanceof Abandoned)) fail(error);
+      await experts?.settle();
     }
     exchange.finish();
   }

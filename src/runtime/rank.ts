@@ -7,6 +7,7 @@ import { INNER_EPSILON } from "../arch/model-config.ts";
 import type { InferenceKernels, Weight } from "../kernels/inference.ts";
 import { Attention, cheaperForm } from "./attention.ts";
 import type { Exchange } from "./exchange.ts";
+import type { ExpertStore } from "./expert-store.ts";
 import { FeedForward } from "./feed-forward.ts";
 import { type LatentCache, PAGE_TOKENS } from "./latent-cache.ts";
 import type { Pass } from "./pass.ts";
@@ -27,6 +28,8 @@ export interface RankParts {
   cache: LatentCache;
   exchange: Exchange;
   share: Share;
+  /** Where routed experts are read on demand. */
+  experts?: ExpertStore | undefined;
 }
 
 export class Rank {
@@ -49,7 +52,7 @@ export class Rank {
   }
 
   /** Runs a pass; results are in the exchange when all ranks are done. */
-  run(pass: Pass): void {
+  async run(pass: Pass): Promise<void> {
     const { config, weights, exchange, state } = this.#parts;
     const { numLayers } = config.sizes;
     const count = pass.tokens.length;
@@ -59,7 +62,7 @@ export class Rank {
       this.#toResidual(count, "replace");
       this.#trace(0, state.x, count);
       for (const [index, layer] of weights.layers.entries()) {
-        this.#layer(layer, { index, pass });
+        await this.#layer(layer, { index, pass, next: weights.layers[index + 1] });
         this.#trace(index + 1, state.x, count);
       }
       this.#finish(pass, { norm: weights.finalNorm, head: weights.head });
@@ -68,11 +71,12 @@ export class Rank {
       const mtp = weights.mtp[0]!;
       this.#embed(pass.tokens, mtp.embedding);
       this.#joinMtp(count);
-      this.#layer(mtp, { index: numLayers, pass });
+      await this.#layer(mtp, { index: numLayers, pass, next: undefined });
       this.#trace(0, state.x, count);
       this.#finish(pass, { norm: mtp.headNorm, head: mtp.head });
       this.#trace(1, state.normed, count);
     }
+    this.#parts.experts?.age(count);
     exchange.barrier();
   }
 
@@ -129,7 +133,10 @@ export class Rank {
     this.#toResidual(count, "replace");
   }
 
-  #layer(layer: LayerWeights, { index, pass }: { index: number; pass: Pass }): void {
+  async #layer(
+    layer: LayerWeights,
+    { index, pass, next }: { index: number; pass: Pass; next: LayerWeights | undefined },
+  ): Promise<void> {
     const { kernels, config, state, exchange } = this.#parts;
     const { hidden } = config.sizes;
     const count = pass.tokens.length;
@@ -142,9 +149,7 @@ export class Rank {
     this.#toResidual(count, "add");
 
     kernels.rmsNorm(x, layer.outputNorm, hidden, config.epsilon, normed);
-    const groups = this.#feedForward.firstHalf(layer, count);
-    exchange.barrier();
-    const { data, width } = this.#feedForward.secondHalf(groups, count);
+    const { data, width } = await this.#feedForward.run(layer, { count, next });
     const first = shareOf(hidden, this.#parts.share).from;
     for (let row = 0; row < count; row++) {
       const from = data / 4 + row * width;

@@ -11,18 +11,19 @@ import {
   FINAL_NORM,
   HEAD,
   isMoeLayer,
+  type LayerNames,
   layerNames,
   mtpNames,
   type SwigluNames,
 } from "../arch/deepseek-modules.ts";
 import type { ModelConfig } from "../arch/model-config.ts";
 import type { Weight, WeightDtype } from "../kernels/inference.ts";
-import { rowLength, type StoredWeight, type WeightSource } from "../logical/weight-source.ts";
+import { type RowRange, rowLength, type StoredWeight, type WeightSource } from "../logical/weight-source.ts";
 import { floatSize } from "../tensor/dtype.ts";
 import type { Arena } from "./arena.ts";
 
 /** Bytes beyond a weight that kernels may read. */
-const OVERREAD = 64;
+export const OVERREAD = 64;
 
 export interface Share {
   rank: number;
@@ -64,7 +65,10 @@ export interface MoeWeights {
   /** Offset of its float32 bias; 0: none. */
   routerBias: number;
   shared: Swiglu | undefined;
+  /** Where they are read on demand, their data is 0 but while the cache holds them. */
   experts: Swiglu[];
+  /** Read on demand: place of expert 0 in Placement.streamed, the others behind it. */
+  firstStreamed: number | undefined;
 }
 
 export interface MtpWeights extends LayerWeights {
@@ -99,13 +103,39 @@ export interface Load {
   as: "weight" | "vector";
 }
 
+/** An expert that is read on demand: this rank's rows of its three matrices. */
+export interface StreamedExpert {
+  layer: number;
+  expert: number;
+  parts: StreamedPart[];
+}
+
+export interface StreamedPart {
+  name: string;
+  from: number;
+  to: number;
+  /** Bytes in the source. */
+  byteLength: number;
+  /** Room for its block scales is its own; its data moves. */
+  weight: Weight;
+}
+
 export interface Placement {
   weights: ModelWeights;
   loads: Load[];
+  /** Routed experts that are not loaded but read on demand; none unless that is wanted. */
+  streamed: StreamedExpert[];
+}
+
+const ELEMENT_BYTES: Record<WeightDtype, number> = { F8_E4M3: 1, BF16: 2, F16: 2, F32: 4 };
+
+/** Bytes of a weight in a heap, without its scales. */
+export function weightBytes({ dtype, rows, cols }: Weight): number {
+  return rows * cols * ELEMENT_BYTES[dtype];
 }
 
 /** Rows from … to of what is shared out among the ranks. */
-export function shareOf(count: number, { rank, numRanks }: Share): { from: number; to: number } {
+export function shareOf(count: number, { rank, numRanks }: Share): RowRange {
   return { from: Math.floor((count * rank) / numRanks), to: Math.floor((count * (rank + 1)) / numRanks) };
 }
 
@@ -116,6 +146,8 @@ export interface PlaceOptions {
   arena: Arena;
   /** Whether the MTP layers are wanted. */
   mtp: boolean;
+  /** Leaves routed experts out, to be read on demand. */
+  streamExperts?: boolean;
 }
 
 export function placeWeights(options: PlaceOptions): Placement {
@@ -127,11 +159,13 @@ export function placeWeights(options: PlaceOptions): Placement {
   const finalNorm = placer.vector(FINAL_NORM);
   const numMtp = options.mtp ? sizes.numMtpLayers : 0;
   const mtp = Array.from({ length: numMtp }, (_, i) => placer.mtp(sizes.numLayers + i, { embedding, head }));
-  return { weights: { embedding, layers, finalNorm, head, mtp }, loads: placer.loads };
+  const weights = { embedding, layers, finalNorm, head, mtp };
+  return { weights, loads: placer.loads, streamed: placer.streamed };
 }
 
 class Placer {
   readonly loads: Load[] = [];
+  readonly streamed: StreamedExpert[] = [];
   readonly #options: PlaceOptions;
 
   constructor(options: PlaceOptions) {
@@ -158,30 +192,34 @@ class Placer {
     return this.#options.source.weights.has(name) ? this.vector(name) : 0;
   }
 
-  matrix(name: string, { from, to }: { from: number; to: number }): Weight {
+  matrix(name: string, { from, to }: RowRange): Weight {
+    const weight = this.#unplaced(name, { from, to });
+    weight.data = this.#options.arena.allocate(weightBytes(weight) + OVERREAD);
+    if (to === from) return weight;
+    const { data, scales } = weight;
+    const byteLength = this.#storedBytes(name, { from, to });
+    this.loads.push({ name, from, to, data, byteLength, scales, as: "weight" });
+    return weight;
+  }
+
+  #storedBytes(name: string, { from, to }: RowRange): number {
+    const stored = this.#stored(name);
+    return (to - from) * rowLength(stored) * floatSize(stored.dtype);
+  }
+
+  /** A weight with room for its scales, and none yet for its data. */
+  #unplaced(name: string, { from, to }: RowRange): Weight {
     const { arena, source } = this.#options;
     const stored = this.#stored(name);
     const cols = rowLength(stored);
     const dtype: WeightDtype = stored.dtype === "F8_E5M2" ? "F16" : stored.dtype;
-    const byteLength = (to - from) * cols * floatSize(stored.dtype);
-    const data = arena.allocate((to - from) * cols * floatSize(dtype) + OVERREAD);
     const { rows: blockRows, cols: blockCols } = source.block;
-    const weight: Weight = {
-      dtype,
-      data,
-      rows: to - from,
-      cols,
-      scales: 0,
-      blockRows,
-      blockCols,
-      firstRow: from,
-    };
-    if (to === from) return weight;
-    if (stored.hasScale) {
+    const rows = to - from;
+    const weight: Weight = { dtype, data: 0, rows, cols, scales: 0, blockRows, blockCols, firstRow: from };
+    if (rows > 0 && stored.hasScale) {
       const blocks = (Math.ceil(to / blockRows) - Math.floor(from / blockRows)) * Math.ceil(cols / blockCols);
       weight.scales = arena.floats(blocks);
     }
-    this.loads.push({ name, from, to, data, byteLength, scales: weight.scales, as: "weight" });
     return weight;
   }
 
@@ -200,6 +238,36 @@ class Placer {
 
   #swiglu({ gate, up, down }: SwigluNames): Swiglu {
     return { gate: this.rows(gate), up: this.rows(up), down: this.rows(down) };
+  }
+
+  #streamedExpert({ gate, up, down }: SwigluNames, place: { layer: number; expert: number }): Swiglu {
+    const parts: StreamedPart[] = [];
+    const part = (name: string): Weight => {
+      const rows = shareOf(this.#stored(name).shape[0]!, this.#options.share);
+      const weight = this.#unplaced(name, rows);
+      if (weight.rows > 0) parts.push({ name, ...rows, byteLength: this.#storedBytes(name, rows), weight });
+      return weight;
+    };
+    this.streamed.push({ ...place, parts });
+    return { gate: part(gate), up: part(up), down: part(down) };
+  }
+
+  #moe(layer: number, names: LayerNames): MoeWeights {
+    const { sizes } = this.#options.config;
+    const { streamExperts = false } = this.#options;
+    const firstStreamed = streamExperts ? this.streamed.length : undefined;
+    const expert = (e: number) =>
+      streamExperts
+        ? this.#streamedExpert(names.expert(e), { layer, expert: e })
+        : this.#swiglu(names.expert(e));
+    return {
+      kind: "moe",
+      router: this.matrix(names.router, { from: 0, to: sizes.numExperts }),
+      routerBias: sizes.hasRouterBias ? this.vector(names.routerBias) : 0,
+      shared: sizes.numSharedExperts > 0 ? this.#swiglu(names.shared) : undefined,
+      experts: Array.from({ length: sizes.numExperts }, (_, e) => expert(e)),
+      firstStreamed,
+    };
   }
 
   layer(layer: number): LayerWeights {
@@ -221,13 +289,7 @@ class Placer {
       outputBias: this.#bias(names.output),
       outputNorm: this.vector(names.outputNorm),
       mlp: isMoeLayer(sizes, layer)
-        ? {
-            kind: "moe",
-            router: this.matrix(names.router, { from: 0, to: sizes.numExperts }),
-            routerBias: sizes.hasRouterBias ? this.vector(names.routerBias) : 0,
-            shared: sizes.numSharedExperts > 0 ? this.#swiglu(names.shared) : undefined,
-            experts: Array.from({ length: sizes.numExperts }, (_, e) => this.#swiglu(names.expert(e))),
-          }
+        ? this.#moe(layer, names)
         : { kind: "dense", dense: this.#swiglu(names.dense) },
     };
   }

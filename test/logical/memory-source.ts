@@ -20,6 +20,7 @@ export function sourceOf(
     name,
     byteLength: bytes.length,
     identity: "1:1",
+    alignment: 1,
     bytesRead: 0,
     async read(into: Uint8Array, offset: number): Promise<void> {
       await delay?.();

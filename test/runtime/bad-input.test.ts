@@ -250,7 +250,7 @@ describe("texts", () => {
 });
 
 describe("memory", () => {
-  const need = { numRanks: 2, weightBytes: 1000e6, bufferBytes: 100e6 };
+  const need = { numRanks: 2, weightBytes: 1000e6, bufferBytes: 100e6, expertBytes: 0 };
   const refusal = (cacheBytes: number, available: number) =>
     errorOf(async () => requireMemory(need, { cacheBytes, available, context: 10_000 }));
 

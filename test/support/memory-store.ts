@@ -143,6 +143,7 @@ class MemorySource implements Source {
   readonly name: string;
   readonly byteLength: number;
   readonly identity: string;
+  readonly alignment = 1;
   readonly #store: MemoryStore;
   #file: MemoryFile | undefined;
 
