@@ -11,7 +11,26 @@ import { writeParent } from "./parents/write.ts";
 import { memoryPlace, removeFolder } from "./places.ts";
 import { printTable } from "./table.ts";
 
-const CONFIG = {
+/** The sizes of config.json that figures are computed from. */
+export interface SyntheticConfig extends Record<string, unknown> {
+  vocab_size: number;
+  hidden_size: number;
+  intermediate_size: number;
+  moe_intermediate_size: number;
+  num_hidden_layers: number;
+  num_attention_heads: number;
+  q_lora_rank: number;
+  kv_lora_rank: number;
+  qk_nope_head_dim: number;
+  qk_rope_head_dim: number;
+  v_head_dim: number;
+  n_routed_experts: number;
+  n_shared_experts: number;
+  num_experts_per_tok: number;
+  first_k_dense_replace: number;
+}
+
+export const CONFIG: SyntheticConfig = {
   architectures: ["DeepseekV3ForCausalLM"],
   model_type: "deepseek_v3",
   vocab_size: 32_000,
@@ -57,7 +76,7 @@ const PROMPT_TOKENS = 512;
 const DECODED = 48;
 
 /** Weights that one token multiplies with: all but the embedding and the experts it is not sent to. */
-function activeWeights(): number {
+export function activeWeights(): number {
   const c = CONFIG;
   const heads = c.num_attention_heads;
   const attention =

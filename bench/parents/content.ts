@@ -84,6 +84,7 @@ export class Content {
   *pieces({ name, dtype, shape, byteLength }: LayoutTensor, block: BlockSize): Generator<Uint8Array> {
     const random = new Random(hashOf(name, this.#seed));
     if (dtype === "F8_E4M3") yield* this.#codePieces(shape as [number, number], block, random);
+    else if (name.endsWith("norm.weight") && dtype === "BF16") yield normWeights(byteLength / 2, random);
     else if (dtype === "F32") yield this.#floats(name, byteLength / 4, random);
     else if (dtype === "BF16") yield* this.#halfPieces(byteLength, random);
     else throw new RangeError(`Cannot fill "${name}": it is ${dtype}, wanted F8_E4M3, BF16 or F32`);
@@ -123,6 +124,14 @@ export class Content {
     });
     return new Uint8Array(values.buffer);
   }
+}
+
+/** Around 1: with smaller ones a router would see hardly any difference between tokens. */
+function normWeights(count: number, random: Random): Uint8Array {
+  const values = Uint16Array.from({ length: count }, () =>
+    encodeBf16(Math.fround(0.75 + 0.5 * random.open())),
+  );
+  return new Uint8Array(values.buffer);
 }
 
 /** Fills `to` with runs from random places of `material`, on multiples of `step`. */

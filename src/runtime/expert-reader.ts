@@ -7,7 +7,7 @@
 import type { InferenceKernels } from "../kernels/inference.ts";
 import type { Extent, WeightSource } from "../logical/weight-source.ts";
 import { firstBad, loadMatrix, notFinite } from "./load-weights.ts";
-import { OVERREAD, type StreamedExpert, type StreamedPart, weightBytes } from "./weights.ts";
+import { dtypeInHeap, OVERREAD, type StreamedExpert, type StreamedPart, weightBytes } from "./weights.ts";
 
 /** Multiples of this begin parts of a slot: what any store asks for (Source.alignment). */
 const BLOCK = 4096;
@@ -63,7 +63,8 @@ export class ExpertReader {
   async prepare(): Promise<void> {
     for (const { parts } of this.#experts) {
       for (const part of parts) {
-        if (part.weight.dtype !== this.#source.weights.get(part.name)!.dtype) continue; // is widened
+        const stored = this.#source.weights.get(part.name)!;
+        if (dtypeInHeap(stored) !== stored.dtype) continue; // is widened when it is read
         const extent = await this.#source.extentOf(part.name, part);
         if (extent) this.#extents.set(part, extent);
       }

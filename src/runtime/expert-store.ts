@@ -9,6 +9,9 @@ import { ExpertReader, type ReaderOptions } from "./expert-reader.ts";
 import { EXPECTED, ExpertSlots, READING, WANTED } from "./expert-slots.ts";
 import { EXPERT_CELLS } from "./expert-use.ts";
 
+/** More guesses than these are no guesses. */
+const MOST_GUESSES = 64;
+
 export interface ExpertStoreOptions extends ReaderOptions {
   numSlots: number;
   /** NUM_EXPERT_CELLS numbers. */
@@ -31,6 +34,11 @@ export class ExpertStore {
   readonly #failures = new Map<number, unknown>();
   /** Wanted, but all slots were held. */
   #queue: number[] = [];
+  /**
+   * Reads ahead per layer, at the most, where they are guesses: as many as the disk does while a layer is
+   * computed. More would keep what is wanted waiting, and half of them may be wrong.
+   */
+  #guesses = 2;
   /** Expected of the next layer that wants, and which of them are read for that. */
   #expected: number[] = [];
   readonly #guessed = new Set<number>();
@@ -51,6 +59,11 @@ export class ExpertStore {
     this.#slots.age(tokens);
   }
 
+  /** Sees which reads have ended while this thread computed. */
+  async poll(): Promise<void> {
+    if (this.#reads.size > 0) await new Promise((resolve) => setImmediate(resolve));
+  }
+
   /** Holds experts until they are released, and reads those that are not here. At most numSlots at a time. */
   want(wishes: readonly ExpertWish[]): void {
     const slots = this.#slots;
@@ -64,6 +77,7 @@ export class ExpertStore {
         slots.hold(expert, WANTED);
       }
     }
+    this.#learn();
     for (const expert of this.#expected) slots.letGo(expert, EXPECTED);
     this.#expected = [];
     this.#guessed.clear();
@@ -72,11 +86,16 @@ export class ExpertStore {
     this.#claimQueued();
   }
 
-  /** Reads experts that will probably be wanted, as far as there is room; none that is wanted gives way. */
-  expect(experts: Iterable<number>): void {
+  /**
+   * Reads experts that will probably be wanted, the likeliest first, as far as there is room; none that is
+   * wanted gives way. `sure`: not a guess, as when many tokens go to nearly all experts.
+   */
+  expect(experts: readonly number[], { sure }: { sure: boolean }): void {
     const slots = this.#slots;
+    let left = sure ? Infinity : Math.floor(this.#guesses);
     for (const expert of experts) {
       if (slots.slotOf(expert) < 0) {
+        if (left-- <= 0) continue;
         const slot = slots.claim(expert);
         if (slot < 0) return;
         this.#cells[EXPERT_CELLS.guesses]!++;
@@ -86,6 +105,13 @@ export class ExpertStore {
       slots.hold(expert, EXPECTED);
       this.#expected.push(expert);
     }
+  }
+
+  /** Fewer guesses where the last ones are not read when their layer comes, more where they are. */
+  #learn(): void {
+    if (this.#guessed.size === 0) return;
+    const isLate = [...this.#guessed].some((expert) => this.#slots.isHeld(expert, READING));
+    this.#guesses = isLate ? Math.max(1, this.#guesses - 0.5) : Math.min(MOST_GUESSES, this.#guesses + 0.125);
   }
 
   release(wishes: readonly ExpertWish[]): void {

@@ -29,6 +29,9 @@ interface Group {
   width: number;
 }
 
+/** So many tokens together go to most of the experts that the router names one layer ahead. */
+const SURE_TOKENS = 16;
+
 function wishesOf(groups: readonly Group[]): ExpertWish[] {
   return groups.flatMap(({ streamed, count }) =>
     streamed === undefined ? [] : [{ expert: streamed, tokens: count }],
@@ -71,6 +74,7 @@ export class FeedForward {
     const { hidden } = this.#config.sizes;
     const groups = mlp.kind === "moe" ? this.#routedGroups(mlp, count) : [this.#all(mlp.dense, count, 0)];
     const waves = this.#wavesOf(groups);
+    await this.#experts?.poll();
     this.#experts?.want(wishesOf(waves[0]!));
     // Behind the input, which is needed until the last wave: the next layer's input, then the output.
     const out = { data: normed + 4 * count * hidden, width: groups[0]!.mlp.down.rows };
@@ -158,13 +162,14 @@ export class FeedForward {
     const { hidden } = this.#config.sizes;
     const x = { data: this.#state.x, count, stride: hidden };
     this.#kernels.rmsNorm(x, next.outputNorm, hidden, this.#config.epsilon, { ...x, data: room });
-    const tokens = new Map<number, number>();
-    for (const { experts } of this.routings(mlp, count, room)) {
-      for (const expert of experts) tokens.set(expert, (tokens.get(expert) ?? 0) + 1);
+    const shares = new Map<number, number>();
+    for (const { experts, weights } of this.routings(mlp, count, room)) {
+      for (const [i, expert] of experts.entries())
+        shares.set(expert, (shares.get(expert) ?? 0) + weights[i]!);
     }
-    // Those that most tokens would go to are the surest.
-    const sure = [...tokens].sort(([a, m], [b, n]) => n - m || a - b);
-    this.#experts.expect(sure.map(([expert]) => mlp.firstStreamed! + expert));
+    const likeliest = [...shares].sort(([a, m], [b, n]) => n - m || a - b);
+    const experts = likeliest.map(([expert]) => mlp.firstStreamed! + expert);
+    this.#experts.expect(experts, { sure: count >= SURE_TOKENS });
   }
 
   #all(mlp: Swiglu, count: number, middle: number): Group {

@@ -111,13 +111,7 @@ export async function loadModel(reference: WeightReference, options: ModelOption
   const fitting = Math.max(LEAST_CONTEXT, Math.floor(free / bytesPerToken(cache)));
   const context = Math.min(options.context ?? Math.min(config.maxPositions, fitting), 2 ** 24);
   const cacheBytes = bytesPerToken(cache) * context;
-  requireMemory(need, {
-    ...{ cacheBytes, available, context },
-    routed: routed && {
-      bytes: routed.numExperts * routed.expertBytes,
-      leastBytes: routed.workingSet * routed.expertBytes,
-    },
-  });
+  requireMemory(need, { cacheBytes, available, context, routed });
   options.onEvent?.({ kind: "placed", need, cacheBytes, experts });
   const exchange = createExchange(exchangeSizes, need.numRanks);
   const setups = Array.from(

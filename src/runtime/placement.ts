@@ -13,8 +13,9 @@ import { type Placement, placeWeights, type Share } from "./weights.ts";
 
 /** What one WASM memory can hold, less a page for kernels that read beyond the end. */
 const MAX_HEAP_BYTES = 2 ** 32 - 2 ** 16;
-/** Slots are filled by blocks of a disk. */
+/** Slots are filled by blocks of a disk; a rank's part of each of three matrices may lie across two more. */
 const SLOT_ALIGNMENT = 4096;
+const SLOT_MARGIN = 3 * 2 * SLOT_ALIGNMENT;
 /** More ranks than this are no use on any machine. */
 const MAX_RANKS = 256;
 
@@ -131,8 +132,8 @@ export interface MemoryLimits {
   cacheBytes: number;
   available: number;
   context: number;
-  /** What routed experts take, and the least of it that must be in memory at a time. */
-  routed?: { bytes: number; leastBytes: number } | undefined;
+  /** What could be read on demand, or is. */
+  routed?: ExpertMemory | undefined;
 }
 
 /** Throws CheckpointError when memory will not do, and says what would. */
@@ -153,11 +154,20 @@ export function requireMemory(need: MemoryNeed, limits: MemoryLimits): void {
 function whatFits(need: MemoryNeed, { cacheBytes, context, routed }: MemoryLimits, rest: number): string {
   const fits = Math.floor((context * (rest + cacheBytes)) / cacheBytes);
   if (fits >= 64) return `A context of ${fits} tokens would fit: --context ${fits}`;
-  // Experts that are all in memory count among the weights.
-  const inMemory = need.expertBytes > 0 ? need.expertBytes : (routed?.bytes ?? 0);
-  const forExperts = rest + inMemory;
-  if (routed && inMemory > 0 && forExperts >= routed.leastBytes) {
-    return `Routed experts can be read from disk as they are needed: --expert-memory ${Math.floor(forExperts / 1e6)}MB would fit`;
+  if (routed) {
+    // Experts that are all in memory count among the weights.
+    const inMemory = need.expertBytes > 0 ? need.expertBytes : routed.numExperts * routed.expertBytes;
+    const slotBytes = routed.expertBytes + SLOT_MARGIN * need.numRanks;
+    const numSlots = Math.floor((rest + inMemory) / slotBytes);
+    if (numSlots >= routed.workingSet) {
+      const size = sizeArgument(numSlots * routed.expertBytes);
+      return `Routed experts can be read from disk as they are needed: --expert-memory ${size} would fit`;
+    }
   }
   return "The weights alone do not fit: a machine with more memory is needed";
+}
+
+/** As people would write it, rounded down. */
+function sizeArgument(bytes: number): string {
+  return bytes >= 1e9 ? `${Math.floor(bytes / 1e6)}MB` : `${Math.floor(bytes / 1e3)}kB`;
 }

@@ -99,7 +99,7 @@ export interface Load {
   byteLength: number;
   /** Where its block scales go; 0 without. */
   scales: number;
-  /** A vector is widened to float32; a weight stays as it is, but for E5M2, which becomes F16. */
+  /** A vector is widened to float32; a weight stays as it is, but for E5M2: see dtypeInHeap(). */
   as: "weight" | "vector";
 }
 
@@ -128,6 +128,12 @@ export interface Placement {
 }
 
 const ELEMENT_BYTES: Record<WeightDtype, number> = { F8_E4M3: 1, BF16: 2, F16: 2, F32: 4 };
+
+/** E5M2, which no kernel multiplies from, is widened: exactly where it has no scales, else by them. */
+export function dtypeInHeap({ dtype, hasScale }: StoredWeight): WeightDtype {
+  if (dtype !== "F8_E5M2") return dtype;
+  return hasScale ? "F32" : "F16";
+}
 
 /** Bytes of a weight in a heap, without its scales. */
 export function weightBytes({ dtype, rows, cols }: Weight): number {
@@ -212,11 +218,11 @@ class Placer {
     const { arena, source } = this.#options;
     const stored = this.#stored(name);
     const cols = rowLength(stored);
-    const dtype: WeightDtype = stored.dtype === "F8_E5M2" ? "F16" : stored.dtype;
+    const dtype = dtypeInHeap(stored);
     const { rows: blockRows, cols: blockCols } = source.block;
     const rows = to - from;
     const weight: Weight = { dtype, data: 0, rows, cols, scales: 0, blockRows, blockCols, firstRow: from };
-    if (rows > 0 && stored.hasScale) {
+    if (rows > 0 && dtype === "F8_E4M3" && stored.hasScale) {
       const blocks = (Math.ceil(to / blockRows) - Math.floor(from / blockRows)) * Math.ceil(cols / blockCols);
       weight.scales = arena.floats(blocks);
     }
