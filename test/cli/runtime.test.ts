@@ -103,6 +103,54 @@ describe("chimera generate", () => {
   });
 });
 
+describe("experts from disk", () => {
+  const ask = ["-p", QUESTION, "--temperature", "0", "--threads", "1"];
+
+  test("--expert-memory: the same answer, and what was read for it", () => {
+    const { status, stdout, stderr } = runMain("generate", R1, ...ask, "--expert-memory", "600kB");
+    assert.deepEqual([status, stdout], [0, ANSWER], stderr);
+    assert.match(stderr, /^experts: 24 of 48 in memory at a time, 590 kB$/m);
+    assert.match(
+      stderr,
+      /experts \d+ % in memory, \d+ % read ahead, [\d.]+ kB\/token from disk, \d+ % of the time waited$/m,
+    );
+    assert.doesNotMatch(stderr, /MTP/);
+  });
+
+  test("less than one token's experts is raised to that, and said; --mtp speculates all the same", () => {
+    const { status, stdout, stderr } = runMain("generate", R1, ...ask, "--expert-memory", "1kB", "--mtp");
+    assert.deepEqual([status, stdout], [0, ANSWER], stderr);
+    assert.match(stderr, /^experts: 16 of 64 .*; those of one token, the least that is kept$/m);
+    assert.match(stderr, /MTP \d+ of \d+ drafts kept/);
+  });
+
+  test("--json has the figures", () => {
+    const { status, stdout } = runMain("generate", R1, ...ask, "--expert-memory", "0.6MB", "--json");
+    const { stats, content } = JSON.parse(stdout);
+    assert.deepEqual([status, `${content}\n`], [0, ANSWER]);
+    for (const use of [stats.experts.prompt, stats.experts.answer])
+      assert.deepEqual(Object.keys(use), ["hits", "ahead", "misses", "guesses", "bytes", "waiting"]);
+    assert.ok(stats.experts.answer.hits > 0 && stats.experts.prompt.bytes > 0);
+  });
+
+  test("perplexity and logits take it too", (t) => {
+    const text = join(temporaryFolder(t), "text.txt");
+    writeFileSync(text, "What is 17 + 25? 17 + 25 = 42. ".repeat(20));
+    const scores = [[], ["--expert-memory", "1"]].map((more) => {
+      const { status, stdout, stderr } = runMain("perplexity", R1, "--text", text, "--json", ...more);
+      assert.equal(status, 0, stderr);
+      return JSON.parse(stdout).reports[0].nll;
+    });
+    assert.equal(scores[1], scores[0]);
+  });
+
+  test("a size that is none is refused", () => {
+    const { status, stderr } = runMain("generate", R1, ...ask, "--expert-memory", "much");
+    assert.equal(status, 2);
+    assert.match(stderr, /wanted a size such as 20GB/);
+  });
+});
+
 describe("chimera chat", () => {
   test("answers line by line, keeps what was computed, saves, and forgets on /reset", (t) => {
     const file = join(temporaryFolder(t), "chat.json");
