@@ -111,7 +111,16 @@ export async function loadModel(reference: WeightReference, options: ModelOption
   const fitting = Math.max(LEAST_CONTEXT, Math.floor(free / bytesPerToken(cache)));
   const context = Math.min(options.context ?? Math.min(config.maxPositions, fitting), 2 ** 24);
   const cacheBytes = bytesPerToken(cache) * context;
-  requireMemory(need, { cacheBytes, available, context, routed });
+  requireMemory(need, {
+    ...{ cacheBytes, available, context },
+    routed: routed && {
+      experts: routed,
+      need: () => {
+        const shape = { config, source, rows, mtp: false, expertSlots: routed.workingSet };
+        return chooseRanks(shape, exchangeSizes, threads);
+      },
+    },
+  });
   options.onEvent?.({ kind: "placed", need, cacheBytes, experts });
   const exchange = createExchange(exchangeSizes, need.numRanks);
   const setups = Array.from(

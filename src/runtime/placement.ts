@@ -9,13 +9,12 @@ import { Arena } from "./arena.ts";
 import { type ExchangeSizes, exchangeBytes } from "./exchange.ts";
 import { slotLayout } from "./expert-reader.ts";
 import { placeRunState, type RunState } from "./run-state.ts";
-import { type Placement, placeWeights, type Share } from "./weights.ts";
+import { type Load, type Placement, placeWeights, type Share } from "./weights.ts";
 
 /** What one WASM memory can hold, less a page for kernels that read beyond the end. */
 const MAX_HEAP_BYTES = 2 ** 32 - 2 ** 16;
-/** Slots are filled by blocks of a disk; a rank's part of each of three matrices may lie across two more. */
+/** Slots are filled by blocks of a disk. */
 const SLOT_ALIGNMENT = 4096;
-const SLOT_MARGIN = 3 * 2 * SLOT_ALIGNMENT;
 /** More ranks than this are no use on any machine. */
 const MAX_RANKS = 256;
 
@@ -104,23 +103,21 @@ export interface MemoryNeed {
   bufferBytes: number;
 }
 
-/** As many ranks as threads are wanted, or as it takes for each heap to stay below 4 GiB. */
+/**
+ * As many ranks as threads are wanted, or as it takes for each heap to stay below 4 GiB. Looks at the last one
+ * only: none has more rows of anything, and placing a real checkpoint takes half a second a rank.
+ */
 export function chooseRanks(shape: ModelShape, sizes: ExchangeSizes, threads: number): MemoryNeed {
-  let numRanks = Math.max(1, threads);
-  while (numRanks <= MAX_RANKS) {
-    let [heaps, weights, experts, largest] = [0, 0, 0, 0];
-    for (let rank = 0; rank < numRanks; rank++) {
-      const { heapBytes, slotsBytes, loads } = placeRank(shape, { rank, numRanks });
-      heaps += heapBytes;
-      experts += slotsBytes;
-      largest = Math.max(largest, heapBytes);
-      weights += loads.reduce((sum, { byteLength }) => sum + byteLength, 0);
+  for (let numRanks = Math.max(1, threads); numRanks <= MAX_RANKS; ) {
+    const last = placeRank(shape, { rank: numRanks - 1, numRanks });
+    const { heapBytes, slotsBytes, loads } = last;
+    if (heapBytes <= MAX_HEAP_BYTES) {
+      const own = loads.reduce((sum, { byteLength }) => sum + byteLength, 0);
+      const buffers = numRanks * (heapBytes - own - slotsBytes) + exchangeBytes(sizes);
+      const weightBytes = loads.reduce((sum, load) => sum + bytesOfAllRanks(load, shape.source, numRanks), 0);
+      return { numRanks, weightBytes, expertBytes: numRanks * slotsBytes, bufferBytes: buffers };
     }
-    if (largest <= MAX_HEAP_BYTES) {
-      const bufferBytes = heaps - weights - experts + exchangeBytes(sizes);
-      return { numRanks, weightBytes: weights, expertBytes: experts, bufferBytes };
-    }
-    numRanks = Math.max(numRanks + 1, Math.floor((numRanks * largest) / MAX_HEAP_BYTES));
+    numRanks = Math.max(numRanks + 1, Math.floor((numRanks * heapBytes) / MAX_HEAP_BYTES));
   }
   throw new CheckpointError(
     "too-large",
@@ -128,43 +125,56 @@ export function chooseRanks(shape: ModelShape, sizes: ExchangeSizes, threads: nu
   );
 }
 
+/** Of a tensor: once where its rows are shared out, else with every rank. */
+function bytesOfAllRanks(
+  { name, from, to, byteLength }: Load,
+  source: Pick<WeightSource, "weights">,
+  numRanks: number,
+): number {
+  const isWhole = to - from === source.weights.get(name)!.shape[0];
+  return isWhole ? byteLength * numRanks : bytesOf(source, name);
+}
+
 export interface MemoryLimits {
   cacheBytes: number;
   available: number;
   context: number;
-  /** What could be read on demand, or is. */
-  routed?: ExpertMemory | undefined;
+  /** What could be read on demand, and what memory the model takes with the least of it. */
+  routed?: { experts: ExpertMemory; need: () => MemoryNeed } | undefined;
 }
 
 /** Throws CheckpointError when memory will not do, and says what would. */
 export function requireMemory(need: MemoryNeed, limits: MemoryLimits): void {
   const { cacheBytes, available, context } = limits;
-  const total = need.weightBytes + need.expertBytes + need.bufferBytes + cacheBytes;
+  const total = totalOf(need) + cacheBytes;
   if (total <= available) return;
   const experts = need.expertBytes > 0 ? `experts ${formatBytes(need.expertBytes)}, ` : "";
   const parts = `weights ${formatBytes(need.weightBytes)}, ${experts}buffers ${formatBytes(need.bufferBytes)}, cache ${formatBytes(cacheBytes)} for ${context} tokens`;
   throw new CheckpointError(
     "not-enough-memory",
     `Cannot load the model: it takes ${formatBytes(total)} (${parts}), wanted at most the ${formatBytes(available)} that are free`,
-    { note: whatFits(need, limits, available - total) },
+    { note: whatFits(need, limits) },
   );
 }
 
-/** `rest`: bytes that are left, below 0. */
-function whatFits(need: MemoryNeed, { cacheBytes, context, routed }: MemoryLimits, rest: number): string {
-  const fits = Math.floor((context * (rest + cacheBytes)) / cacheBytes);
+function totalOf({ weightBytes, expertBytes, bufferBytes }: MemoryNeed): number {
+  return weightBytes + expertBytes + bufferBytes;
+}
+
+function whatFits(need: MemoryNeed, { available, cacheBytes, context, routed }: MemoryLimits): string {
+  const fits = Math.floor((context * (available - totalOf(need))) / cacheBytes);
   if (fits >= 64) return `A context of ${fits} tokens would fit: --context ${fits}`;
-  if (routed) {
-    // Experts that are all in memory count among the weights.
-    const inMemory = need.expertBytes > 0 ? need.expertBytes : routed.numExperts * routed.expertBytes;
-    const slotBytes = routed.expertBytes + SLOT_MARGIN * need.numRanks;
-    const numSlots = Math.floor((rest + inMemory) / slotBytes);
-    if (numSlots >= routed.workingSet) {
-      const size = sizeArgument(numSlots * routed.expertBytes);
-      return `Routed experts can be read from disk as they are needed: --expert-memory ${size} would fit`;
-    }
+  if (!routed) return "The weights alone do not fit: a machine with more memory is needed";
+  const least = routed.need();
+  const { workingSet, numExperts, expertBytes } = routed.experts;
+  const rest = available - totalOf(least) - cacheBytes;
+  if (rest < 0) {
+    const total = formatBytes(available - rest);
+    return `With routed experts on disk (--expert-memory) it would still take ${total}: a machine with more memory is needed`;
   }
-  return "The weights alone do not fit: a machine with more memory is needed";
+  const slots = workingSet + Math.floor((rest * workingSet) / least.expertBytes);
+  const size = sizeArgument(Math.min(slots, numExperts) * expertBytes);
+  return `Routed experts can be read from disk as they are needed: --expert-memory ${size} would fit`;
 }
 
 /** As people would write it, rounded down. */
