@@ -16,11 +16,10 @@ export const EXPECTED = 4;
 export interface SlotOptions {
   numExperts: number;
   numSlots: number;
-  /** Tokens. Default 256. */
-  halfLife?: number;
+  /** Tokens. */
+  halfLife: number;
 }
 
-const DEFAULT_HALF_LIFE = 256;
 /** Worths grow without end; from here on they are scaled down. */
 const LARGE = 2 ** 64;
 
@@ -35,7 +34,7 @@ export class ExpertSlots {
   readonly #growth: number;
   #gain = 1;
 
-  constructor({ numExperts, numSlots, halfLife = DEFAULT_HALF_LIFE }: SlotOptions) {
+  constructor({ numExperts, numSlots, halfLife }: SlotOptions) {
     this.numSlots = numSlots;
     this.#slots = new Int32Array(numExperts).fill(-1);
     this.#experts = new Int32Array(numSlots).fill(-1);

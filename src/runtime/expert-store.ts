@@ -14,6 +14,8 @@ const MOST_GUESSES = 64;
 
 export interface ExpertStoreOptions extends ReaderOptions {
   numSlots: number;
+  /** See SlotOptions. */
+  halfLife: number;
   /** NUM_EXPERT_CELLS numbers. */
   cells: Float64Array;
 }
@@ -44,8 +46,9 @@ export class ExpertStore {
   readonly #guessed = new Set<number>();
 
   constructor(options: ExpertStoreOptions) {
-    this.numSlots = options.numSlots;
-    this.#slots = new ExpertSlots({ numExperts: options.experts.length, numSlots: options.numSlots });
+    const { numSlots, halfLife } = options;
+    this.numSlots = numSlots;
+    this.#slots = new ExpertSlots({ numExperts: options.experts.length, numSlots, halfLife });
     this.#reader = new ExpertReader(options);
     this.#cells = options.cells;
   }

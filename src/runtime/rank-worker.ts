@@ -79,7 +79,9 @@ async function load(): Promise<Loaded> {
         (share.rank + 1) * NUM_EXPERT_CELLS,
       );
       const numSlots = setup.expertSlots;
-      experts = new ExpertStore({ source, kernels, experts: streamed, slots, numSlots, cells });
+      // Time for each expert to be used about twice: enough to tell often from seldom, and soon forgotten.
+      const halfLife = (2 * config.sizes.numExperts) / config.router!.numChosen;
+      experts = new ExpertStore({ source, kernels, experts: streamed, slots, numSlots, halfLife, cells });
       await experts.prepare();
       isKept = true;
     }

@@ -4,7 +4,7 @@ import { describe, test } from "node:test";
 import { EXPECTED, ExpertSlots, READING, WANTED } from "../../src/runtime/expert-slots.ts";
 
 function filled(worths: readonly number[], options: { numExperts?: number; halfLife?: number } = {}) {
-  const slots = new ExpertSlots({ numExperts: 8, numSlots: worths.length, ...options });
+  const slots = new ExpertSlots({ numExperts: 8, numSlots: worths.length, halfLife: 256, ...options });
   for (const [expert, worth] of worths.entries()) {
     assert.ok(slots.claim(expert) >= 0);
     slots.use(expert, worth);
