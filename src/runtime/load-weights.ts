@@ -5,7 +5,7 @@ import { elementIndex } from "../logical/pieces.ts";
 import type { WeightSource } from "../logical/weight-source.ts";
 import { type FloatDtype, floatSize } from "../tensor/dtype.ts";
 import { E5M2_VALUES } from "../tensor/float8.ts";
-import { decodeBf16, decodeF16, encodeF16 } from "../tensor/float16.ts";
+import { decodeBf16, decodeF16 } from "../tensor/float16.ts";
 import type { Load } from "./weights.ts";
 
 export interface LoadOptions {
@@ -51,13 +51,32 @@ async function loadMatrix(load: Load, { source, kernels }: LoadOptions): Promise
   const into =
     dtype === "F8_E5M2" ? new Uint8Array(byteLength) : kernels.bytes.subarray(data, data + byteLength);
   const scaleValues = await source.read(name, { from, to }, into);
-  if (scaleValues) kernels.floats.set(scaleValues, scales / 4);
   if (dtype === "F8_E5M2") {
-    const halves = new Uint16Array(kernels.bytes.buffer, kernels.bytes.byteOffset + data, byteLength);
-    for (let i = 0; i < byteLength; i++) halves[i] = encodeF16(E5M2_VALUES[into[i]!]!);
-  }
+    dequantiseE5m2({ codes: into, scales: scaleValues, load, source }, kernels.floats.subarray(data / 4));
+  } else if (scaleValues) kernels.floats.set(scaleValues, scales / 4);
   const bad = firstBad(into, dtype);
   if (bad >= 0) throw notFinite(name, from * (byteLength / floatSize(dtype) / (to - from)) + bad, source);
+}
+
+/** Rows of E5M2 codes times the scales of their blocks. */
+function dequantiseE5m2(
+  {
+    codes,
+    scales,
+    load,
+    source,
+  }: { codes: Uint8Array; scales: Float32Array | undefined; load: Load; source: WeightSource },
+  out: Float32Array,
+): void {
+  const { rows: blockRows, cols: blockCols } = source.block;
+  const cols = codes.length / (load.to - load.from);
+  const perRow = Math.ceil(cols / blockCols);
+  const firstBlock = Math.floor(load.from / blockRows);
+  for (let i = 0; i < codes.length; i++) {
+    const row = load.from + Math.floor(i / cols);
+    const block = (Math.floor(row / blockRows) - firstBlock) * perRow + Math.floor((i % cols) / blockCols);
+    out[i] = E5M2_VALUES[codes[i]!]! * (scales?.[block] ?? 1);
+  }
 }
 
 /** Index of the first NaN or infinity, or -1. By words of 32 bits: a byte at a time would halve a load's speed. */

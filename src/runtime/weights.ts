@@ -95,7 +95,7 @@ export interface Load {
   byteLength: number;
   /** Where its block scales go; 0 without. */
   scales: number;
-  /** A vector is widened to float32; a weight stays as it is, but for E5M2, which becomes F16. */
+  /** A vector is widened to float32; a weight stays as it is, but for E5M2, which becomes F32, scales included. */
   as: "weight" | "vector";
 }
 
@@ -162,7 +162,7 @@ class Placer {
     const { arena, source } = this.#options;
     const stored = this.#stored(name);
     const cols = rowLength(stored);
-    const dtype: WeightDtype = stored.dtype === "F8_E5M2" ? "F16" : stored.dtype;
+    const dtype: WeightDtype = stored.dtype === "F8_E5M2" ? "F32" : stored.dtype;
     const byteLength = (to - from) * cols * floatSize(stored.dtype);
     const data = arena.allocate((to - from) * cols * floatSize(dtype) + OVERREAD);
     const { rows: blockRows, cols: blockCols } = source.block;
@@ -177,7 +177,7 @@ class Placer {
       firstRow: from,
     };
     if (to === from) return weight;
-    if (stored.hasScale) {
+    if (stored.hasScale && dtype === stored.dtype) {
       const blocks = (Math.ceil(to / blockRows) - Math.floor(from / blockRows)) * Math.ceil(cols / blockCols);
       weight.scales = arena.floats(blocks);
     }
