@@ -16,6 +16,7 @@ import {
   PagePool,
   pagesFor,
 } from "./latent-cache.ts";
+import { findMtpCopies, withoutWeights } from "./mtp-copies.ts";
 import type { Pass, Segment } from "./pass.ts";
 import { chooseRanks, type MemoryNeed, requireMemory } from "./placement.ts";
 import type { RankSetup } from "./rank-worker.ts";
@@ -84,7 +85,9 @@ export async function loadModel(reference: WeightReference, options: ModelOption
   const rows = Math.max(mtp ? 2 : 1, Math.min(options.chunk ?? DEFAULT_CHUNK, 4096));
   const exchangeSizes = exchangeOf(config, { rows, traces: options.traces === true });
   const threads = options.threads ?? (totalElements(source) < TINY_ELEMENTS ? 1 : availableParallelism());
-  const need = chooseRanks({ config, source, rows, mtp }, exchangeSizes, threads);
+  const copies = mtp ? await findMtpCopies(source, config, options) : [];
+  const shape = { config, source: withoutWeights(source, copies), rows, mtp };
+  const need = chooseRanks(shape, exchangeSizes, threads);
   const cache: CacheShape = {
     dtype: options.cache ?? "f32",
     layers: sizes.numLayers + (mtp ? 1 : 0),
@@ -106,6 +109,7 @@ export async function loadModel(reference: WeightReference, options: ModelOption
       share: { rank, numRanks: need.numRanks },
       rows,
       mtp,
+      copies,
       cache,
       exchange,
       kernels: options.kernels ?? "auto",

@@ -6,6 +6,7 @@ import { openReference, type WeightReference } from "../logical/weight-source.ts
 import { Abandoned, Exchange, type ExchangeBuffers } from "./exchange.ts";
 import { type CacheShape, LatentCache } from "./latent-cache.ts";
 import { loadWeights } from "./load-weights.ts";
+import { withoutWeights } from "./mtp-copies.ts";
 import { readPass } from "./pass.ts";
 import { placeRank } from "./placement.ts";
 import { Rank } from "./rank.ts";
@@ -16,6 +17,8 @@ export interface RankSetup {
   share: Share;
   rows: number;
   mtp: boolean;
+  /** Weights that are not loaded: they equal others. */
+  copies: readonly string[];
   cache: CacheShape;
   exchange: ExchangeBuffers;
   kernels: "auto" | "wasm" | "scalar";
@@ -42,7 +45,8 @@ async function load(): Promise<{ rank: Rank; cache: LatentCache; exchange: Excha
   try {
     const config = modelConfigOf(source.config);
     if ("problems" in config) throw new Error("internal: a config that was read before");
-    const { weights, loads, state, heapBytes } = placeRank({ ...setup, config, source }, setup.share);
+    const shape = { ...setup, config, source: withoutWeights(source, setup.copies) };
+    const { weights, loads, state, heapBytes } = placeRank(shape, setup.share);
     const kernels = createInference(heapBytes, setup.kernels);
     let unsent = 0;
     await loadWeights(loads, {
