@@ -72,6 +72,22 @@ const LOGIT_BYTES = 64 << 20;
 export async function loadModel(reference: WeightReference, options: ModelOptions = {}): Promise<Model> {
   const startedAt = performance.now();
   const source = await openReference(reference);
+  try {
+    const model = await loadFrom(source, reference, options);
+    const seconds = (performance.now() - startedAt) / 1000;
+    options.onEvent?.({ kind: "finished", bytes: model.need.weightBytes, seconds });
+    return model;
+  } catch (error) {
+    await source.close();
+    throw error;
+  }
+}
+
+async function loadFrom(
+  source: WeightSource,
+  reference: WeightReference,
+  options: ModelOptions,
+): Promise<Model> {
   const config = modelConfigOf(source.config);
   if ("problems" in config) {
     throwProblems(config.problems);
@@ -122,8 +138,6 @@ export async function loadModel(reference: WeightReference, options: ModelOption
     await ranks.end();
     throw error;
   }
-  const bytes = need.weightBytes;
-  options.onEvent?.({ kind: "finished", bytes, seconds: (performance.now() - startedAt) / 1000 });
   return new Model({
     source,
     config,
