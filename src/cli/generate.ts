@@ -113,11 +113,11 @@ async function run(target: string, options: GenerateCommandOptions): Promise<voi
         for await (const event of events) all.push(event);
         const { reason, ...output } = gatherOutput(all);
         printJson({ ...output, finish: stats.finish ?? reason, stats: figuresOf(stats) });
-        return;
+      } else {
+        await drawAnswer(events);
+        note(paintError("dim", summaryOf(stats)));
       }
-      await drawAnswer(events);
-      note(paintError("dim", summaryOf(stats)));
-      if (signal.aborted) throw new Interrupted("the answer is not complete");
+      if (stats.finish === "aborted") throw new Interrupted("the answer is not complete");
     }),
   );
 }

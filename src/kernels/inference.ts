@@ -12,7 +12,7 @@
  * used), so weights must not end at the heap's end. A heap has at most 4 GiB: positions exceed 2^31.
  */
 
-/** Types that linear() multiplies from. E5M2 is widened when it is loaded. */
+/** Types that linear() multiplies from. E5M2, which is rare, is dequantised to F32 when it is loaded. */
 export type WeightDtype = "F8_E4M3" | "BF16" | "F16" | "F32";
 
 /** Rows of a weight matrix in the heap; all of them, or those of one rank. */

@@ -1,9 +1,9 @@
 /**
  * Logits as weights exp((logit - max) / temperature), and the largest of them.
  *
- * The distances from the largest logit are counted in bins of 1/16 nat. Counts alone tell top-k up to one bin,
- * and the sum of all weights within 3 %: enough to leave out most ids before a weight is computed. Where the
- * rest of that 3 % could decide which token is the last of a nucleus, the exact sum is taken.
+ * The distances from the largest logit are counted in bins of 1/16 nat. A larger logit is never in a further
+ * bin, so the counts of the bins, or their sums of weights, tell in which one top-k or a nucleus ends: all of
+ * the nearer ones is in, and only that one must be looked at closely.
  */
 import { selectTop } from "./select-top.ts";
 
@@ -14,10 +14,8 @@ const FURTHEST = EXP.length - 1;
 /** The bin of what is further away. */
 const FAR = EXP.length;
 const MASKED = 0xffff;
-/** So many ids have a clear border between them; of more, each weighs too little. */
-const FEW = 8192;
-/** A weight against that of the middle of its bin, at most; with room for roundings. */
-const SPREAD = Math.exp(0.5 / PER_NAT) * (1 + 1e-9);
+/** From this bin on even 2^32 ids are lost in the rounding of a sum that holds the largest. */
+const NEGLIGIBLE = 60 * PER_NAT;
 
 export class Histogram {
   #logits: Float32Array = new Float32Array(0);
@@ -59,23 +57,22 @@ export class Histogram {
     this.#lastBin = last;
   }
 
-  weight(id: number): number {
-    const distance = (this.#max - this.#logits[id]!) * this.#scale;
-    return Math.exp(-distance / PER_NAT);
-  }
-
   weightsOf(ids: Uint32Array): Float64Array {
+    const [bins, logits, max, scale] = [this.#bins, this.#logits, this.#max, this.#scale];
     const weights = new Float64Array(ids.length);
-    for (let at = 0; at < ids.length; at++) weights[at] = this.weight(ids[at]!);
+    for (let at = 0; at < ids.length; at++) {
+      const id = ids[at]!;
+      weights[at] = weightAt(bins[id]!, (max - logits[id]!) * scale);
+    }
     return weights;
   }
 
   /** The ids of the `count` largest logits, ascending; the lowest ids on ties. */
   top(count: number): Uint32Array {
-    let bin = 0;
-    for (let sum = this.#counts[0]!; sum < count && bin < this.#lastBin; ) sum += this.#counts[++bin]!;
-    const ids = this.#upTo(bin);
-    return ids.length <= count ? ids : this.#chosen(ids, undefined, count);
+    const counts = this.#counts;
+    let [bin, nearer] = [0, 0];
+    while (bin < this.#lastBin && nearer + counts[bin]! < count) nearer += counts[bin++]!;
+    return this.#upToBestOf(bin, (ids) => selectTop(this.#valuesOf(ids), undefined, count - nearer));
   }
 
   /** Ids of weights from `part` on, and perhaps some more. */
@@ -92,29 +89,41 @@ export class Histogram {
 
   /** The same of all ids. */
   nucleus(part: number): Uint32Array {
-    const counts = this.#counts;
-    let total = 0;
-    for (let bin = 0; bin <= this.#lastBin; bin++) total += counts[bin]! * expOfBin(bin);
-    // The head holds the nucleus though its own weights be at their least and the others at their most; and so
-    // much more that what is left can hardly move the border.
-    const odds = (part / (1 - part)) * SPREAD * SPREAD;
-    const wanted = Math.max(odds / (1 + odds), 1 - (1 - part) / 64) * total;
-    let head = 0;
-    let bin = -1;
-    while (bin < this.#lastBin && head < wanted) {
-      bin++;
-      head += counts[bin]! * expOfBin(bin);
+    const sums = this.#sumsOfBins();
+    const wanted = part * sumOf(sums);
+    let [bin, nearer] = [0, 0];
+    while (bin < this.#lastBin && nearer + sums[bin]! < wanted) nearer += sums[bin++]!;
+    return this.#upToBestOf(bin, (ids) =>
+      selectTop(this.#valuesOf(ids), this.weightsOf(ids), wanted - nearer),
+    );
+  }
+
+  #sumsOfBins(): Float64Array {
+    const sums = new Float64Array(this.#lastBin + 1);
+    const [bins, logits, max, scale] = [this.#bins, this.#logits, this.#max, this.#scale];
+    for (let id = 0; id < bins.length; id++) {
+      const bin = bins[id]!;
+      if (bin < NEGLIGIBLE) sums[bin]! += weightAt(bin, (max - logits[id]!) * scale);
     }
-    const ids = this.#upTo(bin);
-    const weights = this.weightsOf(ids);
-    const sum = sumOf(weights);
-    if (ids.length < FEW) {
-      const tail = Math.max(0, total - head) + 1e-12 * total;
-      const chosen = selectTop(this.#valuesOf(ids), weights, part * (sum + tail * SPREAD));
-      const least = part * (sum + tail / SPREAD - 2e-12 * total);
-      if (!reachedWithoutLast(chosen, weights, least)) return ascending(chosen, ids);
+    return sums;
+  }
+
+  /** Ids of nearer bins, and those of one bin that are at the chosen places among them; ascending. */
+  #upToBestOf(bin: number, choose: (ids: Uint32Array) => Uint32Array): Uint32Array {
+    const bins = this.#bins;
+    const border = new Uint32Array(this.#counts[bin]!);
+    for (let id = 0, at = 0; at < border.length; id++) if (bins[id] === bin) border[at++] = id;
+    const places = choose(border);
+    const isChosen = new Uint8Array(border.length);
+    for (const place of places) isChosen[place] = 1;
+
+    let length = places.length;
+    for (let nearer = 0; nearer < bin; nearer++) length += this.#counts[nearer]!;
+    const ids = new Uint32Array(length);
+    for (let id = 0, at = 0, place = 0; at < length; id++) {
+      if (bins[id]! < bin || (bins[id] === bin && isChosen[place++])) ids[at++] = id;
     }
-    return this.#chosen(ids, weights, part * (sum + this.#sumBeyond(bin)));
+    return ids;
   }
 
   /** Ids up to a bin, ascending. */
@@ -127,15 +136,6 @@ export class Histogram {
     return ids;
   }
 
-  #sumBeyond(last: number): number {
-    let sum = 0;
-    for (let id = 0; id < this.#bins.length; id++) {
-      const bin = this.#bins[id]!;
-      if (bin > last && bin < FAR) sum += this.weight(id);
-    }
-    return sum;
-  }
-
   #valuesOf(ids: Uint32Array): Float32Array {
     const values = new Float32Array(ids.length);
     for (let at = 0; at < ids.length; at++) values[at] = this.#logits[ids[at]!]!;
@@ -145,17 +145,6 @@ export class Histogram {
   #chosen(ids: Uint32Array, weights: Float64Array | undefined, sum: number): Uint32Array {
     return ascending(selectTop(this.#valuesOf(ids), weights, sum), ids);
   }
-}
-
-/** Whether the sum is reached by all but the least of the chosen: then that one may be one too many. */
-function reachedWithoutLast(chosen: Uint32Array, weights: Float64Array, sum: number): boolean {
-  let [all, least] = [0, Infinity];
-  for (let at = 0; at < chosen.length; at++) {
-    const weight = weights[chosen[at]!]!;
-    all += weight;
-    if (weight < least) least = weight;
-  }
-  return all - least >= sum;
 }
 
 /** The ids at some places, in their order. */
@@ -181,8 +170,16 @@ function largest(logits: Float32Array): number {
   return Math.max(a, b, c, d);
 }
 
-function expOfBin(bin: number): number {
-  return bin < FAR ? EXP[bin]! : 0;
+/**
+ * The exponential of the bin's middle, times that of the rest, at most 1/32, by its series: exact to a rounding
+ * or two. Not by Horner's scheme, whose steps wait for each other.
+ */
+function weightAt(bin: number, distance: number): number {
+  if (bin >= FAR) return 0;
+  const x = (bin - distance) / PER_NAT;
+  const [x2, x4] = [x * x, x * x * (x * x)];
+  const low = 1 + x + x2 * (1 / 2 + x * (1 / 6)) + x4 * (1 / 24 + x * (1 / 120));
+  return EXP[bin]! * (low + x4 * x2 * (1 / 720 + x * (1 / 5040) + x2 * (1 / 40320)));
 }
 
 function sumOf(values: Float64Array): number {

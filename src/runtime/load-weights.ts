@@ -5,8 +5,8 @@ import { elementIndex } from "../logical/pieces.ts";
 import type { WeightSource } from "../logical/weight-source.ts";
 import { type FloatDtype, floatSize } from "../tensor/dtype.ts";
 import { E5M2_VALUES } from "../tensor/float8.ts";
-import { decodeBf16, decodeF16, encodeF16 } from "../tensor/float16.ts";
-import { dtypeInHeap, type Load } from "./weights.ts";
+import { decodeBf16, decodeF16 } from "../tensor/float16.ts";
+import type { Load } from "./weights.ts";
 
 export interface LoadOptions {
   source: WeightSource;
@@ -48,40 +48,35 @@ export function widenVector(bytes: Uint8Array, dtype: FloatDtype): Float32Array 
 /** As loadWeights(), one matrix. */
 export async function loadMatrix(load: Load, { source, kernels }: LoadOptions): Promise<void> {
   const { name, from, to, data, byteLength, scales } = load;
-  const stored = source.weights.get(name)!;
-  const { dtype } = stored;
-  const isWidened = dtypeInHeap(stored) !== dtype;
-  const into = isWidened ? new Uint8Array(byteLength) : kernels.bytes.subarray(data, data + byteLength);
+  const { dtype } = source.weights.get(name)!;
+  const into =
+    dtype === "F8_E5M2" ? new Uint8Array(byteLength) : kernels.bytes.subarray(data, data + byteLength);
   const scaleValues = await source.read(name, { from, to }, into);
-  if (isWidened) widenE5m2(into, { load, source, kernels, scales: scaleValues });
-  else if (scaleValues) kernels.floats.set(scaleValues, scales / 4);
+  if (dtype === "F8_E5M2") {
+    dequantiseE5m2({ codes: into, scales: scaleValues, load, source }, kernels.floats.subarray(data / 4));
+  } else if (scaleValues) kernels.floats.set(scaleValues, scales / 4);
   const bad = firstBad(into, dtype);
   if (bad >= 0) throw notFinite(name, from * (byteLength / floatSize(dtype) / (to - from)) + bad, source);
 }
 
-/** E5M2 codes of some rows -> F16 in the heap, or with block scales float32, rounded once. */
-function widenE5m2(
-  codes: Uint8Array,
-  { load, source, kernels, scales }: LoadOptions & { load: Load; scales: Float32Array | undefined },
+/** Rows of E5M2 codes times the scales of their blocks. */
+function dequantiseE5m2(
+  {
+    codes,
+    scales,
+    load,
+    source,
+  }: { codes: Uint8Array; scales: Float32Array | undefined; load: Load; source: WeightSource },
+  out: Float32Array,
 ): void {
-  const { data, from, to } = load;
-  const { buffer, byteOffset } = kernels.bytes;
-  if (!scales) {
-    const halves = new Uint16Array(buffer, byteOffset + data, codes.length);
-    for (let i = 0; i < codes.length; i++) halves[i] = encodeF16(E5M2_VALUES[codes[i]!]!);
-    return;
-  }
-  const floats = new Float32Array(buffer, byteOffset + data, codes.length);
-  const { block } = source;
-  const cols = codes.length / (to - from);
-  const perRow = Math.ceil(cols / block.cols);
-  const firstBlock = Math.floor(from / block.rows);
-  for (let row = from; row < to; row++) {
-    const scaleRow = (Math.floor(row / block.rows) - firstBlock) * perRow;
-    for (let col = 0; col < cols; col++) {
-      const at = (row - from) * cols + col;
-      floats[at] = E5M2_VALUES[codes[at]!]! * scales[scaleRow + Math.floor(col / block.cols)]!;
-    }
+  const { rows: blockRows, cols: blockCols } = source.block;
+  const cols = codes.length / (load.to - load.from);
+  const perRow = Math.ceil(cols / blockCols);
+  const firstBlock = Math.floor(load.from / blockRows);
+  for (let i = 0; i < codes.length; i++) {
+    const row = load.from + Math.floor(i / cols);
+    const block = (Math.floor(row / blockRows) - firstBlock) * perRow + Math.floor((i % cols) / blockCols);
+    out[i] = E5M2_VALUES[codes[i]!]! * (scales?.[block] ?? 1);
   }
 }
 

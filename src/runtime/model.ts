@@ -17,6 +17,7 @@ import {
   PagePool,
   pagesFor,
 } from "./latent-cache.ts";
+import { findMtpCopies, withoutWeights } from "./mtp-copies.ts";
 import type { Pass, Segment } from "./pass.ts";
 import { chooseRanks, chooseSlots, type ExpertMemory, type MemoryNeed, requireMemory } from "./placement.ts";
 import type { RankSetup } from "./rank-worker.ts";
@@ -79,6 +80,22 @@ const LOGIT_BYTES = 64 << 20;
 export async function loadModel(reference: WeightReference, options: ModelOptions = {}): Promise<Model> {
   const startedAt = performance.now();
   const source = await openReference(reference);
+  try {
+    const model = await loadFrom(source, reference, options);
+    const seconds = (performance.now() - startedAt) / 1000;
+    options.onEvent?.({ kind: "finished", bytes: model.need.weightBytes, seconds });
+    return model;
+  } catch (error) {
+    await source.close();
+    throw error;
+  }
+}
+
+async function loadFrom(
+  source: WeightSource,
+  reference: WeightReference,
+  options: ModelOptions,
+): Promise<Model> {
   const config = modelConfigOf(source.config);
   if ("problems" in config) {
     throwProblems(config.problems);
@@ -99,7 +116,9 @@ export async function loadModel(reference: WeightReference, options: ModelOption
   const expertSlots = experts?.numSlots;
   const exchangeSizes = exchangeOf(config, { rows, traces: options.traces === true });
   const threads = options.threads ?? (totalElements(source) < TINY_ELEMENTS ? 1 : availableParallelism());
-  const need = chooseRanks({ config, source, rows, mtp, expertSlots }, exchangeSizes, threads);
+  const copies = mtp ? await findMtpCopies(source, config, options) : [];
+  const shape = { config, source: withoutWeights(source, copies), rows, mtp, expertSlots };
+  const need = chooseRanks(shape, exchangeSizes, threads);
   const cache: CacheShape = {
     dtype: options.cache ?? "f32",
     layers: sizes.numLayers + (mtp ? 1 : 0),
@@ -131,6 +150,7 @@ export async function loadModel(reference: WeightReference, options: ModelOption
       rows,
       mtp,
       expertSlots,
+      copies,
       cache,
       exchange,
       kernels: options.kernels ?? "auto",
@@ -143,8 +163,6 @@ export async function loadModel(reference: WeightReference, options: ModelOption
     await ranks.end();
     throw error;
   }
-  const bytes = need.weightBytes;
-  options.onEvent?.({ kind: "finished", bytes, seconds: (performance.now() - startedAt) / 1000 });
   return new Model({
     source,
     config,

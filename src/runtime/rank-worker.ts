@@ -8,6 +8,7 @@ import { ExpertStore } from "./expert-store.ts";
 import { NUM_EXPERT_CELLS } from "./expert-use.ts";
 import { type CacheShape, LatentCache } from "./latent-cache.ts";
 import { loadWeights } from "./load-weights.ts";
+import { withoutWeights } from "./mtp-copies.ts";
 import { readPass } from "./pass.ts";
 import { placeRank } from "./placement.ts";
 import { Rank } from "./rank.ts";
@@ -20,6 +21,8 @@ export interface RankSetup {
   mtp: boolean;
   /** See ModelShape. */
   expertSlots: number | undefined;
+  /** Weights that are not loaded: they equal others. */
+  copies: readonly string[];
   cache: CacheShape;
   exchange: ExchangeBuffers;
   kernels: "auto" | "wasm" | "scalar";
@@ -54,8 +57,8 @@ async function load(): Promise<Loaded> {
   try {
     const config = modelConfigOf(source.config);
     if ("problems" in config) throw new Error("internal: a config that was read before");
-    const placed = placeRank({ ...setup, config, source }, setup.share);
-    const { weights, loads, state, heapBytes, streamed, slots } = placed;
+    const shape = { ...setup, config, source: withoutWeights(source, setup.copies) };
+    const { weights, loads, state, heapBytes, streamed, slots } = placeRank(shape, setup.share);
     const kernels = createInference(heapBytes, setup.kernels);
     let unsent = 0;
     await loadWeights(loads, {

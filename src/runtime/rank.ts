@@ -309,8 +309,19 @@ export class Rank {
     for (const [i, row] of pass.logitRows.entries()) {
       const one = { data: state.normed + 4 * row * hidden, count: 1, stride: hidden };
       this.#product(head, one);
+      this.#requireFiniteLogits(head, row);
       this.#share(head, { count: 1, to: exchange.logits.subarray(i * vocab), width: vocab, at: 0 });
     }
+  }
+
+  /** state.part, a row of this rank's logits: finite states may still overflow in the head. */
+  #requireFiniteLogits({ rows, firstRow }: Weight, row: number): void {
+    const { kernels, state } = this.#parts;
+    const bad = kernels.firstNonFinite(state.part, rows);
+    if (bad < 0) return;
+    throw new NotFinite(
+      `Cannot go on: the logit of id ${firstRow + bad} is not finite (token ${row} of the pass), wanted finite logits`,
+    );
   }
 
   /** Keeps a hidden state for the caller: after the embedding, after each layer, after the final norm. */

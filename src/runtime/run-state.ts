@@ -17,7 +17,7 @@ export interface RunState {
   rows: number;
   /** Residual stream: (rows, hidden). */
   x: number;
-  /** After a norm, or a sum that goes to x: (rows, hidden). */
+  /** After a norm, or a sum that goes to x: (rows, hidden); and one row of all heads' outputs at the least. */
   normed: number;
   /** Activations laid out for a product: (rows, widest input). */
   arranged: number;
@@ -29,7 +29,7 @@ export interface RunState {
   queries: number;
   /** Outputs of this rank's heads: (rows, heads, value). */
   heads: number;
-  /** Rows of a product before they are shared: (rows, the most that a rank computes). */
+  /** Rows of a product before they are shared: (rows, the most that a rank computes); and one row of the embedding. */
   part: number;
   /** A second one, for up beside gate. */
   part2: number;
@@ -85,13 +85,13 @@ export function placeRunState(
   return {
     rows,
     x: floats(rows * hidden),
-    normed: floats(rows * 2 * hidden),
+    normed: floats(Math.max(rows * 2 * hidden, numHeads * valueDim)),
     arranged: floats(rows * (paddedCols(widest) + 16)),
     low: floats(rows * (queryRank + row)),
     latents: floats(rows * row),
     queries: floats(rows * numOwn * (nopeDim + ropeDim)),
     heads: floats(rows * numOwn * valueDim),
-    part: floats(Math.max(rows * part, most(vocab))),
+    part: floats(Math.max(rows * part, most(vocab), hidden)),
     part2: floats(rows * part),
     angles: floats(rows * ropeDim),
     page: floats(PAGE_TOKENS * row),

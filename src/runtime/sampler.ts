@@ -3,7 +3,7 @@
  *
  * Each filter works on what the one before left (top-p on the renormalised top-k). Nothing is sorted: a
  * histogram of the distances from the largest logit (histogram.ts) leaves few ids to look at closely, so that
- * 129,280 logits take 0.7 ms (1 core, Zen 4), as long as not very many of them are near the largest.
+ * 129,280 logits take 0.7 ms with top-k, 2 ms with top-p, 3 ms where half of them stay (1 core, Zen 4).
  */
 import { DRAW, type Draw, type Seed, uniform } from "./counter-random.ts";
 import { drawFrom, normalise, oneHot, type SparseDistribution } from "./distribution.ts";

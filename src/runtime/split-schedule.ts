@@ -1,15 +1,13 @@
 /**
- * Split decode attention (FlashMLA's scheme, model.md section 16): who attends to which pages, and how the
- * partial results become one.
+ * Split decode attention (FlashMLA's scheme, model.md section 16): who attends to which pages.
  *
  * Requests differ in length, so their blocks are dealt to equal parts; a long request is split over several.
- * Each part leaves a normalised output and the base-2 logarithm of its sum; both are combined at the end.
+ * What the parts leave is made one by join-splits.ts.
  * The number of parts fixes the order of sums: keep it and the output is the same bit for bit.
  */
 
 /** What a request costs beyond its blocks, in blocks. */
 const OVERHEAD_BLOCKS = 5;
-export const MAX_SPLITS = 160;
 
 /** A stretch of the requests' blocks. Ends: the request inclusive, its block exclusive. */
 export interface SchedulePart {
@@ -66,37 +64,4 @@ export function scheduleSplits(
     return { ...begin, endRequest, endBlock: isInside ? block : numBlocks[endRequest]! };
   });
   return { payload, splitOffsets, parts };
-}
-
-/**
- * Combines the splits of one row: `outputs` holds one row of `width` numbers per split, each normalised,
- * `logSums` their base-2 log-sum-exp (-Infinity for a split without keys). Writes the row to `into`, returns
- * the natural log-sum-exp (+Infinity when no split had a key). An attention sink lowers the output only.
- */
-export function combineSplits(
-  logSums: Float32Array,
-  outputs: Float32Array,
-  into: Float32Array,
-  { sink }: { sink?: number } = {},
-): number {
-  const numSplits = logSums.length;
-  const width = into.length;
-  if (numSplits > MAX_SPLITS)
-    throw new RangeError(`Cannot combine ${numSplits} splits, wanted at most ${MAX_SPLITS}`);
-  let largest = -Infinity;
-  for (const logSum of logSums) largest = Math.max(largest, logSum);
-  if (largest === -Infinity) largest = 0;
-  let sum = 0;
-  for (const logSum of logSums) sum += 2 ** (logSum - largest);
-  const whole = sum === 0 ? Infinity : Math.log2(sum) + largest;
-  const scale = sink === undefined ? whole : whole + Math.log2(1 + 2 ** (sink * Math.LOG2E - whole));
-
-  into.fill(0);
-  for (let split = 0; split < numSplits; split++) {
-    const factor = 2 ** (logSums[split]! - scale);
-    if (factor === 0) continue; // the row of a split without keys may hold anything
-    const start = split * width;
-    for (let at = 0; at < width; at++) into[at]! += factor * outputs[start + at]!;
-  }
-  return whole / Math.LOG2E;
 }

@@ -129,10 +129,9 @@ export interface Placement {
 
 const ELEMENT_BYTES: Record<WeightDtype, number> = { F8_E4M3: 1, BF16: 2, F16: 2, F32: 4 };
 
-/** E5M2, which no kernel multiplies from, is widened: exactly where it has no scales, else by them. */
-export function dtypeInHeap({ dtype, hasScale }: StoredWeight): WeightDtype {
-  if (dtype !== "F8_E5M2") return dtype;
-  return hasScale ? "F32" : "F16";
+/** E5M2, which no kernel multiplies from, becomes F32, scales included. */
+export function dtypeInHeap({ dtype }: StoredWeight): WeightDtype {
+  return dtype === "F8_E5M2" ? "F32" : dtype;
 }
 
 /** Bytes of a weight in a heap, without its scales. */
@@ -222,7 +221,7 @@ class Placer {
     const { rows: blockRows, cols: blockCols } = source.block;
     const rows = to - from;
     const weight: Weight = { dtype, data: 0, rows, cols, scales: 0, blockRows, blockCols, firstRow: from };
-    if (rows > 0 && dtype === "F8_E4M3" && stored.hasScale) {
+    if (rows > 0 && stored.hasScale && dtype === stored.dtype) {
       const blocks = (Math.ceil(to / blockRows) - Math.floor(from / blockRows)) * Math.ceil(cols / blockCols);
       weight.scales = arena.floats(blocks);
     }

@@ -1,6 +1,6 @@
 /** The commands that run a model: generate, chat, logits, perplexity. */
 import assert from "node:assert/strict";
-import { spawnSync } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { cpSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, test } from "node:test";
@@ -23,6 +23,45 @@ function runWith(input: string, ...args: string[]): CliResult {
   });
   return { status, stdout, stderr };
 }
+
+/** Runs a command and sends it a signal as soon as there is something on stdout. */
+function interrupt(signal: "SIGINT" | "SIGTERM", ...args: string[]): Promise<CliResult> {
+  const child = spawn(process.execPath, [...MAIN_ARGS, ...args], { env: { ...process.env, NO_COLOR: "1" } });
+  const [out, err]: [Buffer[], Buffer[]] = [[], []];
+  child.stdout.once("data", () => child.kill(signal));
+  child.stdout.on("data", (chunk: Buffer) => out.push(chunk));
+  child.stderr.on("data", (chunk: Buffer) => err.push(chunk));
+  const [stdout, stderr] = [() => Buffer.concat(out).toString(), () => Buffer.concat(err).toString()];
+  return new Promise((resolve) =>
+    child.on("close", (status) => resolve({ status, stdout: stdout(), stderr: stderr() })),
+  );
+}
+
+describe("chimera generate, interrupted", () => {
+  // Nearly random tokens, until the context is full: more than a second.
+  const args = ["generate", R1, "--raw", "-p", "Count", "--temperature", "20", "--seed", "4"];
+
+  for (const [signal, wanted] of [
+    ["SIGINT", 130],
+    ["SIGTERM", 143],
+  ] as const) {
+    test(`by ${signal}: ends with ${wanted}, what was said stays, figures follow on stderr`, async () => {
+      const whole = runMain(...args);
+      assert.deepEqual([whole.status, whole.stderr.includes("answer 1019 tokens")], [0, true], whole.stderr);
+      const { status, stdout, stderr } = await interrupt(signal, ...args);
+      assert.equal(status, wanted, stderr);
+      const said = stdout.replace(/\n$/, "");
+      assert.ok(said.length > 0 && said.length < stdout.length, "an answer, and a line feed behind it");
+      // The last character may have been half there.
+      assert.ok(whole.stdout.startsWith(said.replace(/\ufffd$/, "")), said);
+      assert.ok(said.length < whole.stdout.length / 2, "it was stopped");
+      assert.match(
+        stderr,
+        /^\nstopping …\nprompt 5 tokens.* · answer \d+ tokens.* · ended by aborted\nstopped: .*\n$/,
+      );
+    });
+  }
+});
 
 describe("chimera generate", () => {
   test("the answer goes to stdout, thinking and figures to stderr", () => {

@@ -11,6 +11,7 @@ import { requireMemory } from "../../src/runtime/placement.ts";
 import { loadTextModel } from "../../src/runtime/talk.ts";
 import { readCheckpointTensors, type TensorContent, writeCheckpoint } from "../support/safetensors.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
+import { countedReference, counts } from "./counted-source.ts";
 
 type Json = Record<string, unknown>;
 const MODEL = "models/mini-v3";
@@ -203,6 +204,43 @@ describe("activations that are not finite", () => {
     const mtp = await runError(t, { tensors: large("model.layers.4.input_layernorm.weight") });
     assert.match(mtp.message, /^Cannot go on: the output of layer 4 holds/);
   });
+
+  for (const threads of [1, 2]) {
+    test(`name the id whose logit overflows, with ${threads} threads`, async (t) => {
+      const { name, code, message } = await runError(t, { tensors: large("lm_head.weight") }, { threads });
+      assert.deepEqual([name, code], ["CheckpointError", "not-finite"]);
+      assert.match(
+        message,
+        /^Cannot go on: the logit of id 0 is not finite \(token 3 of the pass\), wanted finite logits$/,
+      );
+    });
+  }
+});
+
+describe("a model that is not loaded leaves nothing open", () => {
+  const cases: [string, Damage, string][] = [
+    ["config.json", { config: (c) => delete c.rms_norm_eps }, "config-missing-key"],
+    ["a missing tensor", { tensors: (all) => all.delete("lm_head.weight") }, "missing-tensor"],
+    [
+      "a bad value",
+      { tensors: (all) => setValue(all, "model.norm.weight", { at: 0, value: Number.NaN }) },
+      "not-finite",
+    ],
+    ["no memory", {}, "not-enough-memory"],
+  ];
+  for (const [what, damage, wanted] of cases) {
+    test(what, async (t) => {
+      const folder = damaged(t, damage);
+      const system = process as { availableMemory?: () => number };
+      const own = system.availableMemory;
+      if (wanted === "not-enough-memory") system.availableMemory = () => 1_000_000;
+      t.after(() => Object.assign(system, { availableMemory: own }));
+      const before = { ...counts };
+      const { code } = await errorOf(() => loadModel(countedReference(folder), { threads: 1 }));
+      const [opened, closed] = [counts.opened - before.opened, counts.closed - before.closed];
+      assert.deepEqual([code, opened, closed], [wanted, 1, 1]);
+    });
+  }
 });
 
 describe("texts", () => {

@@ -1,7 +1,11 @@
 /** The forward pass against the golden reference, and against itself computed in other ways. */
 import assert from "node:assert/strict";
+import { cpSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { after, describe, test } from "node:test";
-import type { Model } from "../../src/runtime/model.ts";
+import { checkpointReference } from "../../src/logical/checkpoint-weights.ts";
+import { loadModel, type Model } from "../../src/runtime/model.ts";
+import { temporaryFolder } from "../support/temporary-folder.ts";
 import { argmax, CASES, expectedOf, loadGolden, promptsOf, relativeError } from "./golden-forward.ts";
 
 const TOLERANCE = 1e-4; // of the largest magnitude; the reference itself is within 3e-6
@@ -113,12 +117,19 @@ for (const name of CASES) {
       }
       for (const result of results) assert.deepEqual(result, results[0]);
     });
+
+    test("a model with room for one row, shared among five ranks, gives the same bits", async () => {
+      const tokens = prompts[0]!.slice(0, 6);
+      const whole = await logitsOf(await load(name), tokens, [tokens.length]);
+      const small = await load(name, { threads: 5, chunk: 1, mtp: false });
+      assert.deepEqual(await logitsOf(small, tokens, Array(6).fill(1)), whole);
+    });
   });
 }
 
-test("the MTP layer of v3-fp8: hidden states, logits and drafts are the reference's", async () => {
-  const model = await load("v3-fp8", { traces: true });
-  const expected = expectedOf("v3-fp8");
+async function checkMtp(name: string): Promise<void> {
+  const model = await load(name, { traces: true });
+  const expected = expectedOf(name);
   const ids = expected.get("mtp.input_ids")!;
   const [batch, count] = ids.shape as [number, number];
   const { hidden, vocab } = model.config.sizes;
@@ -139,6 +150,40 @@ test("the MTP layer of v3-fp8: hidden states, logits and drafts are the referenc
     const drafts = range(count).map((i) => argmax(logits.subarray(i * vocab, (i + 1) * vocab)));
     assert.deepEqual(drafts, of("mtp.draft_ids", 1));
   }
+}
+
+const withMtp = CASES.filter((name) => expectedOf(name).has("mtp.logits"));
+for (const name of withMtp) {
+  test(`the MTP layer of ${name}: hidden states, logits and drafts are the reference's`, () =>
+    checkMtp(name));
+}
+test("a case with an MTP layer is among them", () => assert.ok(withMtp.includes("v3-fp8")));
+
+test("behind more than 4,096 tokens, which are attended in parts: both forms agree, however it is cut", async () => {
+  const folder = join(temporaryFolder({ after }), "long");
+  cpSync("test/golden/forward/v3-wide-heads", folder, { recursive: true });
+  const config = JSON.parse(readFileSync(join(folder, "config.json"), "utf8"));
+  writeFileSync(join(folder, "config.json"), JSON.stringify({ ...config, max_position_embeddings: 10_000 }));
+  const model = await loadModel(checkpointReference(folder), { threads: 1, chunk: 512 });
+  models.push(model);
+  const tokens = range(9000).map((i) => (i * i + (i >> 3)) % 11);
+  const last = async (step: number, attention: "absorbed" | "expanded") => {
+    const sequence = model.newSequence();
+    let logits: Float32Array = new Float32Array();
+    for (let from = 0; from < tokens.length; from += step) {
+      const some = tokens.slice(from, from + step);
+      ({ logits } = await model.append([{ sequence, tokens: some }], {
+        logitRows: [some.length - 1],
+        attention,
+      }));
+    }
+    model.release(sequence);
+    return logits;
+  };
+  const whole = await last(512, "absorbed");
+  assert.deepEqual(await last(387, "absorbed"), whole);
+  const error = relativeError(await last(512, "expanded"), whole);
+  assert.ok(error < TOLERANCE, `relative error ${error}`);
 });
 
 for (const cache of ["bf16", "fp8"] as const) {

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { combineSplits, type SchedulePart, scheduleSplits } from "../../src/runtime/split-schedule.ts";
+import { combineSplits } from "../../src/runtime/join-splits.ts";
+import { type SchedulePart, scheduleSplits } from "../../src/runtime/split-schedule.ts";
 
 /** (beginRequest, beginBlock) -> (endRequest, endBlock) */
 type Stretch = [beginRequest: number, beginBlock: number, endRequest: number, endBlock: number];
