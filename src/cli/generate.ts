@@ -9,9 +9,11 @@ import { UsageError } from "./exit.ts";
 import { interruptible } from "./interrupt.ts";
 import {
   addModelOptions,
+  formOf,
   type ModelCommandOptions,
   parseCount,
   parseNumber,
+  weightsOf,
   withTextModel,
 } from "./model.ts";
 import { clean, note, paint, paintError, print, printJson } from "./terminal.ts";
@@ -110,11 +112,12 @@ async function run(target: string, options: GenerateCommandOptions): Promise<voi
         const all: OutputEvent[] = [];
         for await (const event of events) all.push(event);
         const { reason, ...output } = gatherOutput(all);
-        printJson({ ...output, finish: stats.finish ?? reason, stats: figuresOf(stats) });
+        const finish = stats.finish ?? reason;
+        printJson({ ...output, finish, ...weightsOf(text.model), stats: figuresOf(stats) });
         return;
       }
       await drawAnswer(events);
-      note(paintError("dim", summaryOf(stats)));
+      note(paintError("dim", `${summaryOf(stats)}${formOf(text.model)}`));
       if (signal.aborted) throw new Interrupted("the answer is not complete");
     }),
   );

@@ -8,6 +8,7 @@ import { formatBytes, formatDuration } from "../base/format.ts";
 import type { WeightReference } from "../logical/weight-source.ts";
 import type { LoadEvent, Model, ModelOptions } from "../runtime/model.ts";
 import type { TextModel } from "../runtime/talk.ts";
+import type { WeightForm } from "../runtime/weights.ts";
 import { parentOption } from "./plan.ts";
 import { createProgress, PROGRESS_MODES, type ProgressMode } from "./progress.ts";
 import { clean, note, paintError } from "./terminal.ts";
@@ -16,17 +17,25 @@ export interface ModelCommandOptions {
   threads?: number;
   context?: number;
   cache?: "f32" | "bf16" | "fp8";
+  weights: WeightForm;
   /** False with --no-mtp. */
   mtp?: boolean;
   parent?: Record<string, string>;
   progress: ProgressMode;
 }
 
+export const WEIGHT_FORMS: readonly WeightForm[] = ["stored", "int8"];
+
 export function addModelOptions(command: Command): Command {
   return command
     .option("--threads <n>", "threads (default: one per core; one for a tiny model)", parseCount)
     .option("--context <n>", "tokens that the cache has room for (default: the model's)", parseCount)
     .addOption(new Option("--cache <type>", "how the cache is stored").choices(["f32", "bf16", "fp8"]))
+    .addOption(
+      new Option("--weights <form>", "how weights are multiplied: int8 is faster and inexact")
+        .choices(WEIGHT_FORMS)
+        .default("stored"),
+    )
     .option("--no-mtp", "do not load the MTP layer, nor speculate with it")
     .addOption(parentOption("where a parent of a recipe lies; repeatable"))
     .addOption(new Option("--progress <mode>", "progress on stderr").choices(PROGRESS_MODES).default("auto"));
@@ -69,8 +78,9 @@ export async function withModel<T>(
   const { loadModel } = await import("../runtime/model.ts");
   const reference = await referenceOf(target, options);
   const progress = createProgress(options.progress, "load");
-  const { threads, context, cache, mtp, traces, signal } = options;
+  const { threads, context, cache, weights, mtp, traces, signal } = options;
   const model = await loadModel(reference, {
+    weights,
     onEvent: (event) => show(event, { progress, mode: options.progress }),
     ...(threads ? { threads } : {}),
     ...(context ? { context } : {}),
@@ -86,6 +96,16 @@ export async function withModel<T>(
   } finally {
     await model.dispose();
   }
+}
+
+/** How a model's weights are multiplied, for reports: "stored", or "int8" and the dot product that is used. */
+export function weightsOf({ weights, dotProduct }: Model): { weights: WeightForm; dotProduct?: string } {
+  return weights === "int8" ? { weights, dotProduct } : { weights };
+}
+
+/** The same for a line of figures; empty where weights are as stored. */
+export function formOf({ weights, dotProduct }: Model): string {
+  return weights === "int8" ? ` · int8 weights (inexact), ${dotProduct} dot product` : "";
 }
 
 /** As withModel(), with tokenizer and template. */

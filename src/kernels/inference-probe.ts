@@ -4,19 +4,19 @@
  */
 import type { InferenceKernels } from "./inference.ts";
 import { createScalarInference } from "./inference-scalar.ts";
-import { createWasmInference, hasRelaxedSimd, inferenceModule } from "./inference-wasm.ts";
+import { createWasmInference, inferenceModule } from "./inference-wasm.ts";
 
 /**
- * Kernels with a heap of at least `heapBytes` bytes. `int8`: whether INT8 weights will be multiplied, for which
- * relaxed SIMD is taken where the engine has it.
+ * Kernels with a heap of at least `heapBytes` bytes. `relaxed`: INT8 weights are multiplied by relaxed SIMD,
+ * which the engine must have; the reference does without.
  */
 export function createInference(
   heapBytes: number,
   choice: "auto" | "wasm" | "scalar" = "auto",
-  { int8 = false }: { int8?: boolean } = {},
+  { relaxed = false }: { relaxed?: boolean } = {},
 ): InferenceKernels {
   if (choice === "scalar" || (choice === "auto" && !hasSimd())) return createScalarInference(heapBytes);
-  return createWasmInference(heapBytes, { relaxed: int8 && hasRelaxedSimd() });
+  return createWasmInference(heapBytes, { relaxed });
 }
 
 let simd: boolean | undefined;

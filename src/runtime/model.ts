@@ -5,6 +5,7 @@
 import { availableParallelism } from "node:os";
 import { type ModelConfig, modelConfigOf } from "../arch/model-config.ts";
 import { CheckpointError } from "../base/errors.ts";
+import type { InferenceKernels } from "../kernels/inference.ts";
 import { openReference, type WeightReference, type WeightSource } from "../logical/weight-source.ts";
 import { checkWeights, throwProblems } from "./check-weights.ts";
 import { createExchange, type ExchangeBuffers, type ExchangeSizes } from "./exchange.ts";
@@ -20,6 +21,8 @@ import type { Pass, Segment } from "./pass.ts";
 import { chooseRanks, type MemoryNeed, requireMemory } from "./placement.ts";
 import type { RankSetup } from "./rank-worker.ts";
 import { Ranks } from "./ranks.ts";
+import { enableRelaxedSimd } from "./relaxed-simd.ts";
+import type { WeightForm } from "./weights.ts";
 
 export interface ModelOptions {
   /** Threads, each with its share of every product. Default: one per core. Results do not depend on it. */
@@ -38,6 +41,11 @@ export interface ModelOptions {
   /** Keep hidden states of each layer in results. */
   traces?: boolean;
   kernels?: "auto" | "wasm" | "scalar";
+  /**
+   * "int8": weights are made INT8 while they are loaded, which is faster and inexact (perplexity() of two models
+   * says by how much); the embedding, the router and keyValueUp stay as they are stored. Default: stored.
+   */
+  weights?: WeightForm;
   signal?: AbortSignal;
   onEvent?: (event: LoadEvent) => void;
 }
@@ -84,7 +92,10 @@ export async function loadModel(reference: WeightReference, options: ModelOption
   const rows = Math.max(mtp ? 2 : 1, Math.min(options.chunk ?? DEFAULT_CHUNK, 4096));
   const exchangeSizes = exchangeOf(config, { rows, traces: options.traces === true });
   const threads = options.threads ?? (totalElements(source) < TINY_ELEMENTS ? 1 : availableParallelism());
-  const need = chooseRanks({ config, source, rows, mtp }, exchangeSizes, threads);
+  const weights = options.weights ?? "stored";
+  const kernels = options.kernels ?? "auto";
+  const relaxed = weights === "int8" && kernels !== "scalar" && enableRelaxedSimd();
+  const need = chooseRanks({ config, source, rows, mtp, weights }, exchangeSizes, threads);
   const cache: CacheShape = {
     dtype: options.cache ?? "f32",
     layers: sizes.numLayers + (mtp ? 1 : 0),
@@ -108,7 +119,9 @@ export async function loadModel(reference: WeightReference, options: ModelOption
       mtp,
       cache,
       exchange,
-      kernels: options.kernels ?? "auto",
+      kernels,
+      weights,
+      relaxed,
     }),
   );
   const ranks = new Ranks(setups, exchange);
@@ -131,6 +144,8 @@ export async function loadModel(reference: WeightReference, options: ModelOption
     exchangeSizes,
     hasMtp: mtp,
     need,
+    weights,
+    dotProduct: kernels === "scalar" ? "scalar" : relaxed ? "relaxed" : "plain",
   });
 }
 
@@ -180,6 +195,8 @@ interface ModelParts {
   exchangeSizes: ExchangeSizes;
   hasMtp: boolean;
   need: MemoryNeed;
+  weights: WeightForm;
+  dotProduct: InferenceKernels["dotProduct"];
 }
 
 /** A sequence of tokens in the cache. */
@@ -196,6 +213,9 @@ export class Model {
   readonly source: WeightSource;
   readonly hasMtp: boolean;
   readonly need: MemoryNeed;
+  readonly weights: WeightForm;
+  /** How INT8 weights are multiplied; all give the same bits. */
+  readonly dotProduct: InferenceKernels["dotProduct"];
   /** Longest sequence: by the model, and by the cache. */
   readonly context: number;
   /** Rows of a pass at the most, and rows of logits. */
@@ -212,6 +232,8 @@ export class Model {
     this.source = parts.source;
     this.hasMtp = parts.hasMtp;
     this.need = parts.need;
+    this.weights = parts.weights;
+    this.dotProduct = parts.dotProduct;
     this.context = parts.context;
     this.maxRows = parts.rows;
     this.maxLogitRows = parts.exchangeSizes.logitRows;

@@ -5,8 +5,9 @@ import { formatBytes } from "../base/format.ts";
 import type { WeightSource } from "../logical/weight-source.ts";
 import { Arena } from "./arena.ts";
 import { type ExchangeSizes, exchangeBytes } from "./exchange.ts";
+import { type Int8Scratch, placeInt8Scratch } from "./load-weights.ts";
 import { placeRunState, type RunState } from "./run-state.ts";
-import { type Placement, placeWeights, type Share } from "./weights.ts";
+import { type Placement, placeWeights, type Share, type WeightForm } from "./weights.ts";
 
 /** What one WASM memory can hold, less a page for kernels that read beyond the end. */
 const MAX_HEAP_BYTES = 2 ** 32 - 2 ** 16;
@@ -19,19 +20,22 @@ export interface ModelShape {
   /** Rows of a pass at the most. */
   rows: number;
   mtp: boolean;
+  weights: WeightForm;
 }
 
 export interface RankPlacement extends Placement {
   state: RunState;
+  scratch: Int8Scratch | undefined;
   heapBytes: number;
 }
 
 /** Where a rank's weights and buffers lie in its heap. The same on every thread. */
-export function placeRank({ config, source, rows, mtp }: ModelShape, share: Share): RankPlacement {
+export function placeRank({ config, source, rows, mtp, weights }: ModelShape, share: Share): RankPlacement {
   const arena = new Arena();
-  const placement = placeWeights({ source, config, share, arena, mtp });
+  const placement = placeWeights({ source, config, share, arena, mtp, weights });
+  const scratch = placeInt8Scratch(placement.loads, { source, arena });
   const state = placeRunState(config, { arena, share, rows });
-  return { ...placement, state, heapBytes: Math.ceil(arena.top / 65536) * 65536 + 65536 };
+  return { ...placement, state, scratch, heapBytes: Math.ceil(arena.top / 65536) * 65536 + 65536 };
 }
 
 /** Bytes that the weights take of all ranks' heaps, and all else that is in them. */
@@ -49,7 +53,7 @@ export function chooseRanks(shape: ModelShape, sizes: ExchangeSizes, threads: nu
       const { heapBytes, loads } = placeRank(shape, { rank, numRanks });
       heaps += heapBytes;
       largest = Math.max(largest, heapBytes);
-      weights += loads.reduce((sum, { byteLength }) => sum + byteLength, 0);
+      weights += loads.reduce((sum, load) => sum + load.heapBytes, 0);
     }
     if (largest > MAX_HEAP_BYTES) continue;
     return { numRanks, weightBytes: weights, bufferBytes: heaps - weights + exchangeBytes(sizes) };

@@ -9,7 +9,7 @@ import { loadWeights } from "./load-weights.ts";
 import { readPass } from "./pass.ts";
 import { placeRank } from "./placement.ts";
 import { Rank } from "./rank.ts";
-import type { Share } from "./weights.ts";
+import type { Share, WeightForm } from "./weights.ts";
 
 export interface RankSetup {
   reference: WeightReference;
@@ -19,6 +19,9 @@ export interface RankSetup {
   cache: CacheShape;
   exchange: ExchangeBuffers;
   kernels: "auto" | "wasm" | "scalar";
+  weights: WeightForm;
+  /** Whether INT8 weights are multiplied by relaxed SIMD. */
+  relaxed: boolean;
 }
 
 /** To a rank. */
@@ -42,12 +45,16 @@ async function load(): Promise<{ rank: Rank; cache: LatentCache; exchange: Excha
   try {
     const config = modelConfigOf(source.config);
     if ("problems" in config) throw new Error("internal: a config that was read before");
-    const { weights, loads, state, heapBytes } = placeRank({ ...setup, config, source }, setup.share);
-    const kernels = createInference(heapBytes, setup.kernels);
+    const { weights, loads, state, scratch, heapBytes } = placeRank(
+      { ...setup, config, source },
+      setup.share,
+    );
+    const kernels = createInference(heapBytes, setup.kernels, setup);
     let unsent = 0;
     await loadWeights(loads, {
       source,
       kernels,
+      scratch,
       onBytes: (bytes) => {
         unsent += bytes;
         if (unsent < LOADING_STEP) return;

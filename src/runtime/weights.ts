@@ -16,13 +16,13 @@ import {
   type SwigluNames,
 } from "../arch/deepseek-modules.ts";
 import type { ModelConfig } from "../arch/model-config.ts";
-import type { Weight, WeightDtype } from "../kernels/inference.ts";
+import { INT8_BLOCK, int8Bytes, type StoredDtype, type Weight } from "../kernels/inference.ts";
 import { rowLength, type StoredWeight, type WeightSource } from "../logical/weight-source.ts";
 import { floatSize } from "../tensor/dtype.ts";
 import type { Arena } from "./arena.ts";
 
 /** Bytes beyond a weight that kernels may read. */
-const OVERREAD = 64;
+export const OVERREAD = 64;
 
 export interface Share {
   rank: number;
@@ -92,12 +92,18 @@ export interface Load {
   to: number;
   /** Where its bytes go. */
   data: number;
+  /** Bytes that are read. */
   byteLength: number;
+  /** Bytes that it takes when it is loaded. */
+  heapBytes: number;
   /** Where its block scales go; 0 without. */
   scales: number;
   /** A vector is widened to float32; a weight stays as it is, but for E5M2, which becomes F16. */
-  as: "weight" | "vector";
+  as: "weight" | "vector" | "int8";
 }
+
+/** How weights are multiplied: as they are stored, or as INT8, which is faster and inexact. */
+export type WeightForm = "stored" | "int8";
 
 export interface Placement {
   weights: ModelWeights;
@@ -116,6 +122,8 @@ export interface PlaceOptions {
   arena: Arena;
   /** Whether the MTP layers are wanted. */
   mtp: boolean;
+  /** Of what linear() multiplies; what is taken row by row stays as it is stored, and so does the router. */
+  weights: WeightForm;
 }
 
 export function placeWeights(options: PlaceOptions): Placement {
@@ -123,7 +131,7 @@ export function placeWeights(options: PlaceOptions): Placement {
   const { sizes } = options.config;
   const layers = Array.from({ length: sizes.numLayers }, (_, layer) => placer.layer(layer));
   const embedding = placer.rows(EMBEDDING);
-  const head = sizes.isTied ? embedding : placer.rows(HEAD);
+  const head = sizes.isTied ? placer.tiedHead(embedding) : placer.product(HEAD);
   const finalNorm = placer.vector(FINAL_NORM);
   const numMtp = options.mtp ? sizes.numMtpLayers : 0;
   const mtp = Array.from({ length: numMtp }, (_, i) => placer.mtp(sizes.numLayers + i, { embedding, head }));
@@ -149,7 +157,8 @@ class Placer {
     const count = stored.shape.reduce((product, dim) => product * dim, 1);
     const data = this.#options.arena.floats(count);
     const byteLength = count * floatSize(stored.dtype);
-    this.loads.push({ name, from: 0, to: stored.shape[0]!, data, byteLength, scales: 0, as: "vector" });
+    const load = { name, from: 0, to: stored.shape[0]!, data, byteLength, heapBytes: 4 * count };
+    this.loads.push({ ...load, scales: 0, as: "vector" });
     return data;
   }
 
@@ -162,9 +171,10 @@ class Placer {
     const { arena, source } = this.#options;
     const stored = this.#stored(name);
     const cols = rowLength(stored);
-    const dtype: WeightDtype = stored.dtype === "F8_E5M2" ? "F16" : stored.dtype;
+    const dtype: StoredDtype = stored.dtype === "F8_E5M2" ? "F16" : stored.dtype;
     const byteLength = (to - from) * cols * floatSize(stored.dtype);
-    const data = arena.allocate((to - from) * cols * floatSize(dtype) + OVERREAD);
+    const heapBytes = (to - from) * cols * floatSize(dtype);
+    const data = arena.allocate(heapBytes + OVERREAD);
     const { rows: blockRows, cols: blockCols } = source.block;
     const weight: Weight = {
       dtype,
@@ -181,25 +191,49 @@ class Placer {
       const blocks = (Math.ceil(to / blockRows) - Math.floor(from / blockRows)) * Math.ceil(cols / blockCols);
       weight.scales = arena.floats(blocks);
     }
-    this.loads.push({ name, from, to, data, byteLength, scales: weight.scales, as: "weight" });
+    this.loads.push({ name, from, to, data, byteLength, heapBytes, scales: weight.scales, as: "weight" });
     return weight;
   }
 
-  /** This rank's share of a matrix's rows. */
+  /** Rows that linear() multiplies, in the form that is wanted. */
+  #multiplied(name: string, { from, to }: { from: number; to: number }): Weight {
+    const { arena, weights } = this.#options;
+    if (weights === "stored" || to === from) return this.matrix(name, { from, to });
+    const stored = this.#stored(name);
+    const [rows, cols] = [to - from, rowLength(stored)];
+    const heapBytes = int8Bytes(rows, cols);
+    const data = arena.allocate(heapBytes + OVERREAD);
+    const byteLength = rows * cols * floatSize(stored.dtype);
+    this.loads.push({ name, from, to, data, byteLength, heapBytes, scales: 0, as: "int8" });
+    const blocks = { scales: 0, blockRows: 1, blockCols: INT8_BLOCK };
+    return { dtype: "INT8", data, rows, cols, ...blocks, firstRow: from };
+  }
+
+  /** This rank's share of a matrix's rows, as stored. */
   rows(name: string): Weight {
     return this.matrix(name, shareOf(this.#stored(name).shape[0]!, this.#options.share));
   }
 
+  /** This rank's share of a matrix's rows, to be multiplied. */
+  product(name: string): Weight {
+    return this.#multiplied(name, shareOf(this.#stored(name).shape[0]!, this.#options.share));
+  }
+
+  /** The embedding itself, unless products take another form. */
+  tiedHead(embedding: Weight): Weight {
+    return this.#options.weights === "stored" ? embedding : this.product(EMBEDDING);
+  }
+
   /** The rows of this rank's heads. */
-  #heads(name: string): Weight {
+  #headRows(name: string): { from: number; to: number } {
     const { numHeads } = this.#options.config.sizes;
     const perHead = this.#stored(name).shape[0]! / numHeads;
     const { from, to } = shareOf(numHeads, this.#options.share);
-    return this.matrix(name, { from: from * perHead, to: to * perHead });
+    return { from: from * perHead, to: to * perHead };
   }
 
   #swiglu({ gate, up, down }: SwigluNames): Swiglu {
-    return { gate: this.rows(gate), up: this.rows(up), down: this.rows(down) };
+    return { gate: this.product(gate), up: this.product(up), down: this.product(down) };
   }
 
   layer(layer: number): LayerWeights {
@@ -207,17 +241,19 @@ class Placer {
     const names = layerNames(layer, { hasQueryRank: sizes.queryRank > 0 });
     const { query } = names;
     const isLow = "down" in query;
+    const queryUp = isLow ? query.up : query.whole;
     return {
       inputNorm: this.vector(names.inputNorm),
-      queryDown: isLow ? this.rows(query.down) : undefined,
+      queryDown: isLow ? this.product(query.down) : undefined,
       queryDownBias: isLow ? this.#bias(query.down) : 0,
       queryNorm: isLow ? this.vector(query.norm) : 0,
-      queryUp: this.#heads(isLow ? query.up : query.whole),
-      keyValueDown: this.rows(names.keyValueDown),
+      queryUp: this.#multiplied(queryUp, this.#headRows(queryUp)),
+      keyValueDown: this.product(names.keyValueDown),
       keyValueDownBias: this.#bias(names.keyValueDown),
       keyValueNorm: this.vector(names.keyValueNorm),
-      keyValueUp: this.#heads(names.keyValueUp),
-      output: this.rows(names.output),
+      // The absorbed form takes its rows as float32, so it stays as it is stored.
+      keyValueUp: this.matrix(names.keyValueUp, this.#headRows(names.keyValueUp)),
+      output: this.product(names.output),
       outputBias: this.#bias(names.output),
       outputNorm: this.vector(names.outputNorm),
       mlp: isMoeLayer(sizes, layer)
@@ -239,10 +275,10 @@ class Placer {
       ...this.layer(layer),
       embeddingNorm: this.vector(names.embeddingNorm),
       hiddenNorm: this.vector(names.hiddenNorm),
-      join: this.rows(names.join),
+      join: this.product(names.join),
       headNorm: this.vector(names.headNorm),
       embedding: weights.has(names.embedding) ? this.rows(names.embedding) : main.embedding,
-      head: weights.has(names.head) ? this.rows(names.head) : main.head,
+      head: weights.has(names.head) ? this.product(names.head) : main.head,
     };
   }
 }

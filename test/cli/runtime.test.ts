@@ -213,6 +213,6 @@ describe("chimera perplexity", () => {
     assert.equal(same.reports[0].nll, same.reports[1].nll);
     const other = JSON.parse(report("--against", "recipes/mini/r1t-half.yaml", "--json")).divergence;
     assert.ok(other.meanKl > 0 && other.top1Agreement <= 1);
-    assert.match(report(), /^mini-r1 +\d+ +[\d.]+ +[\d.]+ +[\d.]+$/m);
+    assert.match(report(), /^mini-r1 +stored +\d+ +[\d.]+ +[\d.]+ +[\d.]+$/m);
   });
 });

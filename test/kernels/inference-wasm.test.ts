@@ -24,11 +24,11 @@ assert.ok(enableRelaxedSimd(), "no relaxed SIMD, wanted it on Node 20 and later"
 int8Suite("wasm, relaxed", (heapBytes) => createWasmInference(heapBytes, { relaxed: true }));
 
 describe("createInference() for INT8", () => {
-  test("createInference() takes relaxed SIMD where it is wanted and there", () => {
+  test("createInference() takes relaxed SIMD where it is wanted", () => {
     assert.ok(hasRelaxedSimd());
-    assert.equal(createInference(65536, "auto", { int8: true }).dotProduct, "relaxed");
+    assert.equal(createInference(65536, "auto", { relaxed: true }).dotProduct, "relaxed");
     assert.equal(createInference(65536, "auto").dotProduct, "plain");
-    assert.equal(createInference(65536, "scalar", { int8: true }).dotProduct, "scalar");
+    assert.equal(createInference(65536, "scalar", { relaxed: true }).dotProduct, "scalar");
   });
 });
 
