@@ -55,6 +55,7 @@ export {
 } from "./runtime/model.ts";
 export { perplexity, scoreBatch, scoreRows, windowsOf } from "./runtime/score.ts";
 export { type AnswerOptions, loadTextModel, type TextModel } from "./runtime/talk.ts";
+export type { WeightForm } from "./runtime/weights.ts";
 export { type CompareEvent, type CompareOptions, type CompareReport, compare } from "./survey/compare.ts";
 export type { CompareRow } from "./survey/distance.ts";
 export { distanceMap } from "./survey/distance-map.ts";
