@@ -10,7 +10,7 @@ import { join } from "node:path";
 import { openStore } from "../src/checkpoint/stores.ts";
 import { checkpointReference } from "../src/logical/checkpoint-weights.ts";
 import { argmax, generate, newStats } from "../src/runtime/generate.ts";
-import { loadModel } from "../src/runtime/model.ts";
+import { loadModel } from "../src/runtime/load-model.ts";
 import { writeParent } from "./parents/write.ts";
 import { diskPlace, dropCaches, removeFolder } from "./places.ts";
 import { CONFIG } from "./runtime.ts";

@@ -5,12 +5,14 @@
 import assert from "node:assert/strict";
 import {
   type InferenceKernels,
+  int8Bytes,
   paddedCols,
   type Weight,
   type WeightDtype,
 } from "../src/kernels/inference.ts";
 import { createScalarInference } from "../src/kernels/inference-scalar.ts";
 import { createWasmInference } from "../src/kernels/inference-wasm.ts";
+import { enableRelaxedSimd } from "../src/runtime/relaxed-simd.ts";
 import { encodeE4m3 } from "../src/tensor/float8.ts";
 import { encodeBf16, encodeF16 } from "../src/tensor/float16.ts";
 import { printTable } from "./table.ts";
@@ -22,7 +24,7 @@ const SMALL_HEAP_BYTES: number = 40 << 20;
 const BLOCK = 128;
 /** Rows that the scalar reference multiplies. */
 const FEW_ROWS = 32;
-const SIZE: Record<WeightDtype, number> = { F8_E4M3: 1, BF16: 2, F16: 2, F32: 4 };
+const SIZE: Record<WeightDtype, number> = { F8_E4M3: 1, BF16: 2, F16: 2, F32: 4, INT8: 17 / 16 };
 
 // Places on either heap; the weight is last and as long as it may be.
 const X: number = 1 << 10;
@@ -44,25 +46,40 @@ interface Case {
 }
 
 export function benchInference(): string {
-  const wasm = createWasmInference(HEAP_BYTES);
+  const relaxed = enableRelaxedSimd();
+  const fast = createWasmInference(HEAP_BYTES, { relaxed });
+  const plain = createWasmInference(HEAP_BYTES);
   const scalar = createScalarInference(SMALL_HEAP_BYTES);
-  for (const kernels of [wasm, scalar]) fillActivations(kernels);
-  const read = readBandwidth(wasm);
-  const rows = CASES.map(({ prepare, ...shape }) => {
-    const { name, what, work, unit, bytes, run, check } = prepare(shape, [wasm, scalar]);
-    const results = [check.run(wasm), check.run(scalar)] as const;
-    assert.deepEqual(results[0], results[1], `${name} ${what}: WASM differs from the scalar reference`);
-    const seconds = quickest(0.5, () => run(wasm));
-    const reference = quickest(0.1, () => check.run(scalar)) / check.work;
-    return [
-      ...[name, what, `${(seconds * 1000).toFixed(3)} ms`, `${(work / seconds / 1e9).toFixed(2)} ${unit}`],
-      `${((reference * work) / seconds).toFixed(0)}×`,
-      bytes > 0 ? `${((100 * bytes) / seconds / read).toFixed(0)} %` : "–",
-    ];
+  for (const kernels of [fast, plain, scalar]) fillActivations(kernels);
+  const read = readBandwidth(fast);
+  const rows = CASES.flatMap(({ prepare, ...shape }) => {
+    const kinds = shape.dtype === "INT8" && relaxed ? [fast, plain] : [plain];
+    return kinds.map((wasm) => measure({ prepare, ...shape }, { wasm, scalar, read }));
   });
   rows.push(["read", "200 MB, not in the cache", "", `${(read / 1e9).toFixed(1)} GB/s`, "", "100 %"]);
   printTable("inference: one thread", ["kernel", "data", "time", "speed", "scalar", "read"], rows);
   return "results equal to scalar";
+}
+
+function measure(
+  { prepare, ...shape }: CaseSpec,
+  { wasm, scalar, read }: { wasm: InferenceKernels; scalar: InferenceKernels; read: number },
+): string[] {
+  const { name, what, work, unit, bytes, run, check } = prepare(shape, [wasm, scalar]);
+  const results = [check.run(wasm), check.run(scalar)] as const;
+  assert.deepEqual(results[0], results[1], `${name} ${what}: WASM differs from the scalar reference`);
+  const seconds = quickest(0.5, () => run(wasm));
+  const reference = quickest(0.1, () => check.run(scalar)) / check.work;
+  return [
+    ...[
+      name,
+      shape.dtype === "INT8" ? `${what}, ${wasm.dotProduct}` : what,
+      `${(seconds * 1000).toFixed(3)} ms`,
+      `${(work / seconds / 1e9).toFixed(2)} ${unit}`,
+    ],
+    `${((reference * work) / seconds).toFixed(0)}×`,
+    bytes > 0 ? `${((100 * bytes) / seconds / read).toFixed(0)} %` : "–",
+  ];
 }
 
 /** Bytes that one core reads per second, far beyond the caches. */
@@ -99,10 +116,17 @@ const CASES: CaseSpec[] = [
   large("F32", 7168, 1),
   large("F8_E4M3", 7168, 2),
   large("BF16", 7168, 2),
+  large("INT8", 7168, 1),
+  large("INT8", 2048, 1),
+  large("INT8", 7168, 2),
   prefill("F8_E4M3", 7168, 4),
   prefill("F8_E4M3", 7168, 128),
   prefill("F8_E4M3", 2048, 128),
   prefill("BF16", 7168, 128),
+  prefill("INT8", 7168, 4),
+  prefill("INT8", 7168, 128),
+  { dtype: "F8_E4M3", rows: 512, cols: 7168, tokens: 1, prepare: quantise },
+  { dtype: "BF16", rows: 512, cols: 7168, tokens: 1, prepare: quantise },
   { dtype: "F32", rows: 64, cols: 576, tokens: 128, prepare: linear }, // scores of one page, 128 heads
   { rows: 64, cols: 512, tokens: 128, prepare: combine }, // its values
   { rows: 64, cols: 512, tokens: 1, prepare: combine },
@@ -146,6 +170,32 @@ function linear({ dtype = "F32", rows, cols, tokens }: Shape, both: readonly Inf
       run: (kernels) => {
         multiply(kernels, few);
         return kernels.floats.slice(OUT / 4, OUT / 4 + tokens * few);
+      },
+    },
+  };
+}
+
+/** Stored weights -> INT8, four rows at a time, as loading does. */
+function quantise({ dtype = "F32", rows, cols }: Shape, both: readonly InferenceKernels[]): Case {
+  for (const kernels of both) fillWeight(kernels, dtype, rows * cols * SIZE[dtype]);
+  const blocks = { scales: 0, blockRows: BLOCK, blockCols: BLOCK, firstRow: 0 };
+  const weight: Weight = { dtype, data: WEIGHT, rows, cols, ...blocks };
+  const fours = (kernels: InferenceKernels, count: number): void => {
+    for (let from = 0; from < count; from += 4) {
+      kernels.dequantise(weight, { from, count: 4 }, ARRANGED);
+      kernels.quantise({ data: ARRANGED, count: 4, stride: cols }, cols, OUT + int8Bytes(from, cols));
+    }
+  };
+  return {
+    name: "quantise",
+    what: `${rows}×${cols} ${dtype} to INT8`,
+    ...{ work: rows * cols, unit: "Gweights/s", bytes: 0 },
+    run: (kernels) => fours(kernels, rows),
+    check: {
+      work: FEW_ROWS * cols,
+      run: (kernels) => {
+        fours(kernels, FEW_ROWS);
+        return kernels.floats.slice(OUT / 4, (OUT + int8Bytes(FEW_ROWS, cols)) / 4);
       },
     },
   };
@@ -242,9 +292,20 @@ function fillWeight({ bytes }: InferenceKernels, dtype: WeightDtype, byteLength:
     BF16: () => Uint16Array.from(values, encodeBf16),
     F16: () => Uint16Array.from(values, encodeF16),
     F32: () => values,
+    INT8: () => int8Pattern(values),
   }[dtype]();
   const pattern = new Uint8Array(codes.buffer);
   for (let at = 0; at < byteLength; at += pattern.length) {
     bytes.set(pattern.subarray(0, Math.min(pattern.length, byteLength - at)), WEIGHT + at);
   }
+}
+
+/** Blocks of INT8: four scales and codes. */
+function int8Pattern(values: Float32Array): Uint8Array {
+  const bytes = Uint8Array.from({ length: 272 * 256 }, (_, i) => 64 + 31 * values[i % values.length]!);
+  const view = new DataView(bytes.buffer);
+  for (let at = 0; at < bytes.length; at += 272) {
+    for (let row = 0; row < 4; row++) view.setFloat32(at + 4 * row, 0.001, true);
+  }
+  return bytes;
 }

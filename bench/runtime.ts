@@ -6,7 +6,8 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { checkpointReference } from "../src/logical/checkpoint-weights.ts";
 import { argmax, generate, newStats } from "../src/runtime/generate.ts";
-import { loadModel, type Model } from "../src/runtime/model.ts";
+import { loadModel } from "../src/runtime/load-model.ts";
+import type { Model } from "../src/runtime/model.ts";
 import { writeParent } from "./parents/write.ts";
 import { memoryPlace, removeFolder } from "./places.ts";
 import { printTable } from "./table.ts";
@@ -75,6 +76,14 @@ export const CONFIG: SyntheticConfig = {
 const PROMPT_TOKENS = 512;
 const DECODED = 48;
 
+/** The first is what the others are compared with. */
+const SETTINGS = [
+  { threads: 1, weights: "stored" },
+  { threads: 2, weights: "stored" },
+  { threads: 1, weights: "int8" },
+  { threads: 2, weights: "int8" },
+] as const;
+
 /** Weights that one token multiplies with: all but the embedding and the experts it is not sent to. */
 export function activeWeights(): number {
   const c = CONFIG;
@@ -115,18 +124,19 @@ export async function benchRuntime(): Promise<string> {
   const rows: string[][] = [];
   const answers: number[][] = [];
   let single = { prefill: 0, decode: 0 };
-  for (const threads of [1, 2]) {
+  for (const { threads, weights } of SETTINGS) {
     const startedAt = performance.now();
-    const model = await loadModel(checkpointReference(folder), { threads, context: 1024 });
+    const model = await loadModel(checkpointReference(folder), { threads, weights, context: 1024 });
     const loading = (performance.now() - startedAt) / 1000;
     const { prefill, decode, tokens } = await measure(model);
     const resident = process.memoryUsage().rss;
     const need = model.need.weightBytes;
+    const form = weights === "int8" ? `int8, ${model.dotProduct}` : weights;
     await model.dispose();
-    answers.push(tokens);
-    if (threads === 1) single = { prefill, decode };
+    if (weights === "stored") answers.push(tokens); // int8 may well say something else
+    if (rows.length === 0) single = { prefill, decode };
     rows.push([
-      `${threads}`,
+      ...[`${threads}`, form],
       `${(fileBytes / loading / 1e9).toFixed(2)} GB/s`,
       `${prefill.toFixed(1)} (${(prefill / single.prefill).toFixed(2)}×)`,
       `${decode.toFixed(1)} (${(decode / single.decode).toFixed(2)}×)`,
@@ -138,7 +148,7 @@ export async function benchRuntime(): Promise<string> {
   removeFolder(place.folder);
   printTable(
     `runtime: ${(fileBytes / 1e9).toFixed(1)} GB in FP8, ${PROMPT_TOKENS} tokens of prompt, ${DECODED} decoded`,
-    ["threads", "loading", "prefill tokens/s", "decode tokens/s", "weights", "beside the weights"],
+    ["threads", "weights", "loading", "prefill tokens/s", "decode tokens/s", "speed", "beside the weights"],
     rows,
   );
   return "two threads give the tokens of one";

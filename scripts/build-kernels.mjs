@@ -1,12 +1,13 @@
 // Compiles the AssemblyScript kernels and embeds them: src/kernels/assembly -> src/kernels/wasm-binary.ts,
-// src/kernels/assembly-inference -> src/kernels/inference-binary.ts.
+// src/kernels/assembly-inference -> src/kernels/inference-binary.ts, src/kernels/assembly-relaxed ->
+// src/kernels/relaxed-binary.ts.
 //
 // A module travels as base64 text inside a source file, so that the same import works in a worker
 // thread, in a bundle and in a browser, and the kernels layer needs no file access. The same source gives
 // the same bytes: kernels.sha256 beside the source says which, and a test holds the build to it.
 //
 // Usage: node scripts/build-kernels.mjs [--update] [name …]
-//   --update accepts the new digests; names: merge, inference (none named: both)
+//   --update accepts the new digests; names: merge, inference, relaxed (none named: all)
 import { createHash } from "node:crypto";
 import { readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
@@ -17,7 +18,7 @@ import { MODULES } from "./kernel-modules.mjs";
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");
 const OPTIONS = [
   ...["-O3", "--noAssert", "--converge", "--runtime", "stub", "--use", "abort="],
-  ...["--enable", "simd", "--importMemory", "--initialMemory", "1", "--maximumMemory", "65536"],
+  ...["--importMemory", "--initialMemory", "1", "--maximumMemory", "65536"],
 ];
 
 export function digestFile(name) {
@@ -27,7 +28,9 @@ export function digestFile(name) {
 /** Compiles from source; returns the module's bytes. */
 export async function compileKernels(name) {
   let binary;
-  const { error, stderr } = await asc.main([`${MODULES[name].folder}/index.ts`, "-o", "k.wasm", ...OPTIONS], {
+  const { folder, features } = MODULES[name];
+  const options = [...OPTIONS, "--enable", features.join(",")];
+  const { error, stderr } = await asc.main([`${folder}/index.ts`, "-o", "k.wasm", ...options], {
     readFile: (name, base) => {
       try {
         return readFileSync(join(base ?? root, name), "utf8");

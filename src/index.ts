@@ -39,22 +39,22 @@ export { type PlanOptions, planRecipe } from "./plan/plan-recipe.ts";
 export { parseRecipe } from "./recipe/parse.ts";
 export type { Recipe, Rule, Selector } from "./recipe/recipe.ts";
 export { recipeSchema } from "./recipe/schema.ts";
+export type { ExpertUse } from "./runtime/expert-use.ts";
 export {
   type GenerateOptions,
   type GenerateStats,
   generate,
   newStats,
 } from "./runtime/generate.ts";
-export {
-  type LoadEvent,
-  loadModel,
-  type Model,
-  type ModelOptions,
-  type PassResult,
-  type Sequence,
+export { type LoadEvent, loadModel, type ModelOptions } from "./runtime/load-model.ts";
+export type {
+  Model,
+  PassResult,
+  Sequence,
 } from "./runtime/model.ts";
 export { perplexity, scoreBatch, scoreRows, windowsOf } from "./runtime/score.ts";
 export { type AnswerOptions, loadTextModel, type TextModel } from "./runtime/talk.ts";
+export type { WeightForm } from "./runtime/weights.ts";
 export { type CompareEvent, type CompareOptions, type CompareReport, compare } from "./survey/compare.ts";
 export type { CompareRow } from "./survey/distance.ts";
 export { distanceMap } from "./survey/distance-map.ts";

@@ -16,7 +16,7 @@ import {
   samplingOf,
   summaryOf,
 } from "./generate.ts";
-import { addModelOptions, type ModelCommandOptions, withTextModel } from "./model.ts";
+import { addModelOptions, formOf, type ModelCommandOptions, withTextModel } from "./model.ts";
 import { clean, note, paintError } from "./terminal.ts";
 
 interface ChatCommandOptions extends ModelCommandOptions, SamplingCommandOptions {
@@ -203,7 +203,7 @@ class Chat {
       if (reasoning !== "") answer.reasoning_content = reasoning;
       // Stopped while it thought: as if it had not been asked.
       if (content !== "" || stats.finish !== "aborted") this.#messages = [...messages, answer];
-      note(paintError("dim", summaryOf(stats)));
+      note(paintError("dim", `${summaryOf(stats)}${formOf(this.#text.model)}`));
     } catch (error) {
       this.#forgive(error);
     } finally {

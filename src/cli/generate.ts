@@ -10,9 +10,11 @@ import { interruptible } from "./interrupt.ts";
 import {
   addModelOptions,
   expertsInWords,
+  formOf,
   type ModelCommandOptions,
   parseCount,
   parseNumber,
+  weightsOf,
   withTextModel,
 } from "./model.ts";
 import { clean, note, paint, paintError, print, printJson } from "./terminal.ts";
@@ -112,10 +114,11 @@ async function run(target: string, options: GenerateCommandOptions): Promise<voi
         const all: OutputEvent[] = [];
         for await (const event of events) all.push(event);
         const { reason, ...output } = gatherOutput(all);
-        printJson({ ...output, finish: stats.finish ?? reason, stats: figuresOf(stats) });
+        const finish = stats.finish ?? reason;
+        printJson({ ...output, finish, ...weightsOf(text.model), stats: figuresOf(stats) });
       } else {
         await drawAnswer(events);
-        note(paintError("dim", summaryOf(stats)));
+        note(paintError("dim", `${summaryOf(stats)}${formOf(text.model)}`));
       }
       if (stats.finish === "aborted") throw new Interrupted("the answer is not complete");
     }),

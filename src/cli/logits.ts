@@ -3,7 +3,7 @@ import type { Command } from "commander";
 import type { Model } from "../runtime/model.ts";
 import { UsageError } from "./exit.ts";
 import { interruptible } from "./interrupt.ts";
-import { addModelOptions, type ModelCommandOptions, withModel } from "./model.ts";
+import { addModelOptions, type ModelCommandOptions, weightsOf, withModel } from "./model.ts";
 import { note, paint, print, printJson } from "./terminal.ts";
 
 interface LogitsCommandOptions extends ModelCommandOptions {
@@ -57,7 +57,8 @@ async function run(target: string, options: LogitsCommandOptions): Promise<void>
       const bytes = await writeTensors(options.output, tensors);
       const { vocab } = model.config.sizes;
       const shape = [batch.length, batch[0]!.length, vocab];
-      if (options.json) printJson({ output: options.output, shape, bytes, tensors: [...tensors.keys()] });
+      const report = { output: options.output, shape, bytes, tensors: [...tensors.keys()] };
+      if (options.json) printJson({ ...report, ...weightsOf(model) });
       else print(`${paint("green", "written")}  ${options.output}: logits [${shape.join(", ")}]`);
       if (options.hidden && !options.json) note(`with hidden states: ${tensors.size - 2} tensors`);
     }),

@@ -7,9 +7,11 @@ import { InvalidArgumentError, Option } from "commander";
 import { formatBytes, formatDuration, formatInteger, parseBytes } from "../base/format.ts";
 import type { WeightReference } from "../logical/weight-source.ts";
 import type { ExpertUse } from "../runtime/expert-use.ts";
-import type { LoadEvent, Model, ModelOptions } from "../runtime/model.ts";
+import type { LoadEvent, ModelOptions } from "../runtime/load-model.ts";
+import type { Model } from "../runtime/model.ts";
 import type { ExpertMemory } from "../runtime/placement.ts";
 import type { TextModel } from "../runtime/talk.ts";
+import type { WeightForm } from "../runtime/weights.ts";
 import { parentOption } from "./plan.ts";
 import { createProgress, PROGRESS_MODES, type ProgressMode } from "./progress.ts";
 import { clean, note, paintError } from "./terminal.ts";
@@ -18,12 +20,15 @@ export interface ModelCommandOptions {
   threads?: number;
   context?: number;
   cache?: "f32" | "bf16" | "fp8";
+  weights: WeightForm;
   /** False with --no-mtp, true with --mtp. */
   mtp?: boolean;
   expertMemory?: number;
   parent?: Record<string, string>;
   progress: ProgressMode;
 }
+
+export const WEIGHT_FORMS: readonly WeightForm[] = ["stored", "int8"];
 
 export function addModelOptions(command: Command): Command {
   return command
@@ -36,6 +41,11 @@ export function addModelOptions(command: Command): Command {
       parseSize,
     )
     .option("--mtp", "speculate with the MTP layer also where experts are read from disk")
+    .addOption(
+      new Option("--weights <form>", "how weights are multiplied: int8 is faster and inexact")
+        .choices(WEIGHT_FORMS)
+        .default("stored"),
+    )
     .option("--no-mtp", "do not load the MTP layer, nor speculate with it")
     .addOption(parentOption("where a parent of a recipe lies; repeatable"))
     .addOption(new Option("--progress <mode>", "progress on stderr").choices(PROGRESS_MODES).default("auto"));
@@ -81,11 +91,12 @@ export async function withModel<T>(
   options: ModelCommandOptions & Pick<ModelOptions, "traces" | "signal">,
   action: (model: Model) => Promise<T>,
 ): Promise<T> {
-  const { loadModel } = await import("../runtime/model.ts");
+  const { loadModel } = await import("../runtime/load-model.ts");
   const reference = await referenceOf(target, options);
   const progress = createProgress(options.progress, "load");
-  const { threads, context, cache, mtp, expertMemory, traces, signal } = options;
+  const { threads, context, cache, weights, mtp, expertMemory, traces, signal } = options;
   const model = await loadModel(reference, {
+    weights,
     onEvent: (event) => show(event, { progress, options }),
     ...(threads ? { threads } : {}),
     ...(context ? { context } : {}),
@@ -102,6 +113,16 @@ export async function withModel<T>(
   } finally {
     await model.dispose();
   }
+}
+
+/** How a model's weights are multiplied, for reports: "stored", or "int8" and the dot product that is used. */
+export function weightsOf({ weights, dotProduct }: Model): { weights: WeightForm; dotProduct?: string } {
+  return weights === "int8" ? { weights, dotProduct } : { weights };
+}
+
+/** The same for a line of figures; empty where weights are as stored. */
+export function formOf({ weights, dotProduct }: Model): string {
+  return weights === "int8" ? ` · int8 weights (inexact), ${dotProduct} dot product` : "";
 }
 
 /** As withModel(), with tokenizer and template. */

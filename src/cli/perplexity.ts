@@ -1,10 +1,18 @@
 /** chimera perplexity: how well a model predicts a text, and how far another is from it there. */
-import type { Command } from "commander";
+import { type Command, Option } from "commander";
 import { formatInteger } from "../base/format.ts";
 import type { Model } from "../runtime/model.ts";
+import type { WeightForm } from "../runtime/weights.ts";
 import { UsageError } from "./exit.ts";
 import { interruptible } from "./interrupt.ts";
-import { addModelOptions, type ModelCommandOptions, parseCount, withModel } from "./model.ts";
+import {
+  addModelOptions,
+  type ModelCommandOptions,
+  parseCount,
+  WEIGHT_FORMS,
+  weightsOf,
+  withModel,
+} from "./model.ts";
 import { createProgress } from "./progress.ts";
 import { paint, print, printJson, table } from "./terminal.ts";
 
@@ -12,6 +20,7 @@ interface PerplexityCommandOptions extends ModelCommandOptions {
   text: string;
   window?: number;
   against?: string;
+  againstWeights?: WeightForm;
   json?: boolean;
 }
 
@@ -24,6 +33,12 @@ export function addPerplexity(program: Command): void {
     .argument("<model>", "a checkpoint, or a recipe")
     .requiredOption("--text <file>", "a text file")
     .option("--against <model>", "another checkpoint or recipe: KL divergence and top-1 agreement")
+    .addOption(
+      new Option(
+        "--against-weights <form>",
+        "how the other's weights are multiplied (default: stored)",
+      ).choices(WEIGHT_FORMS),
+    )
     .option("--window <n>", `tokens that are seen together (default: ${DEFAULT_WINDOW})`, parseCount);
   addModelOptions(command)
     .option("--json", "the report as JSON on stdout")
@@ -32,23 +47,28 @@ export function addPerplexity(program: Command): void {
       `
 The text is cut into windows, each scored for itself with BOS before it. KL
 divergence is from the first model to the second, in nats, over all positions.
-Both models need one vocabulary.
+Both models need one vocabulary. With --weights int8 and the same model on the
+other side it is the error of int8.
 
 Examples:
   $ chimera perplexity ./R1T --text sample.txt
   $ chimera perplexity ./DeepSeek-R1 --against recipes/r1t.yaml --text sample.txt
+  $ chimera perplexity ./R1T --text sample.txt --weights int8 --against ./R1T
   $ chimera perplexity ./R1T --text sample.txt --cache fp8 --json`,
     )
     .action(run);
 }
 
 async function run(target: string, options: PerplexityCommandOptions): Promise<void> {
+  if (options.againstWeights && options.against === undefined)
+    throw new UsageError("Cannot use --against-weights without --against, wanted another model");
   const { readTextFile } = await import("../checkpoint/node.ts");
   const text = await readTextFile(options.text, 1_000_000_000);
   await interruptible((signal) =>
     withModel(target, { ...options, mtp: false, signal }, async (model) => {
       if (options.against === undefined) return measure([model], { text, options, signal });
-      return withModel(options.against, { ...options, mtp: false, signal }, (other) =>
+      const weights = options.againstWeights ?? "stored";
+      return withModel(options.against, { ...options, weights, mtp: false, signal }, (other) =>
         measure([model, other], { text, options, signal }),
       );
     }),
@@ -84,15 +104,19 @@ async function measure(
     },
   }).finally(() => progress.end());
   if (options.json) {
-    printJson({ window: length, ...result });
+    const reports = result.reports.map((report, i) => ({ ...report, ...weightsOf(models[i]!) }));
+    printJson({ window: length, ...result, reports });
     return;
   }
-  const rows = [["", "tokens", "perplexity", "nats/token", "tokens/s"]];
+  const rows = [["", "weights", "tokens", "perplexity", "nats/token", "tokens/s"]];
   for (const [i, { tokens, perplexity, nll, seconds }] of result.reports.entries()) {
     const speed = (tokens / seconds).toFixed(1);
-    rows.push([models[i]!.source.label, formatInteger(tokens), perplexity.toFixed(4), nll.toFixed(5), speed]);
+    const { label } = models[i]!.source;
+    const { weights, dotProduct } = weightsOf(models[i]!);
+    const form = dotProduct ? `${weights}, ${dotProduct}` : weights;
+    rows.push([label, form, formatInteger(tokens), perplexity.toFixed(4), nll.toFixed(5), speed]);
   }
-  print(table(rows, { right: [1, 2, 3, 4] }));
+  print(table(rows, { right: [2, 3, 4, 5] }));
   if (!result.divergence) return;
   const { meanKl, medianKl, largestKl, top1Agreement } = result.divergence;
   print();

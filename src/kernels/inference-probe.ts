@@ -6,13 +6,17 @@ import type { InferenceKernels } from "./inference.ts";
 import { createScalarInference } from "./inference-scalar.ts";
 import { createWasmInference, inferenceModule } from "./inference-wasm.ts";
 
-/** Kernels with a heap of at least `heapBytes` bytes. */
+/**
+ * Kernels with a heap of at least `heapBytes` bytes. `relaxed`: INT8 weights are multiplied by relaxed SIMD,
+ * which the engine must have; the reference does without.
+ */
 export function createInference(
   heapBytes: number,
   choice: "auto" | "wasm" | "scalar" = "auto",
+  { relaxed = false }: { relaxed?: boolean } = {},
 ): InferenceKernels {
   if (choice === "scalar" || (choice === "auto" && !hasSimd())) return createScalarInference(heapBytes);
-  return createWasmInference(heapBytes);
+  return createWasmInference(heapBytes, { relaxed });
 }
 
 let simd: boolean | undefined;

@@ -12,14 +12,16 @@ import {
   paddedCols,
   type Rows,
   type SoftmaxStep,
+  type StoredDtype,
   type Weight,
   type WeightDtype,
 } from "./inference.ts";
+import { arrangeInt8, dequantiseInt8, linearInt8, quantiseInt8 } from "./inference-int8-scalar.ts";
 
 const { fround } = Math;
-const ELEMENT_BYTES: Record<WeightDtype, number> = { F8_E4M3: 1, BF16: 2, F16: 2, F32: 4 };
+const ELEMENT_BYTES: Record<StoredDtype, number> = { F8_E4M3: 1, BF16: 2, F16: 2, F32: 4 };
 /** Planes of four lanes that one group of columns has. */
-const PLANES: Record<WeightDtype, number> = { F8_E4M3: 4, BF16: 2, F16: 2, F32: 1 };
+const PLANES: Record<StoredDtype, number> = { F8_E4M3: 4, BF16: 2, F16: 2, F32: 1 };
 /** Columns of a block where a weight has no scales. */
 const PLAIN_BLOCK = 128;
 
@@ -29,6 +31,7 @@ export function createScalarInference(heapBytes: number): InferenceKernels {
 
 class ScalarInference implements InferenceKernels {
   readonly name = "scalar";
+  readonly dotProduct = "scalar";
   readonly bytes: Uint8Array;
   readonly floats: Float32Array;
   readonly #view: DataView;
@@ -41,6 +44,10 @@ class ScalarInference implements InferenceKernels {
   }
 
   arrange(dtype: WeightDtype, x: Rows, cols: number, out: number): void {
+    if (dtype === "INT8") {
+      arrangeInt8(this.#view, x, cols, out);
+      return;
+    }
     const padded = paddedCols(cols);
     const factor = dtype === "F8_E4M3" ? 2 ** 100 : 1;
     for (let row = 0; row < x.count; row++) {
@@ -54,13 +61,17 @@ class ScalarInference implements InferenceKernels {
 
   linear(weight: Weight, x: { data: number; count: number }, out: Rows): void {
     const { dtype, rows, cols } = weight;
+    if (dtype === "INT8") {
+      linearInt8(this.#view, weight, x, out);
+      return;
+    }
     const padded = paddedCols(cols);
     const codes = new Float32Array(padded);
     const blockCols = isScaled(weight) ? weight.blockCols : PLAIN_BLOCK;
     for (let row = 0; row < rows; row++) {
       for (let at = 0; at < padded; at++) {
         const col = columnAt(dtype, at);
-        codes[at] = col < cols ? this.#code(weight, row, col) : 0;
+        codes[at] = col < cols ? this.#code({ ...weight, dtype }, row, col) : 0;
         if (dtype === "F8_E4M3") codes[at]! *= 2 ** -120;
       }
       for (let token = 0; token < x.count; token++) {
@@ -82,11 +93,19 @@ class ScalarInference implements InferenceKernels {
     }
   }
 
+  quantise(x: Rows, cols: number, out: number): void {
+    quantiseInt8(this.#view, x, cols, out);
+  }
+
   dequantise(weight: Weight, { from, count }: { from: number; count: number }, out: number): void {
-    const { cols } = weight;
+    const { dtype, cols } = weight;
+    if (dtype === "INT8") {
+      dequantiseInt8(this.#view, weight, { from, count }, out);
+      return;
+    }
     for (let row = 0; row < count; row++) {
       for (let col = 0; col < cols; col++) {
-        const value = this.#code(weight, from + row, col);
+        const value = this.#code({ ...weight, dtype }, from + row, col);
         const scale = isScaled(weight) ? this.#scale(weight, from + row, col) : 1;
         this.#setFloat(out, row * cols + col, value * scale);
       }
@@ -208,7 +227,7 @@ class ScalarInference implements InferenceKernels {
   }
 
   /** What an element means, without its scale. */
-  #code({ dtype, data, cols }: Weight, row: number, col: number): number {
+  #code({ dtype, data, cols }: Weight & { dtype: StoredDtype }, row: number, col: number): number {
     const at = data + (row * cols + col) * ELEMENT_BYTES[dtype];
     switch (dtype) {
       case "F8_E4M3":
@@ -239,7 +258,7 @@ function isScaled({ dtype, scales }: Weight): boolean {
 }
 
 /** The column that stands at a position of an arranged row. */
-function columnAt(dtype: WeightDtype, at: number): number {
+function columnAt(dtype: StoredDtype, at: number): number {
   const planes = PLANES[dtype];
   const group = Math.floor(at / (4 * planes));
   const plane = Math.floor(at / 4) % planes;

@@ -6,8 +6,8 @@
  */
 import type { InferenceKernels } from "../kernels/inference.ts";
 import type { Extent, WeightSource } from "../logical/weight-source.ts";
-import { firstBad, loadMatrix, notFinite } from "./load-weights.ts";
-import { dtypeInHeap, OVERREAD, type StreamedExpert, type StreamedPart, weightBytes } from "./weights.ts";
+import { firstBad, loadMatrix, notFinite } from "./load-matrix.ts";
+import { dtypeInHeap, OVERREAD, type StreamedExpert, type StreamedPart } from "./weights.ts";
 
 /** Multiples of this begin parts of a slot: what any store asks for (Source.alignment). */
 const BLOCK = 4096;
@@ -21,8 +21,8 @@ export interface SlotLayout {
 export function slotLayout(experts: readonly StreamedExpert[]): SlotLayout {
   const sizes: number[] = [];
   for (const { parts } of experts) {
-    for (const [i, { byteLength, weight }] of parts.entries()) {
-      const bytes = Math.max(byteLength, weightBytes(weight)) + OVERREAD;
+    for (const [i, { byteLength, heapBytes }] of parts.entries()) {
+      const bytes = Math.max(byteLength, heapBytes) + OVERREAD;
       sizes[i] = Math.max(sizes[i] ?? 0, (Math.ceil(bytes / BLOCK) + 1) * BLOCK);
     }
   }
@@ -91,7 +91,7 @@ export class ExpertReader {
     if (!extent) {
       part.weight.data = at;
       const { name, from, to, byteLength, weight } = part;
-      const load = { name, from, to, byteLength, data: at, scales: weight.scales, as: "weight" as const };
+      const load = { name, from, to, byteLength, data: at, scales: weight.scales };
       await loadMatrix(load, { source: this.#source, kernels: this.#kernels });
       return byteLength;
     }

@@ -1,58 +1,18 @@
 /**
  * A model that runs: its ranks, its cache, and passes through it. What is above (generation, perplexity)
- * asks for passes over sequences; what a pass does is rank.ts.
+ * asks for passes over sequences; what a pass does is rank.ts; load-model.ts makes it.
  */
-import { availableParallelism } from "node:os";
-import { type ModelConfig, modelConfigOf } from "../arch/model-config.ts";
+import type { ModelConfig } from "../arch/model-config.ts";
 import { CheckpointError } from "../base/errors.ts";
-import { openReference, type WeightReference, type WeightSource } from "../logical/weight-source.ts";
-import { checkWeights, throwProblems } from "./check-weights.ts";
-import { createExchange, type ExchangeBuffers, type ExchangeSizes } from "./exchange.ts";
+import type { InferenceKernels } from "../kernels/inference.ts";
+import type { WeightSource } from "../logical/weight-source.ts";
+import type { ExchangeBuffers, ExchangeSizes } from "./exchange.ts";
 import { type ExpertUse, gatherExpertUse } from "./expert-use.ts";
-import {
-  bytesPerToken,
-  type CacheDtype,
-  type CacheShape,
-  PAGE_TOKENS,
-  PagePool,
-  pagesFor,
-} from "./latent-cache.ts";
-import { findMtpCopies, withoutWeights } from "./mtp-copies.ts";
+import { type CacheShape, PAGE_TOKENS, PagePool, pagesFor } from "./latent-cache.ts";
 import type { Pass, Segment } from "./pass.ts";
-import { chooseRanks, chooseSlots, type ExpertMemory, type MemoryNeed, requireMemory } from "./placement.ts";
-import type { RankSetup } from "./rank-worker.ts";
-import { Ranks } from "./ranks.ts";
-
-export interface ModelOptions {
-  /** Threads, each with its share of every product. Default: one per core. Results do not depend on it. */
-  threads?: number;
-  /**
-   * Tokens of all sequences together that the cache can hold; its memory is taken as they come. Default: the
-   * model's longest context, or what fits the memory that is free if that is at least 1,024.
-   */
-  context?: number;
-  /** How cache rows are stored. Default: f32. */
-  cache?: CacheDtype;
-  /** Tokens that are computed together at the most. Default 256; 512 where experts are read from disk. */
-  chunk?: number;
-  /** Load the MTP layer where there is one. Default: unless experts are read from disk. */
-  mtp?: boolean;
-  /**
-   * Bytes for routed experts: they are read from disk as they are needed, and so many stay in memory. At least
-   * one token's are kept. Default: all of them are loaded. The tokens do not depend on it.
-   */
-  expertMemory?: number;
-  /** Keep hidden states of each layer in results. */
-  traces?: boolean;
-  kernels?: "auto" | "wasm" | "scalar";
-  signal?: AbortSignal;
-  onEvent?: (event: LoadEvent) => void;
-}
-
-export type LoadEvent =
-  | { kind: "placed"; need: MemoryNeed; cacheBytes: number; experts: ExpertMemory | undefined }
-  | { kind: "progress"; bytesDone: number; bytesTotal: number }
-  | { kind: "finished"; bytes: number; seconds: number };
+import type { ExpertMemory, MemoryNeed } from "./placement.ts";
+import type { Ranks } from "./ranks.ts";
+import type { WeightForm } from "./weights.ts";
 
 /** What a pass gave, copied out of shared memory. */
 export interface PassResult {
@@ -64,156 +24,8 @@ export interface PassResult {
   traces: Float32Array | undefined;
 }
 
-const DEFAULT_CHUNK = 256;
-/** Nearly every expert is read once for a chunk, however many tokens it has. */
-const STREAMING_CHUNK = 512;
-/** A context that is smaller without having been asked for would surprise. */
-const LEAST_CONTEXT = 1024;
-/** Rows of logits that one pass gives. */
-const LOGIT_BYTES = 64 << 20;
-
-/**
- * Loads a model. Throws CheckpointError for a config that cannot be run, for tensors that are missing or
- * misshapen (all at once), for values that are not finite, and when memory will not do; Interrupted when the
- * signal fired.
- */
-export async function loadModel(reference: WeightReference, options: ModelOptions = {}): Promise<Model> {
-  const startedAt = performance.now();
-  const source = await openReference(reference);
-  try {
-    const model = await loadFrom(source, reference, options);
-    const seconds = (performance.now() - startedAt) / 1000;
-    options.onEvent?.({ kind: "finished", bytes: model.need.weightBytes, seconds });
-    return model;
-  } catch (error) {
-    await source.close();
-    throw error;
-  }
-}
-
-async function loadFrom(
-  source: WeightSource,
-  reference: WeightReference,
-  options: ModelOptions,
-): Promise<Model> {
-  const config = modelConfigOf(source.config);
-  if ("problems" in config) {
-    throwProblems(config.problems);
-    throw new Error("internal: no problem after all");
-  }
-  const { problems, hasMtp } = checkWeights(config, source);
-  throwProblems(problems);
-  const streams = options.expertMemory !== undefined;
-  const mtp = hasMtp && (options.mtp ?? !streams);
-  const { sizes } = config;
-  // A token and its draft go through one pass.
-  const rows = Math.max(
-    mtp ? 2 : 1,
-    Math.min(options.chunk ?? (streams ? STREAMING_CHUNK : DEFAULT_CHUNK), 4096),
-  );
-  const routed = chooseSlots({ config, source, mtp }, options.expertMemory ?? 0);
-  const experts = streams ? routed : undefined;
-  const expertSlots = experts?.numSlots;
-  const exchangeSizes = exchangeOf(config, { rows, traces: options.traces === true });
-  const threads = options.threads ?? (totalElements(source) < TINY_ELEMENTS ? 1 : availableParallelism());
-  const copies = mtp ? await findMtpCopies(source, config, options) : [];
-  const shape = { config, source: withoutWeights(source, copies), rows, mtp, expertSlots };
-  const need = chooseRanks(shape, exchangeSizes, threads);
-  const cache: CacheShape = {
-    dtype: options.cache ?? "f32",
-    layers: sizes.numLayers + (mtp ? 1 : 0),
-    latent: sizes.latent,
-    ropeDim: sizes.ropeDim,
-  };
-  const available = availableMemory();
-  const free = available - need.weightBytes - need.expertBytes - need.bufferBytes;
-  const fitting = Math.max(LEAST_CONTEXT, Math.floor(free / bytesPerToken(cache)));
-  const context = Math.min(options.context ?? Math.min(config.maxPositions, fitting), 2 ** 24);
-  const cacheBytes = bytesPerToken(cache) * context;
-  requireMemory(need, {
-    ...{ cacheBytes, available, context },
-    routed: routed && {
-      experts: routed,
-      need: () => {
-        const shape = { config, source, rows, mtp: false, expertSlots: routed.workingSet };
-        return chooseRanks(shape, exchangeSizes, threads);
-      },
-    },
-  });
-  options.onEvent?.({ kind: "placed", need, cacheBytes, experts });
-  const exchange = createExchange(exchangeSizes, need.numRanks);
-  const setups = Array.from(
-    { length: need.numRanks },
-    (_, rank): RankSetup => ({
-      reference,
-      share: { rank, numRanks: need.numRanks },
-      rows,
-      mtp,
-      expertSlots,
-      copies,
-      cache,
-      exchange,
-      kernels: options.kernels ?? "auto",
-    }),
-  );
-  const ranks = new Ranks(setups, exchange);
-  try {
-    await ranks.load({ bytesTotal: need.weightBytes, ...options });
-  } catch (error) {
-    await ranks.end();
-    throw error;
-  }
-  return new Model({
-    source,
-    config,
-    ranks,
-    exchange,
-    cache,
-    context,
-    rows,
-    exchangeSizes,
-    hasMtp: mtp,
-    need,
-    experts,
-  });
-}
-
-/** Below this a token is computed in less time than threads take to meet. */
-const TINY_ELEMENTS = 1 << 25;
-
-function totalElements({ weights }: WeightSource): number {
-  let sum = 0;
-  for (const { shape } of weights.values()) sum += shape.reduce((product, dim) => product * dim, 1);
-  return sum;
-}
-
-/** Memory that may be taken, as far as the system tells. */
-function availableMemory(): number {
-  const { availableMemory: available } = process as unknown as { availableMemory?: () => number };
-  return available ? available.call(process) : Number.POSITIVE_INFINITY;
-}
-
-function exchangeOf(config: ModelConfig, { rows, traces }: { rows: number; traces: boolean }): ExchangeSizes {
-  const { sizes } = config;
-  return {
-    rows,
-    hidden: sizes.hidden,
-    low: sizes.queryRank + sizes.latent + sizes.ropeDim,
-    heads: sizes.numHeads * sizes.valueDim,
-    middle: middleOf(config),
-    logits: sizes.vocab,
-    logitRows: Math.max(1, Math.min(rows, Math.floor(LOGIT_BYTES / (4 * sizes.vocab)))),
-    traces: traces ? sizes.numLayers + 2 : 0,
-  };
-}
-
-/** Width of everything between the halves of a layer's MLPs, for one token. */
-function middleOf({ sizes, router }: ModelConfig): number {
-  const experts = sizes.expertWidth * ((router?.numChosen ?? 0) + sizes.numSharedExperts);
-  return Math.max(sizes.denseWidth, experts);
-}
-
-interface ModelParts {
+/** What load-model.ts has made. */
+export interface ModelParts {
   source: WeightSource;
   config: ModelConfig;
   ranks: Ranks;
@@ -225,6 +37,8 @@ interface ModelParts {
   hasMtp: boolean;
   need: MemoryNeed;
   experts: ExpertMemory | undefined;
+  weights: WeightForm;
+  dotProduct: InferenceKernels["dotProduct"];
 }
 
 /** A sequence of tokens in the cache. */
@@ -243,6 +57,9 @@ export class Model {
   readonly need: MemoryNeed;
   /** Where routed experts are read from disk. */
   readonly experts: ExpertMemory | undefined;
+  readonly weights: WeightForm;
+  /** How INT8 weights are multiplied; all give the same bits. */
+  readonly dotProduct: InferenceKernels["dotProduct"];
   /** Longest sequence: by the model, and by the cache. */
   readonly context: number;
   /** Rows of a pass at the most, and rows of logits. */
@@ -260,6 +77,8 @@ export class Model {
     this.hasMtp = parts.hasMtp;
     this.need = parts.need;
     this.experts = parts.experts;
+    this.weights = parts.weights;
+    this.dotProduct = parts.dotProduct;
     this.context = parts.context;
     this.maxRows = parts.rows;
     this.maxLogitRows = parts.exchangeSizes.logitRows;

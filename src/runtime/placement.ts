@@ -2,14 +2,14 @@
 import { isMoeLayer, layerNames } from "../arch/deepseek-modules.ts";
 import type { ModelConfig } from "../arch/model-config.ts";
 import { CheckpointError } from "../base/errors.ts";
-import { formatBytes } from "../base/format.ts";
 import type { WeightSource } from "../logical/weight-source.ts";
 import { floatSize } from "../tensor/dtype.ts";
 import { Arena } from "./arena.ts";
 import { type ExchangeSizes, exchangeBytes } from "./exchange.ts";
 import { slotLayout } from "./expert-reader.ts";
+import { type Int8Scratch, placeInt8Scratch } from "./load-int8.ts";
 import { placeRunState, type RunState } from "./run-state.ts";
-import { type Load, type Placement, placeWeights, type Share } from "./weights.ts";
+import { type Load, type Placement, placeWeights, type Share, type WeightForm } from "./weights.ts";
 
 /** What one WASM memory can hold, less a page for kernels that read beyond the end. */
 const MAX_HEAP_BYTES = 2 ** 32 - 2 ** 16;
@@ -26,6 +26,7 @@ export interface ModelShape {
   mtp: boolean;
   /** Routed experts that are in memory at a time; all of them, loaded at once, when undefined. */
   expertSlots?: number | undefined;
+  weights: WeightForm;
 }
 
 export interface RankPlacement extends Placement {
@@ -33,22 +34,24 @@ export interface RankPlacement extends Placement {
   /** Where slots of experts begin, and how many bytes they take; 0 without. */
   slots: number;
   slotsBytes: number;
+  scratch: Int8Scratch | undefined;
   heapBytes: number;
 }
 
 /** Where a rank's weights and buffers lie in its heap. The same on every thread. */
 export function placeRank(
-  { config, source, rows, mtp, expertSlots }: ModelShape,
+  { config, source, rows, mtp, expertSlots, weights }: ModelShape,
   share: Share,
 ): RankPlacement {
   const arena = new Arena();
   const streamExperts = expertSlots !== undefined;
-  const placement = placeWeights({ source, config, share, arena, mtp, streamExperts });
+  const placement = placeWeights({ source, config, share, arena, mtp, streamExperts, weights });
+  const scratch = placeInt8Scratch(placement.loads, { source, arena });
   const state = placeRunState(config, { arena, share, rows });
   const slotsBytes = (expertSlots ?? 0) * slotLayout(placement.streamed).slotBytes;
   const slots = slotsBytes > 0 ? arena.allocate(slotsBytes, SLOT_ALIGNMENT) : 0;
   const heapBytes = Math.ceil(arena.top / 65536) * 65536 + 65536;
-  return { ...placement, state, slots, slotsBytes, heapBytes };
+  return { ...placement, state, scratch, slots, slotsBytes, heapBytes };
 }
 
 /** What --expert-memory comes to. */
@@ -112,10 +115,13 @@ export function chooseRanks(shape: ModelShape, sizes: ExchangeSizes, threads: nu
     const last = placeRank(shape, { rank: numRanks - 1, numRanks });
     const { heapBytes, slotsBytes, loads } = last;
     if (heapBytes <= MAX_HEAP_BYTES) {
-      const own = loads.reduce((sum, { byteLength }) => sum + byteLength, 0);
-      const buffers = numRanks * (heapBytes - own - slotsBytes) + exchangeBytes(sizes);
-      const weightBytes = loads.reduce((sum, load) => sum + bytesOfAllRanks(load, shape.source, numRanks), 0);
-      return { numRanks, weightBytes, expertBytes: numRanks * slotsBytes, bufferBytes: buffers };
+      let [own, weightBytes] = [0, 0];
+      for (const load of loads) {
+        own += load.heapBytes;
+        weightBytes += bytesOfAllRanks(load, shape.source, numRanks);
+      }
+      const bufferBytes = numRanks * (heapBytes - own - slotsBytes) + exchangeBytes(sizes);
+      return { numRanks, weightBytes, expertBytes: numRanks * slotsBytes, bufferBytes };
     }
     numRanks = Math.max(numRanks + 1, Math.floor((numRanks * heapBytes) / MAX_HEAP_BYTES));
   }
@@ -125,59 +131,13 @@ export function chooseRanks(shape: ModelShape, sizes: ExchangeSizes, threads: nu
   );
 }
 
-/** Of a tensor: once where its rows are shared out, else with every rank. */
+/** In memory, of a tensor: once where its rows are shared out, else with every rank. */
 function bytesOfAllRanks(
-  { name, from, to, byteLength }: Load,
+  { name, from, to, byteLength, heapBytes }: Load,
   source: Pick<WeightSource, "weights">,
   numRanks: number,
 ): number {
   const isWhole = to - from === source.weights.get(name)!.shape[0];
-  return isWhole ? byteLength * numRanks : bytesOf(source, name);
-}
-
-export interface MemoryLimits {
-  cacheBytes: number;
-  available: number;
-  context: number;
-  /** What could be read on demand, and what memory the model takes with the least of it. */
-  routed?: { experts: ExpertMemory; need: () => MemoryNeed } | undefined;
-}
-
-/** Throws CheckpointError when memory will not do, and says what would. */
-export function requireMemory(need: MemoryNeed, limits: MemoryLimits): void {
-  const { cacheBytes, available, context } = limits;
-  const total = totalOf(need) + cacheBytes;
-  if (total <= available) return;
-  const experts = need.expertBytes > 0 ? `experts ${formatBytes(need.expertBytes)}, ` : "";
-  const parts = `weights ${formatBytes(need.weightBytes)}, ${experts}buffers ${formatBytes(need.bufferBytes)}, cache ${formatBytes(cacheBytes)} for ${context} tokens`;
-  throw new CheckpointError(
-    "not-enough-memory",
-    `Cannot load the model: it takes ${formatBytes(total)} (${parts}), wanted at most the ${formatBytes(available)} that are free`,
-    { note: whatFits(need, limits) },
-  );
-}
-
-function totalOf({ weightBytes, expertBytes, bufferBytes }: MemoryNeed): number {
-  return weightBytes + expertBytes + bufferBytes;
-}
-
-function whatFits(need: MemoryNeed, { available, cacheBytes, context, routed }: MemoryLimits): string {
-  const fits = Math.floor((context * (available - totalOf(need))) / cacheBytes);
-  if (fits >= 64) return `A context of ${fits} tokens would fit: --context ${fits}`;
-  if (!routed) return "The weights alone do not fit: a machine with more memory is needed";
-  const least = routed.need();
-  const { workingSet, numExperts, expertBytes } = routed.experts;
-  const rest = available - totalOf(least) - cacheBytes;
-  if (rest < 0) {
-    const total = formatBytes(available - rest);
-    return `With routed experts on disk (--expert-memory) it would still take ${total}: a machine with more memory is needed`;
-  }
-  const slots = workingSet + Math.floor((rest * workingSet) / least.expertBytes);
-  const size = sizeArgument(Math.min(slots, numExperts) * expertBytes);
-  return `Routed experts can be read from disk as they are needed: --expert-memory ${size} would fit`;
-}
-
-/** As people would write it, rounded down. */
-function sizeArgument(bytes: number): string {
-  return bytes >= 1e9 ? `${Math.floor(bytes / 1e6)}MB` : `${Math.floor(bytes / 1e3)}kB`;
+  if (isWhole) return heapBytes * numRanks;
+  return Math.round((bytesOf(source, name) * heapBytes) / byteLength);
 }

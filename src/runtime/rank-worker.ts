@@ -12,7 +12,7 @@ import { withoutWeights } from "./mtp-copies.ts";
 import { readPass } from "./pass.ts";
 import { placeRank } from "./placement.ts";
 import { Rank } from "./rank.ts";
-import type { Share } from "./weights.ts";
+import type { Share, WeightForm } from "./weights.ts";
 
 export interface RankSetup {
   reference: WeightReference;
@@ -26,6 +26,9 @@ export interface RankSetup {
   cache: CacheShape;
   exchange: ExchangeBuffers;
   kernels: "auto" | "wasm" | "scalar";
+  weights: WeightForm;
+  /** Whether INT8 weights are multiplied by relaxed SIMD. */
+  relaxed: boolean;
 }
 
 /** To a rank. */
@@ -58,12 +61,13 @@ async function load(): Promise<Loaded> {
     const config = modelConfigOf(source.config);
     if ("problems" in config) throw new Error("internal: a config that was read before");
     const shape = { ...setup, config, source: withoutWeights(source, setup.copies) };
-    const { weights, loads, state, heapBytes, streamed, slots } = placeRank(shape, setup.share);
-    const kernels = createInference(heapBytes, setup.kernels);
+    const { weights, loads, state, scratch, heapBytes, streamed, slots } = placeRank(shape, setup.share);
+    const kernels = createInference(heapBytes, setup.kernels, setup);
     let unsent = 0;
     await loadWeights(loads, {
       source,
       kernels,
+      scratch,
       onBytes: (bytes) => {
         unsent += bytes;
         if (unsent < LOADING_STEP) return;

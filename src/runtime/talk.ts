@@ -11,7 +11,8 @@ import type { ReasoningFormat } from "../text/output-parser.ts";
 import { OutputReader } from "../text/output-reader.ts";
 import { loadTokenizer, type Tokenizer } from "../text/tokenizer.ts";
 import { type GenerateStats, generate, newStats } from "./generate.ts";
-import { loadModel, type Model, type ModelOptions, type Sequence } from "./model.ts";
+import { loadModel, type ModelOptions } from "./load-model.ts";
+import type { Model, Sequence } from "./model.ts";
 import { Sampler, type SamplerOptions } from "./sampler.ts";
 
 export interface AnswerOptions extends SamplerOptions {

@@ -17,7 +17,7 @@ import {
   type SwigluNames,
 } from "../arch/deepseek-modules.ts";
 import type { ModelConfig } from "../arch/model-config.ts";
-import type { Weight, WeightDtype } from "../kernels/inference.ts";
+import { INT8_BLOCK, int8Bytes, type StoredDtype, type Weight } from "../kernels/inference.ts";
 import { type RowRange, rowLength, type StoredWeight, type WeightSource } from "../logical/weight-source.ts";
 import { floatSize } from "../tensor/dtype.ts";
 import type { Arena } from "./arena.ts";
@@ -96,11 +96,14 @@ export interface Load {
   to: number;
   /** Where its bytes go. */
   data: number;
+  /** Bytes that are read. */
   byteLength: number;
+  /** Bytes that it takes when it is loaded. */
+  heapBytes: number;
   /** Where its block scales go; 0 without. */
   scales: number;
   /** A vector is widened to float32; a weight stays as it is, but for E5M2: see dtypeInHeap(). */
-  as: "weight" | "vector";
+  as: "weight" | "vector" | "int8";
 }
 
 /** An expert that is read on demand: this rank's rows of its three matrices. */
@@ -114,11 +117,15 @@ export interface StreamedPart {
   name: string;
   from: number;
   to: number;
-  /** Bytes in the source. */
+  /** Bytes in the source, and in the heap. */
   byteLength: number;
+  heapBytes: number;
   /** Room for its block scales is its own; its data moves. */
   weight: Weight;
 }
+
+/** How weights are multiplied: as they are stored, or as INT8, which is faster and inexact. */
+export type WeightForm = "stored" | "int8";
 
 export interface Placement {
   weights: ModelWeights;
@@ -127,16 +134,9 @@ export interface Placement {
   streamed: StreamedExpert[];
 }
 
-const ELEMENT_BYTES: Record<WeightDtype, number> = { F8_E4M3: 1, BF16: 2, F16: 2, F32: 4 };
-
 /** E5M2, which no kernel multiplies from, becomes F32, scales included. */
-export function dtypeInHeap({ dtype }: StoredWeight): WeightDtype {
+export function dtypeInHeap({ dtype }: Pick<StoredWeight, "dtype">): StoredDtype {
   return dtype === "F8_E5M2" ? "F32" : dtype;
-}
-
-/** Bytes of a weight in a heap, without its scales. */
-export function weightBytes({ dtype, rows, cols }: Weight): number {
-  return rows * cols * ELEMENT_BYTES[dtype];
 }
 
 /** Rows from … to of what is shared out among the ranks. */
@@ -153,6 +153,8 @@ export interface PlaceOptions {
   mtp: boolean;
   /** Leaves routed experts out, to be read on demand. */
   streamExperts?: boolean;
+  /** Of what linear() multiplies; what is taken row by row stays as it is stored, and so does the router. */
+  weights: WeightForm;
 }
 
 export function placeWeights(options: PlaceOptions): Placement {
@@ -160,7 +162,7 @@ export function placeWeights(options: PlaceOptions): Placement {
   const { sizes } = options.config;
   const layers = Array.from({ length: sizes.numLayers }, (_, layer) => placer.layer(layer));
   const embedding = placer.rows(EMBEDDING);
-  const head = sizes.isTied ? embedding : placer.rows(HEAD);
+  const head = sizes.isTied ? placer.tiedHead(embedding) : placer.product(HEAD);
   const finalNorm = placer.vector(FINAL_NORM);
   const numMtp = options.mtp ? sizes.numMtpLayers : 0;
   const mtp = Array.from({ length: numMtp }, (_, i) => placer.mtp(sizes.numLayers + i, { embedding, head }));
@@ -188,7 +190,8 @@ class Placer {
     const count = stored.shape.reduce((product, dim) => product * dim, 1);
     const data = this.#options.arena.floats(count);
     const byteLength = count * floatSize(stored.dtype);
-    this.loads.push({ name, from: 0, to: stored.shape[0]!, data, byteLength, scales: 0, as: "vector" });
+    const load = { name, from: 0, to: stored.shape[0]!, data, byteLength, heapBytes: 4 * count };
+    this.loads.push({ ...load, scales: 0, as: "vector" });
     return data;
   }
 
@@ -199,17 +202,18 @@ class Placer {
 
   matrix(name: string, { from, to }: RowRange): Weight {
     const weight = this.#unplaced(name, { from, to });
-    weight.data = this.#options.arena.allocate(weightBytes(weight) + OVERREAD);
+    const sizes = this.#sizes(name, { from, to });
+    weight.data = this.#options.arena.allocate(sizes.heapBytes + OVERREAD);
     if (to === from) return weight;
     const { data, scales } = weight;
-    const byteLength = this.#storedBytes(name, { from, to });
-    this.loads.push({ name, from, to, data, byteLength, scales, as: "weight" });
+    this.loads.push({ name, from, to, data, ...sizes, scales, as: "weight" });
     return weight;
   }
 
-  #storedBytes(name: string, { from, to }: RowRange): number {
+  #sizes(name: string, { from, to }: RowRange): { byteLength: number; heapBytes: number } {
     const stored = this.#stored(name);
-    return (to - from) * rowLength(stored) * floatSize(stored.dtype);
+    const count = (to - from) * rowLength(stored);
+    return { byteLength: count * floatSize(stored.dtype), heapBytes: count * floatSize(dtypeInHeap(stored)) };
   }
 
   /** A weight with room for its scales, and none yet for its data. */
@@ -228,21 +232,45 @@ class Placer {
     return weight;
   }
 
-  /** This rank's share of a matrix's rows. */
+  /** Rows that linear() multiplies, in the form that is wanted. */
+  #multiplied(name: string, { from, to }: RowRange): Weight {
+    const { arena, weights } = this.#options;
+    if (weights === "stored" || to === from) return this.matrix(name, { from, to });
+    const stored = this.#stored(name);
+    const [rows, cols] = [to - from, rowLength(stored)];
+    const heapBytes = int8Bytes(rows, cols);
+    const data = arena.allocate(heapBytes + OVERREAD);
+    const byteLength = rows * cols * floatSize(stored.dtype);
+    this.loads.push({ name, from, to, data, byteLength, heapBytes, scales: 0, as: "int8" });
+    const blocks = { scales: 0, blockRows: 1, blockCols: INT8_BLOCK };
+    return { dtype: "INT8", data, rows, cols, ...blocks, firstRow: from };
+  }
+
+  /** This rank's share of a matrix's rows, as stored. */
   rows(name: string): Weight {
     return this.matrix(name, shareOf(this.#stored(name).shape[0]!, this.#options.share));
   }
 
+  /** This rank's share of a matrix's rows, to be multiplied. */
+  product(name: string): Weight {
+    return this.#multiplied(name, shareOf(this.#stored(name).shape[0]!, this.#options.share));
+  }
+
+  /** The embedding itself, unless products take another form. */
+  tiedHead(embedding: Weight): Weight {
+    return this.#options.weights === "stored" ? embedding : this.product(EMBEDDING);
+  }
+
   /** The rows of this rank's heads. */
-  #heads(name: string): Weight {
+  #headRows(name: string): RowRange {
     const { numHeads } = this.#options.config.sizes;
     const perHead = this.#stored(name).shape[0]! / numHeads;
     const { from, to } = shareOf(numHeads, this.#options.share);
-    return this.matrix(name, { from: from * perHead, to: to * perHead });
+    return { from: from * perHead, to: to * perHead };
   }
 
   #swiglu({ gate, up, down }: SwigluNames): Swiglu {
-    return { gate: this.rows(gate), up: this.rows(up), down: this.rows(down) };
+    return { gate: this.product(gate), up: this.product(up), down: this.product(down) };
   }
 
   #streamedExpert({ gate, up, down }: SwigluNames, place: { layer: number; expert: number }): Swiglu {
@@ -250,7 +278,7 @@ class Placer {
     const part = (name: string): Weight => {
       const rows = shareOf(this.#stored(name).shape[0]!, this.#options.share);
       const weight = this.#unplaced(name, rows);
-      if (weight.rows > 0) parts.push({ name, ...rows, byteLength: this.#storedBytes(name, rows), weight });
+      if (weight.rows > 0) parts.push({ name, ...rows, ...this.#sizes(name, rows), weight });
       return weight;
     };
     this.streamed.push({ ...place, parts });
@@ -280,17 +308,19 @@ class Placer {
     const names = layerNames(layer, { hasQueryRank: sizes.queryRank > 0 });
     const { query } = names;
     const isLow = "down" in query;
+    const queryUp = isLow ? query.up : query.whole;
     return {
       inputNorm: this.vector(names.inputNorm),
-      queryDown: isLow ? this.rows(query.down) : undefined,
+      queryDown: isLow ? this.product(query.down) : undefined,
       queryDownBias: isLow ? this.#bias(query.down) : 0,
       queryNorm: isLow ? this.vector(query.norm) : 0,
-      queryUp: this.#heads(isLow ? query.up : query.whole),
-      keyValueDown: this.rows(names.keyValueDown),
+      queryUp: this.#multiplied(queryUp, this.#headRows(queryUp)),
+      keyValueDown: this.product(names.keyValueDown),
       keyValueDownBias: this.#bias(names.keyValueDown),
       keyValueNorm: this.vector(names.keyValueNorm),
-      keyValueUp: this.#heads(names.keyValueUp),
-      output: this.rows(names.output),
+      // The absorbed form takes its rows as float32, so it stays as it is stored.
+      keyValueUp: this.matrix(names.keyValueUp, this.#headRows(names.keyValueUp)),
+      output: this.product(names.output),
       outputBias: this.#bias(names.output),
       outputNorm: this.vector(names.outputNorm),
       mlp: isMoeLayer(sizes, layer)
@@ -306,10 +336,10 @@ class Placer {
       ...this.layer(layer),
       embeddingNorm: this.vector(names.embeddingNorm),
       hiddenNorm: this.vector(names.hiddenNorm),
-      join: this.rows(names.join),
+      join: this.product(names.join),
       headNorm: this.vector(names.headNorm),
       embedding: weights.has(names.embedding) ? this.rows(names.embedding) : main.embedding,
-      head: weights.has(names.head) ? this.rows(names.head) : main.head,
+      head: weights.has(names.head) ? this.product(names.head) : main.head,
     };
   }
 }

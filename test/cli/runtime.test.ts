@@ -64,6 +64,15 @@ describe("chimera generate, interrupted", () => {
 });
 
 describe("chimera generate", () => {
+  test("--weights int8 answers, and says so behind the figures and in JSON", () => {
+    const args = ["generate", R1, "-p", QUESTION, "--temperature", "0", "--weights", "int8"];
+    const { status, stdout, stderr } = runMain(...args);
+    assert.deepEqual([status, stdout], [0, ANSWER]);
+    assert.match(stderr, /int8 weights \(inexact\), relaxed dot product\n$/);
+    const { weights, dotProduct } = JSON.parse(runMain(...args, "--json", "--threads", "2").stdout);
+    assert.deepEqual([weights, dotProduct], ["int8", "relaxed"]);
+  });
+
   test("the answer goes to stdout, thinking and figures to stderr", () => {
     const { status, stdout, stderr } = runMain("generate", R1, "-p", QUESTION, "--temperature", "0");
     assert.deepEqual([status, stdout], [0, ANSWER]);
@@ -300,6 +309,37 @@ describe("chimera perplexity", () => {
     assert.equal(same.reports[0].nll, same.reports[1].nll);
     const other = JSON.parse(report("--against", "recipes/mini/r1t-half.yaml", "--json")).divergence;
     assert.ok(other.meanKl > 0 && other.top1Agreement <= 1);
-    assert.match(report(), /^mini-r1 +\d+ +[\d.]+ +[\d.]+ +[\d.]+$/m);
+    assert.match(report(), /^mini-r1 +stored +\d+ +[\d.]+ +[\d.]+ +[\d.]+$/m);
+  });
+
+  test("--weights int8 --against the same model is the error of int8, and says what each side used", (t) => {
+    const file = join(temporaryFolder(t), "text.txt");
+    writeFileSync(file, "17 + 25 = 42. Let me double-check: 25 + 17 = 42. Good.\n".repeat(8));
+    const report = (...args: string[]) =>
+      runMain("perplexity", R1, "--text", file, "--window", "64", "--against", R1, ...args);
+    const { reports, divergence } = JSON.parse(report("--weights", "int8", "--json").stdout);
+    assert.deepEqual(
+      reports.map(({ weights, dotProduct }: Record<string, unknown>) => [weights, dotProduct]),
+      [
+        ["int8", "relaxed"],
+        ["stored", undefined],
+      ],
+    );
+    assert.ok(divergence.meanKl > 0 && divergence.meanKl < 0.2, `mean KL ${divergence.meanKl}`);
+    assert.ok(divergence.top1Agreement > 0.9);
+    const both = JSON.parse(report("--weights", "int8", "--against-weights", "int8", "--json").stdout);
+    assert.deepEqual([both.divergence.meanKl, both.reports[1].weights], [0, "int8"]);
+    const { stdout } = report("--weights", "int8");
+    assert.match(stdout, /^mini-r1 +int8, relaxed +\d+ .*\nmini-r1 +stored +\d+ /m);
+    assert.match(stdout, /^KL divergence +mean [\d.]+e-\d/m);
+  });
+
+  test("--against-weights needs another model, and no other form is known", () => {
+    const alone = runMain("perplexity", R1, "--text", "README.md", "--against-weights", "int8");
+    assert.equal(alone.status, 2);
+    assert.match(alone.stderr, /Cannot use --against-weights without --against/);
+    const odd = runMain("generate", R1, "-p", "x", "--weights", "int4");
+    assert.equal(odd.status, 2);
+    assert.match(odd.stderr, /Allowed choices are stored, int8/);
   });
 });

@@ -1,7 +1,7 @@
 /** arrange(), linear(), dequantise(): bits of the reference, and sums from the definition in float64. */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { type InferenceKernels, paddedCols, type WeightDtype } from "../../src/kernels/inference.ts";
+import { type InferenceKernels, paddedCols, type StoredDtype } from "../../src/kernels/inference.ts";
 import { createScalarInference } from "../../src/kernels/inference-scalar.ts";
 import { encodeBf16, encodeF16 } from "../../src/tensor/float16.ts";
 import { assertSameBits, HeapImage, Random, runBoth } from "./inference-image.ts";
@@ -26,7 +26,7 @@ const BLOCKS = [
 const FIRST_ROWS = [0, 1, 5, 127, 130];
 
 /** Where the columns of a group stand, spelt out. */
-const ORDER: Record<WeightDtype, number[]> = {
+const ORDER: Record<StoredDtype, number[]> = {
   F8_E4M3: [0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15],
   BF16: [0, 2, 4, 6, 1, 3, 5, 7],
   F16: [0, 2, 4, 6, 1, 3, 5, 7],
@@ -155,7 +155,7 @@ export function linearSuite(name: string, create: (heapBytes: number) => Inferen
     test(`linear() on ${name} adds in the order of lanes, planes, groups and blocks`, () => {
       // 2^24 swallows a 1 that is added to it alone; two ones at a time it takes.
       const big = 2 ** 24;
-      const ones = (dtype: WeightDtype, cols: number): TestWeight => {
+      const ones = (dtype: StoredDtype, cols: number): TestWeight => {
         const codes = {
           F8_E4M3: new Uint8Array(cols).fill(0x38),
           BF16: new Uint16Array(cols).fill(encodeBf16(1)),
@@ -169,7 +169,7 @@ export function linearSuite(name: string, create: (heapBytes: number) => Inferen
           values: new Float64Array(0),
         };
       };
-      const sum = (dtype: WeightDtype, cols: number, at: Record<number, number>): number => {
+      const sum = (dtype: StoredDtype, cols: number, at: Record<number, number>): number => {
         const x = Float32Array.from({ length: cols }, (_, col) => at[col] ?? 0);
         return multiply(ones(dtype, cols), x, "order")[0]!;
       };

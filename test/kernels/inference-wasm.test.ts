@@ -3,10 +3,12 @@ import { describe, type TestContext, test } from "node:test";
 import { type InferenceKernels, paddedCols } from "../../src/kernels/inference.ts";
 import { createInference } from "../../src/kernels/inference-probe.ts";
 import { createScalarInference } from "../../src/kernels/inference-scalar.ts";
-import { createWasmInference } from "../../src/kernels/inference-wasm.ts";
+import { createWasmInference, hasRelaxedSimd } from "../../src/kernels/inference-wasm.ts";
+import { enableRelaxedSimd } from "../../src/runtime/relaxed-simd.ts";
 import { attentionSuite } from "./inference-attention.case.ts";
 import { elementSuite } from "./inference-elements.case.ts";
 import { assertSameBits, HeapImage, Random } from "./inference-image.ts";
+import { assertInt8At, int8Suite } from "./inference-int8.case.ts";
 import { linearSuite } from "./inference-linear.case.ts";
 import { makeWeight, placeWeight, WEIGHT_DTYPES } from "./inference-weights.ts";
 
@@ -15,6 +17,20 @@ const GIB = 2 ** 30;
 linearSuite("wasm", createWasmInference);
 attentionSuite("wasm", createWasmInference);
 elementSuite("wasm", createWasmInference);
+int8Suite("wasm", createWasmInference);
+
+// Node 20 and every later one can have it: where it is missing, the suite below would not run unnoticed.
+assert.ok(enableRelaxedSimd(), "no relaxed SIMD, wanted it on Node 20 and later");
+int8Suite("wasm, relaxed", (heapBytes) => createWasmInference(heapBytes, { relaxed: true }));
+
+describe("createInference() for INT8", () => {
+  test("createInference() takes relaxed SIMD where it is wanted", () => {
+    assert.ok(hasRelaxedSimd());
+    assert.equal(createInference(65536, "auto", { relaxed: true }).dotProduct, "relaxed");
+    assert.equal(createInference(65536, "auto").dotProduct, "plain");
+    assert.equal(createInference(65536, "scalar", { relaxed: true }).dotProduct, "scalar");
+  });
+});
 
 describe("createWasmInference()", () => {
   test("createWasmInference() gives whole pages, at least as many bytes as asked, as bytes and floats", () => {
@@ -34,11 +50,12 @@ describe("createWasmInference()", () => {
   for (const gib of [3, 4]) {
     // At 4 GiB there is no room behind the heap for scratch.
     test(`linear() on a heap of ${gib} GiB works beyond 2 GiB, where pointers are negative as i32`, (t) => {
-      const kernels = createOrSkip(t, gib * GIB);
+      const kernels = createOrSkip(t, gib * GIB, { relaxed: gib === 3 });
       if (!kernels) return;
       assert.equal(kernels.bytes.length, gib * GIB);
       const scalar = createScalarInference(1 << 20);
       for (const base of [2 * GIB - 20_000, 2 * GIB + 64, gib * GIB - 400_000]) {
+        assertInt8At(kernels, base);
         for (const dtype of WEIGHT_DTYPES) {
           for (const count of [1, 2, 9]) {
             const run = (k: InferenceKernels, at: number) => linearAt(k, { at, dtype, count });
@@ -60,9 +77,13 @@ describe("createWasmInference()", () => {
   });
 });
 
-function createOrSkip(t: TestContext, heapBytes: number): InferenceKernels | undefined {
+function createOrSkip(
+  t: TestContext,
+  heapBytes: number,
+  options: { relaxed?: boolean } = {},
+): InferenceKernels | undefined {
   try {
-    return createWasmInference(heapBytes);
+    return createWasmInference(heapBytes, options);
   } catch (error) {
     t.skip(`no heap of ${heapBytes / GIB} GiB here: ${(error as Error).message}`);
     return undefined;

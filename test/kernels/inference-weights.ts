@@ -1,13 +1,13 @@
 /** Weights for tests of linear() and dequantise(), and what they mean in float64. */
-import type { Weight, WeightDtype } from "../../src/kernels/inference.ts";
+import type { StoredDtype, Weight } from "../../src/kernels/inference.ts";
 import { E4M3_VALUES } from "../../src/tensor/float8.ts";
 import { decodeBf16, decodeF16, encodeBf16, encodeF16 } from "../../src/tensor/float16.ts";
 import type { HeapImage, Random } from "./inference-image.ts";
 
-export const WEIGHT_DTYPES: WeightDtype[] = ["F8_E4M3", "BF16", "F16", "F32"];
+export const WEIGHT_DTYPES: StoredDtype[] = ["F8_E4M3", "BF16", "F16", "F32"];
 
 export interface WeightSpec {
-  dtype: WeightDtype;
+  dtype: StoredDtype;
   rows: number;
   cols: number;
   /** Of scale blocks; F8_E4M3 without has no scales. */
@@ -41,7 +41,7 @@ export function makeWeight(spec: WeightSpec, random: Random): TestWeight {
   return { spec, codes, scales, values };
 }
 
-function codesOf(dtype: WeightDtype, length: number, random: Random): TestWeight["codes"] {
+function codesOf(dtype: StoredDtype, length: number, random: Random): TestWeight["codes"] {
   switch (dtype) {
     case "F8_E4M3": // every finite code, subnormals too
       return Uint8Array.from({ length }, () => random.below(2) * 0x80 + random.below(0x7f));
@@ -56,7 +56,7 @@ function codesOf(dtype: WeightDtype, length: number, random: Random): TestWeight
   }
 }
 
-function meaningOf(dtype: WeightDtype, code: number): number {
+function meaningOf(dtype: StoredDtype, code: number): number {
   switch (dtype) {
     case "F8_E4M3":
       return E4M3_VALUES[code]!;

@@ -4,7 +4,8 @@ import { cpSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
 import { checkpointReference } from "../../src/logical/checkpoint-weights.ts";
-import { loadModel, type Model } from "../../src/runtime/model.ts";
+import { loadModel } from "../../src/runtime/load-model.ts";
+import type { Model } from "../../src/runtime/model.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 import { argmax, CASES, expectedOf, loadGolden, promptsOf, relativeError } from "./golden-forward.ts";
 

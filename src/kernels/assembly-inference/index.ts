@@ -4,7 +4,9 @@
 export { combine, softmaxStep } from "./attention";
 export { dequantise } from "./decode";
 export { addScaled, arrange, firstNonFinite, rmsNorm, rotateHalves, rotateInterleaved, siluMul } from "./elements";
+export { linearInt8 } from "./int8";
 export { linear } from "./linear";
+export { arrangeInt8, dequantiseInt8, quantise } from "./quantise";
 export { scratchBytes } from "./tile";
 // Constants that must not be folded; decode.ts and exp2.ts say why.
 export { RAW_HALVES, UPPER_HALF } from "./decode";

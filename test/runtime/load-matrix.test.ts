@@ -1,7 +1,7 @@
 /** Finding what is not finite among weights, wherever it stands. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { firstBad } from "../../src/runtime/load-weights.ts";
+import { firstBad } from "../../src/runtime/load-matrix.ts";
 import type { FloatDtype } from "../../src/tensor/dtype.ts";
 
 /** Type, element size, codes that are finite (the largest of each sign among them), codes that are not. */

@@ -1,0 +1,209 @@
+/** Loading a model: what it takes is decided and checked first, then its ranks are started. */
+import { availableParallelism } from "node:os";
+import { type ModelConfig, modelConfigOf } from "../arch/model-config.ts";
+import { openReference, type WeightReference, type WeightSource } from "../logical/weight-source.ts";
+import { checkWeights, throwProblems } from "./check-weights.ts";
+import { createExchange, type ExchangeSizes } from "./exchange.ts";
+import { bytesPerToken, type CacheDtype, type CacheShape } from "./latent-cache.ts";
+import { Model } from "./model.ts";
+import { findMtpCopies, withoutWeights } from "./mtp-copies.ts";
+import {
+  chooseRanks,
+  chooseSlots,
+  type ExpertMemory,
+  type MemoryNeed,
+  type ModelShape,
+} from "./placement.ts";
+import type { RankSetup } from "./rank-worker.ts";
+import { Ranks } from "./ranks.ts";
+import { enableRelaxedSimd } from "./relaxed-simd.ts";
+import { requireMemory } from "./require-memory.ts";
+import type { WeightForm } from "./weights.ts";
+
+export interface ModelOptions {
+  /** Threads, each with its share of every product. Default: one per core. Results do not depend on it. */
+  threads?: number;
+  /**
+   * Tokens of all sequences together that the cache can hold; its memory is taken as they come. Default: the
+   * model's longest context, or what fits the memory that is free if that is at least 1,024.
+   */
+  context?: number;
+  /** How cache rows are stored. Default: f32. */
+  cache?: CacheDtype;
+  /** Tokens that are computed together at the most. Default 256; 512 where experts are read from disk. */
+  chunk?: number;
+  /** Load the MTP layer where there is one. Default: unless experts are read from disk. */
+  mtp?: boolean;
+  /**
+   * Bytes for routed experts: they are read from disk as they are needed, and so many stay in memory. At least
+   * one token's are kept. Default: all of them are loaded. The tokens do not depend on it.
+   */
+  expertMemory?: number;
+  /** Keep hidden states of each layer in results. */
+  traces?: boolean;
+  kernels?: "auto" | "wasm" | "scalar";
+  /**
+   * "int8": weights are made INT8 while they are loaded, which is faster and inexact (perplexity() of two models
+   * says by how much); the embedding, the router and keyValueUp stay as they are stored. Default: stored.
+   */
+  weights?: WeightForm;
+  signal?: AbortSignal;
+  onEvent?: (event: LoadEvent) => void;
+}
+
+export type LoadEvent =
+  | { kind: "placed"; need: MemoryNeed; cacheBytes: number; experts: ExpertMemory | undefined }
+  | { kind: "progress"; bytesDone: number; bytesTotal: number }
+  | { kind: "finished"; bytes: number; seconds: number };
+
+const DEFAULT_CHUNK = 256;
+/** Nearly every expert is read once for a chunk, however many tokens it has. */
+const STREAMING_CHUNK = 512;
+const MOST_ROWS = 4096;
+/** A context that is smaller without having been asked for would surprise. */
+const LEAST_CONTEXT = 1024;
+/** Rows of logits that one pass gives. */
+const LOGIT_BYTES = 64 << 20;
+
+/**
+ * Loads a model. Throws CheckpointError for a config that cannot be run, for tensors that are missing or
+ * misshapen (all at once), for values that are not finite, and when memory will not do; Interrupted when the
+ * signal fired.
+ */
+export async function loadModel(reference: WeightReference, options: ModelOptions = {}): Promise<Model> {
+  const startedAt = performance.now();
+  const source = await openReference(reference);
+  try {
+    const model = await loadFrom(source, reference, options);
+    const seconds = (performance.now() - startedAt) / 1000;
+    options.onEvent?.({ kind: "finished", bytes: model.need.weightBytes, seconds });
+    return model;
+  } catch (error) {
+    await source.close();
+    throw error;
+  }
+}
+
+async function loadFrom(
+  source: WeightSource,
+  reference: WeightReference,
+  options: ModelOptions,
+): Promise<Model> {
+  const design = await designOf(source, options);
+  const { shape, need, cache, context, experts, exchangeSizes, copies, weights } = design;
+  const { config, rows, mtp, expertSlots } = shape;
+  options.onEvent?.({ kind: "placed", need, cacheBytes: bytesPerToken(cache) * context, experts });
+  const kernels = options.kernels ?? "auto";
+  const relaxed = weights === "int8" && kernels !== "scalar" && enableRelaxedSimd();
+  const exchange = createExchange(exchangeSizes, need.numRanks);
+  const common = { reference, rows, mtp, expertSlots, copies, cache, exchange, kernels, weights, relaxed };
+  const { numRanks } = need;
+  const setups = Array.from(
+    { length: numRanks },
+    (_, rank): RankSetup => ({ ...common, share: { rank, numRanks } }),
+  );
+  const ranks = new Ranks(setups, exchange);
+  try {
+    await ranks.load({ bytesTotal: need.weightBytes, ...options });
+  } catch (error) {
+    await ranks.end();
+    throw error;
+  }
+  const dotProduct = kernels === "scalar" ? "scalar" : relaxed ? "relaxed" : "plain";
+  return new Model({
+    ...{ source, config, ranks, exchange, cache, context, rows, exchangeSizes, need, experts, weights },
+    ...{ hasMtp: mtp, dotProduct },
+  });
+}
+
+/** All that is decided before anything is loaded. */
+interface Design {
+  shape: ModelShape;
+  weights: WeightForm;
+  /** Names of weights that are not loaded: they equal others. */
+  copies: readonly string[];
+  exchangeSizes: ExchangeSizes;
+  need: MemoryNeed;
+  cache: CacheShape;
+  context: number;
+  /** Where routed experts are read from disk. */
+  experts: ExpertMemory | undefined;
+}
+
+/** Throws CheckpointError for a model that cannot be run, or not here. */
+async function designOf(source: WeightSource, options: ModelOptions): Promise<Design> {
+  const config = modelConfigOf(source.config);
+  if ("problems" in config) {
+    throwProblems(config.problems);
+    throw new Error("internal: no problem after all");
+  }
+  const { problems, hasMtp } = checkWeights(config, source);
+  throwProblems(problems);
+  const { expertMemory, weights = "stored" } = options;
+  const streams = expertMemory !== undefined;
+  const mtp = hasMtp && (options.mtp ?? !streams);
+  const chunk = Math.min(options.chunk ?? (streams ? STREAMING_CHUNK : DEFAULT_CHUNK), MOST_ROWS);
+  const rows = Math.max(mtp ? 2 : 1, chunk); // a token and its draft go through one pass
+  const routed = chooseSlots({ config, source, mtp }, expertMemory ?? 0);
+  const experts = streams ? routed : undefined;
+  const exchangeSizes = exchangeOf(config, { rows, traces: options.traces === true });
+  const threads = options.threads ?? (totalElements(source) < TINY_ELEMENTS ? 1 : availableParallelism());
+  const copies = mtp ? await findMtpCopies(source, config, options) : [];
+  const unique = withoutWeights(source, copies);
+  const shape = { config, source: unique, rows, mtp, expertSlots: experts?.numSlots, weights };
+  const need = chooseRanks(shape, exchangeSizes, threads);
+  const cache: CacheShape = {
+    dtype: options.cache ?? "f32",
+    layers: config.sizes.numLayers + (mtp ? 1 : 0),
+    latent: config.sizes.latent,
+    ropeDim: config.sizes.ropeDim,
+  };
+  const available = availableMemory();
+  const free = available - need.weightBytes - need.expertBytes - need.bufferBytes;
+  const fitting = Math.max(LEAST_CONTEXT, Math.floor(free / bytesPerToken(cache)));
+  const context = Math.min(options.context ?? Math.min(config.maxPositions, fitting), 2 ** 24);
+  requireMemory(need, {
+    ...{ cacheBytes: bytesPerToken(cache) * context, available, context },
+    routed: routed && {
+      experts: routed,
+      need: () =>
+        chooseRanks({ ...shape, mtp: false, expertSlots: routed.workingSet }, exchangeSizes, threads),
+    },
+  });
+  return { shape, weights, copies, exchangeSizes, need, cache, context, experts };
+}
+
+/** Below this a token is computed in less time than threads take to meet. */
+const TINY_ELEMENTS = 1 << 25;
+
+function totalElements({ weights }: WeightSource): number {
+  let sum = 0;
+  for (const { shape } of weights.values()) sum += shape.reduce((product, dim) => product * dim, 1);
+  return sum;
+}
+
+/** Memory that may be taken, as far as the system tells. */
+function availableMemory(): number {
+  const { availableMemory: available } = process as unknown as { availableMemory?: () => number };
+  return available ? available.call(process) : Number.POSITIVE_INFINITY;
+}
+
+function exchangeOf(config: ModelConfig, { rows, traces }: { rows: number; traces: boolean }): ExchangeSizes {
+  const { sizes } = config;
+  return {
+    rows,
+    hidden: sizes.hidden,
+    low: sizes.queryRank + sizes.latent + sizes.ropeDim,
+    heads: sizes.numHeads * sizes.valueDim,
+    middle: middleOf(config),
+    logits: sizes.vocab,
+    logitRows: Math.max(1, Math.min(rows, Math.floor(LOGIT_BYTES / (4 * sizes.vocab)))),
+    traces: traces ? sizes.numLayers + 2 : 0,
+  };
+}
+
+/** Width of everything between the halves of a layer's MLPs, for one token. */
+function middleOf({ sizes, router }: ModelConfig): number {
+  const experts = sizes.expertWidth * ((router?.numChosen ?? 0) + sizes.numSharedExperts);
+  return Math.max(sizes.denseWidth, experts);
+}
