@@ -146,6 +146,18 @@ describe("a trained model", () => {
     assert.ok(guesses > 0 && ahead > guesses / 4, `${ahead} of ${guesses} guesses`);
   });
 
+  test("beside weights in int8, they stay as they are stored", async () => {
+    const options = { weights: "int8", expertMemory: 1 } as const;
+    const [one, two] = [
+      await load(MINI, options),
+      await load(MINI, { ...options, threads: 2, expertMemory: 1e6 }),
+    ];
+    const exact = await logitsOf(await load(MINI), [PROMPT]);
+    const logits = await logitsOf(one, [PROMPT]);
+    assert.deepEqual(await logitsOf(two, [PROMPT]), logits);
+    assert.notDeepEqual(logits, exact);
+  });
+
   test("several sequences in one pass", async () => {
     const [all, few] = [await load(MINI), await load(MINI, { expertMemory: 1, threads: 2 })];
     const results: number[][] = [];
