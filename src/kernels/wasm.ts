@@ -109,7 +109,7 @@ class WasmKernels implements Kernels {
   }
 
   /**
-   * How products may be formed (term() in assembly/merge.ts). 2: a scale of 2^7 or more. 0: every λ is
+   * How products may be formed (term() in assembly/merge-fp8.ts). 2: a scale of 2^7 or more. 0: every λ is
    * ± a power of two and scales are far from underflow: with |value| >= 2^-9, scale >= 2^-80 and
    * |λ| >= 2^-16 every product is at least 2^-105, so λ only moves exponents and may be folded into the
    * scale without rounding. 1: else.

@@ -4,8 +4,9 @@
  *
  * Speculation is lossless to the bit: the next token is a function of the logits and of its position, and a
  * pass over two rows gives the very logits of two passes. So a draft is kept where it is the token that would
- * have been chosen anyway. That is the acceptance rule for a draft without a distribution of its own (accept
- * with probability p(draft), else draw from the rest; section 10.3), drawn in another order.
+ * have been chosen anyway. The draft is chosen as that token will be, from the MTP layer's logits with the same
+ * random number: where the two distributions are alike they agree on nearly every draw, as often as the rule of
+ * section 10.3 would accept, and more often than the likeliest token is drawn (docs/LOG.md).
  */
 import { CheckpointError, Interrupted } from "../base/errors.ts";
 import { type ExpertUse, expertUseSince } from "./expert-use.ts";
@@ -14,7 +15,10 @@ import type { Model, PassResult, Sequence } from "./model.ts";
 export interface GenerateOptions {
   /** Most tokens to generate. Default: until the context is full. */
   maxTokens?: number;
-  /** The next token from its logits; `position` counts from the start of the sequence. Must not depend on more. */
+  /**
+   * The next token from its logits; `position` counts from the start of the sequence. Must not depend on more:
+   * it is asked for drafts too, with the MTP layer's logits.
+   */
   choose: (logits: Float32Array, position: number, tokens: readonly number[]) => number;
   /** Tokens that end the generation; the last one given out. */
   stopTokens?: ReadonlySet<number>;
@@ -102,9 +106,14 @@ export async function* generate(
   let current = choose(last.logits, tokens.length, tokens);
   let goesOn = take(current);
   yield current;
+  /** The MTP layer's guess at the token after those taken; `following` ones stand behind rows of hidden states. */
+  const propose = async (following: readonly number[], states: Float32Array): Promise<number> => {
+    const rows = { tokens: following, hidden: states };
+    const { logits } = await model.appendMtp(sequence, rows, [following.length - 1]);
+    return choose(logits, tokens.length, tokens);
+  };
   let draft: number | undefined;
-  if (goesOn && speculate)
-    draft = await propose(model, sequence, { tokens: [current], hidden: lastRow(last.normed, hidden) });
+  if (goesOn && speculate) draft = await propose([current], lastRow(last.normed, hidden));
   while (goesOn) {
     const isTried = draft !== undefined && tokens.length + 1 < limit;
     const rows = isTried ? [current, draft!] : [current];
@@ -127,8 +136,7 @@ export async function* generate(
     }
     current = following.at(-1)!;
     if (goesOn && speculate) {
-      const states = last.normed.subarray(0, following.length * hidden);
-      draft = await propose(model, sequence, { tokens: following, hidden: states });
+      draft = await propose(following, last.normed.subarray(0, following.length * hidden));
     }
   }
   return stats;
@@ -174,16 +182,6 @@ export async function prefill(
     from = to;
   }
   return result!;
-}
-
-/** The MTP layer's guess at the token after the last of `tokens`, which follow rows of hidden states. */
-async function propose(
-  model: Model,
-  sequence: Sequence,
-  rows: { tokens: readonly number[]; hidden: Float32Array },
-): Promise<number> {
-  const { logits } = await model.appendMtp(sequence, rows, [rows.tokens.length - 1]);
-  return argmax(logits);
 }
 
 function lastRow(rows: Float32Array, width: number): Float32Array {

@@ -97,6 +97,22 @@ describe("answers of the miniatures", () => {
 });
 
 describe("speculation with the MTP layer", () => {
+  test("a draft is chosen as its token will be: by the same function, position and tokens", async () => {
+    const { model } = await r1;
+    const prompt = await promptOf(await r1);
+    const histories = new Map<number, string[]>();
+    // Does not look at the logits, so every draft is right.
+    const choose: GenerateOptions["choose"] = (_, position, tokens) => {
+      histories.set(position, [...(histories.get(position) ?? []), tokens.join()]);
+      return 2 + ((tokens.at(-1)! * 31 + position * 7) % 600);
+    };
+    const { tokens, stats } = await run(model, prompt, { choose, maxTokens: 41, stopTokens: new Set() });
+    assert.deepEqual([tokens.length, stats.drafts, stats.accepted], [41, 20, 20]);
+    const all = [...prompt, ...tokens];
+    for (const [position, seen] of histories)
+      for (const history of seen) assert.equal(history, all.slice(0, position).join());
+  });
+
   for (const name of ["mini-r1", "mini-v3"]) {
     test(`${name}: on = off token for token, greedy and sampled, and drafts are kept`, async () => {
       const text = await (name === "mini-r1" ? r1 : v3);

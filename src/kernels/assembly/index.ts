@@ -2,13 +2,10 @@
 // own: the host lays out the memory (kernels/wasm.ts). Strict SIMD only: kept bytes must not depend
 // on the CPU, so nothing relaxed may enter here.
 
-export {
-  mergeBandE4m3,
-  mergeMany,
-  mergePair,
-  mergeRows,
-} from "./merge";
-// Constants that must not be folded; merge.ts says why.
+export { mergePair } from "./merge-pair";
+export { mergeMany } from "./merge-many";
+export { mergeBandE4m3, mergeRows } from "./merge-rows";
+// Constants that must not be folded; merge-fp8.ts says why.
 export {
   ABS_MASK,
   EXPONENT_MASK,
@@ -20,7 +17,7 @@ export {
   RAW_MASK,
   SIGN_MASK,
   STEP_SHIFT,
-} from "./merge";
+} from "./merge-fp8";
 export {
   firstDifference,
   firstNonFinite,
