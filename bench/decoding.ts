@@ -28,20 +28,24 @@ export function threadCounts(): number[] {
 /** One round: tokens, and seconds of the prompt and of what follows the first token. */
 export type Round = () => Promise<{ tokens: number[]; promptSeconds: number; seconds: number }>;
 
-export async function speedOf(round: Round): Promise<Speed> {
-  const speed: Speed = { prefill: 0, decode: 0, tokens: [] };
+/** Runs all in turn, some rounds of it, and gives the quickest of each: what drifts, drifts for all. */
+export async function speedsOf(contestants: readonly Round[]): Promise<Speed[]> {
+  const speeds = contestants.map((): Speed => ({ prefill: 0, decode: 0, tokens: [] }));
   for (let i = 0; i < ROUNDS; i++) {
-    const { tokens, promptSeconds, seconds } = await round();
-    speed.tokens = tokens;
-    speed.prefill = Math.max(speed.prefill, PROMPT_TOKENS / promptSeconds);
-    speed.decode = Math.max(speed.decode, (tokens.length - 1) / seconds);
+    for (const [at, run] of contestants.entries()) {
+      const { tokens, promptSeconds, seconds } = await run();
+      const speed = speeds[at]!;
+      speed.tokens = tokens;
+      speed.prefill = Math.max(speed.prefill, PROMPT_TOKENS / promptSeconds);
+      speed.decode = Math.max(speed.decode, (tokens.length - 1) / seconds);
+    }
   }
-  return speed;
+  return speeds;
 }
 
-/** Speed of a model of ours, greedy, behind a prompt of PROMPT_TOKENS. */
-export function speedOfModel(model: Model, prompt: readonly number[]): Promise<Speed> {
-  return speedOf(async () => {
+/** A round of a model of ours, greedy. */
+export function roundOf(model: Model, prompt: readonly number[]): Round {
+  return async () => {
     const sequence = model.newSequence();
     const stats = newStats();
     const tokens: number[] = [];
@@ -49,5 +53,5 @@ export function speedOfModel(model: Model, prompt: readonly number[]): Promise<S
     for await (const token of stream) tokens.push(token);
     model.release(sequence);
     return { tokens, promptSeconds: stats.promptSeconds, seconds: stats.seconds };
-  });
+  };
 }

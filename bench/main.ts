@@ -1,7 +1,7 @@
 /**
  * Benchmarks: what is checked first and timed then (docs/BENCHMARKS.md has the tables and what they mean).
  *
- * Usage: npm run bench -- [kernels] [inference] [hash] [copy] [merge] [scaling] [plan] [runtime] [peer]     none named: all of them
+ * Usage: npm run bench -- [kernels] [inference] [hash] [copy] [merge] [scaling] [plan] [runtime] [mtp] [peer]     none named: all of them
  *
  * Figures are ratios where they can be: between runs of one session they move by ±10 %, between machines by
  * more. Folders: CHIMERA_BENCH_DISK (default: the system's temporary folder) and /dev/shm.
@@ -11,6 +11,7 @@ import { benchHash } from "./hash.ts";
 import { benchInference } from "./inference.ts";
 import { benchKernels } from "./kernels.ts";
 import { benchMerge } from "./merge.ts";
+import { benchMtp } from "./mtp.ts";
 import { benchPeer } from "./peer.ts";
 import { removeWorkspaces } from "./places.ts";
 import { benchPlan } from "./plan.ts";
@@ -28,6 +29,7 @@ const SECTIONS: Record<string, () => string | Promise<string>> = {
   scaling: benchScaling,
   plan: benchPlan,
   runtime: benchRuntime,
+  mtp: benchMtp,
   peer: benchPeer,
 };
 

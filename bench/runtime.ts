@@ -6,7 +6,7 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { checkpointReference } from "../src/logical/checkpoint-weights.ts";
 import { loadModel } from "../src/runtime/model.ts";
-import { DECODED, PROMPT_TOKENS, promptOf, speedOfModel, threadCounts } from "./decoding.ts";
+import { DECODED, PROMPT_TOKENS, promptOf, roundOf, speedsOf, threadCounts } from "./decoding.ts";
 import { activeWeights, configTextOf, RUNNING_CONFIG } from "./parents/config.ts";
 import { writeParent } from "./parents/write.ts";
 import { memoryPlace, removeFolder } from "./places.ts";
@@ -38,7 +38,8 @@ export async function benchRuntime(): Promise<string> {
       },
     });
     const loading = (performance.now() - startedAt) / 1000;
-    const { prefill, decode, tokens } = await speedOfModel(model, prompt);
+    const [speed] = await speedsOf([roundOf(model, prompt)]);
+    const { prefill, decode, tokens } = speed!;
     const beside = process.memoryUsage().rss - model.need.weightBytes - cacheBytes;
     await model.dispose();
     first ??= { prefill, decode, tokens };

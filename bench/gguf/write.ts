@@ -10,7 +10,7 @@ import {
 import type { FloatDtype } from "../../src/tensor/dtype.ts";
 import { floatSize } from "../../src/tensor/dtype.ts";
 import { E4M3_VALUES, E5M2_VALUES } from "../../src/tensor/float8.ts";
-import { decodeBf16, decodeF16 } from "../../src/tensor/float16.ts";
+import { decodeF16 } from "../../src/tensor/float16.ts";
 import { aligned, byteLengthOf, encodeHeader, type TensorType } from "./container.ts";
 import { metadataOf, type Part, tensorsOf } from "./deepseek2.ts";
 import { encodeElements } from "./encode.ts";
@@ -91,21 +91,24 @@ export async function readFloats(
   const cols = rowLength(weight);
   const bytes = new Uint8Array((to - from) * cols * floatSize(weight.dtype));
   const scales = await source.read(name, { from, to }, bytes);
-  const values = decode(weight.dtype, bytes);
-  if (scales === undefined) return values;
+  const decoded = decode(weight.dtype, bytes);
+  if (scales === undefined) return decoded;
   const { block } = source;
   const perRow = Math.ceil(cols / block.cols);
   const firstBlock = Math.floor(from / block.rows);
   for (let row = from; row < to; row++) {
     const scaleRow = (Math.floor(row / block.rows) - firstBlock) * perRow;
+    const start = (row - from) * cols;
     for (let b = 0; b < perRow; b++) {
-      const scale = scales[scaleRow + b]!;
-      const start = (row - from) * cols;
       const end = start + Math.min(cols, (b + 1) * block.cols);
-      for (let i = start + b * block.cols; i < end; i++) values[i]! *= scale;
+      scaleRange(decoded, { from: start + b * block.cols, to: end }, scales[scaleRow + b]!);
     }
   }
-  return values;
+  return decoded;
+}
+
+function scaleRange(values: Float32Array, { from, to }: { from: number; to: number }, scale: number): void {
+  for (let i = from; i < to; i++) values[i] = values[i]! * scale;
 }
 
 function decode(dtype: FloatDtype, bytes: Uint8Array): Float32Array {
@@ -117,8 +120,8 @@ function decode(dtype: FloatDtype, bytes: Uint8Array): Float32Array {
     return values;
   }
   const codes = new Uint16Array(bytes.buffer);
-  const values = new Float32Array(codes.length);
-  const decodeOne = dtype === "BF16" ? decodeBf16 : decodeF16;
-  for (let i = 0; i < values.length; i++) values[i] = decodeOne(codes[i]!);
-  return values;
+  if (dtype === "F16") return Float32Array.from(codes, decodeF16);
+  const words = new Uint32Array(codes.length);
+  for (let i = 0; i < words.length; i++) words[i] = codes[i]! << 16;
+  return new Float32Array(words.buffer);
 }

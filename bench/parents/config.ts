@@ -65,12 +65,6 @@ export function wideConfig(numExperts: number): SyntheticConfig {
   };
 }
 
-/** The same model in BF16. */
-export function unquantised(config: SyntheticConfig): object {
-  const { quantization_config, ...rest } = config;
-  return rest;
-}
-
 /** Weights that one token multiplies with: all but the embedding and the experts it is not sent to. */
 export function activeWeights(c: SyntheticConfig): number {
   const heads = c.num_attention_heads;
