@@ -21,7 +21,7 @@ import { openPeer, type Peer } from "./peer/llama.ts";
 import { memoryPlace, removeFolder } from "./places.ts";
 import { printLine, printTable } from "./table.ts";
 
-/** What we run. The first gives the logits that the peer's are compared with. */
+/** What we run: another way of loading is another line. The first gives the logits that the peer's are compared with. */
 const OURS: readonly { name: string; options: ModelOptions }[] = [{ name: "chimera FP8", options: {} }];
 
 /** What the peer runs, and how far its logits may be from ours on the synthetic model. */
