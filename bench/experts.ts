@@ -11,29 +11,30 @@ import { openStore } from "../src/checkpoint/stores.ts";
 import { checkpointReference } from "../src/logical/checkpoint-weights.ts";
 import { argmax, generate, newStats } from "../src/runtime/generate.ts";
 import { loadModel } from "../src/runtime/load-model.ts";
+import { configTextOf, RUNNING_CONFIG } from "./parents/config.ts";
 import { writeParent } from "./parents/write.ts";
 import { diskPlace, dropCaches, removeFolder } from "./places.ts";
-import { CONFIG } from "./runtime.ts";
 import { printTable } from "./table.ts";
 
 const PROMPT_TOKENS = 256;
 const DECODED = 32;
 const THREADS = 2;
 /** Bytes of one of a rank's reads: its rows of one matrix of an expert. */
-const READ_BYTES = (CONFIG.hidden_size * CONFIG.moe_intermediate_size) / THREADS;
-const EXPERT_BYTES = 3 * CONFIG.hidden_size * CONFIG.moe_intermediate_size;
-const NUM_EXPERTS = (CONFIG.num_hidden_layers - CONFIG.first_k_dense_replace) * CONFIG.n_routed_experts;
+const READ_BYTES = (RUNNING_CONFIG.hidden_size * RUNNING_CONFIG.moe_intermediate_size) / THREADS;
+const EXPERT_BYTES = 3 * RUNNING_CONFIG.hidden_size * RUNNING_CONFIG.moe_intermediate_size;
+const NUM_EXPERTS =
+  (RUNNING_CONFIG.num_hidden_layers - RUNNING_CONFIG.first_k_dense_replace) * RUNNING_CONFIG.n_routed_experts;
 
 /** Any token, so that each goes to other experts: what a model of random weights says itself repeats itself. */
 function tokenAt(position: number): number {
-  return (position * 7919 + 13) % CONFIG.vocab_size;
+  return (position * 7919 + 13) % RUNNING_CONFIG.vocab_size;
 }
 
 /** Bytes per second of direct reads at places all over a file, as many at once as a layer asks for. */
 async function diskCeiling(folder: string): Promise<number> {
   const name = readdirSync(folder).find((file) => file.endsWith(".safetensors"))!;
   const source = await openStore(folder).open(name, { direct: true });
-  const depth = 3 * CONFIG.num_experts_per_tok * THREADS;
+  const depth = 3 * RUNNING_CONFIG.num_experts_per_tok * THREADS;
   const memory = new WebAssembly.Memory({ initial: Math.ceil((depth * READ_BYTES) / 65536) });
   let [state, left] = [1, 400];
   const reader = async (slot: number): Promise<void> => {
@@ -54,7 +55,7 @@ async function diskCeiling(folder: string): Promise<number> {
 export async function benchExperts(): Promise<string> {
   const place = diskPlace();
   const folder = join(place.folder, "model");
-  const configText = `${JSON.stringify(CONFIG, null, 2)}\n`;
+  const configText = configTextOf(RUNNING_CONFIG);
   const { fileBytes } = writeParent(folder, { configText, seed: 1, shardBytes: 2e9 });
   dropCaches();
   const prompt = Array.from({ length: PROMPT_TOKENS }, (_, position) => tokenAt(position));

@@ -14,56 +14,11 @@ import { Heap } from "../src/logical/heap.ts";
 import type { BuildPlan, PlanMerge, PlanOperand } from "../src/plan/plan.ts";
 import { planRecipe } from "../src/plan/plan-recipe.ts";
 import { parseRecipe } from "../src/recipe/parse.ts";
+import { configTextOf, wideConfig } from "./parents/config.ts";
 import type { LayoutOptions } from "./parents/layout.ts";
 import { writeParent } from "./parents/write.ts";
 
 const NUM_SHARDS = 4;
-
-/** One dense layer and one with routed experts, of 44 MB each. */
-function configText(numExperts: number): string {
-  const config = {
-    architectures: ["DeepseekV3ForCausalLM"],
-    model_type: "deepseek_v3",
-    vocab_size: 2048,
-    hidden_size: 7168,
-    intermediate_size: 2048,
-    moe_intermediate_size: 2048,
-    num_hidden_layers: 2,
-    num_nextn_predict_layers: 0,
-    num_attention_heads: 16,
-    num_key_value_heads: 16,
-    q_lora_rank: 1536,
-    kv_lora_rank: 512,
-    qk_nope_head_dim: 128,
-    qk_rope_head_dim: 64,
-    v_head_dim: 128,
-    n_routed_experts: numExperts,
-    n_shared_experts: 1,
-    num_experts_per_tok: 8,
-    n_group: 8,
-    topk_group: 4,
-    topk_method: "noaux_tc",
-    scoring_func: "sigmoid",
-    norm_topk_prob: true,
-    routed_scaling_factor: 2.5,
-    first_k_dense_replace: 1,
-    moe_layer_freq: 1,
-    max_position_embeddings: 4096,
-    rms_norm_eps: 1e-6,
-    rope_theta: 10000,
-    hidden_act: "silu",
-    attention_bias: false,
-    tie_word_embeddings: false,
-    torch_dtype: "bfloat16",
-    quantization_config: {
-      quant_method: "fp8",
-      fmt: "e4m3",
-      activation_scheme: "dynamic",
-      weight_block_size: [128, 128],
-    },
-  };
-  return `${JSON.stringify(config, null, 2)}\n`;
-}
 
 export interface Parents {
   v3: string;
@@ -74,7 +29,7 @@ export interface Parents {
 
 /** Two filled parents of different seeds below a folder. */
 export function makeParents(folder: string, numExperts: number, order: LayoutOptions["order"]): Parents {
-  const text = configText(numExperts);
+  const text = configTextOf(wideConfig(numExperts));
   // Experts of 44 MB and some 220 MB of the rest, in shards of even size.
   const shardBytes = Math.floor((numExperts * 44.05e6 + 222e6) / NUM_SHARDS);
   const make = (name: string, seed: number) =>

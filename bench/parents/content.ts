@@ -84,8 +84,8 @@ export class Content {
   *pieces({ name, dtype, shape, byteLength }: LayoutTensor, block: BlockSize): Generator<Uint8Array> {
     const random = new Random(hashOf(name, this.#seed));
     if (dtype === "F8_E4M3") yield* this.#codePieces(shape as [number, number], block, random);
-    else if (name.endsWith("norm.weight") && dtype === "BF16") yield normWeights(byteLength / 2, random);
     else if (dtype === "F32") yield this.#floats(name, byteLength / 4, random);
+    else if (dtype === "BF16" && isNorm(name)) yield this.#aroundOne(byteLength, random);
     else if (dtype === "BF16") yield* this.#halfPieces(byteLength, random);
     else throw new RangeError(`Cannot fill "${name}": it is ${dtype}, wanted F8_E4M3, BF16 or F32`);
   }
@@ -115,6 +115,12 @@ export class Content {
     }
   }
 
+  /** Of a norm: activations keep their size, so that routers choose different experts for different tokens. */
+  #aroundOne(byteLength: number, random: Random): Uint8Array {
+    const codes = Uint16Array.from({ length: byteLength / 2 }, () => encodeBf16(0.95 + 0.1 * random.open()));
+    return new Uint8Array(codes.buffer);
+  }
+
   /** Scales vary around 1e-4; biases of the router are small, of either sign. */
   #floats(name: string, count: number, random: Random): Uint8Array {
     const isScale = weightNameOf(name) !== undefined;
@@ -126,12 +132,8 @@ export class Content {
   }
 }
 
-/** Around 1: with smaller ones a router would see hardly any difference between tokens. */
-function normWeights(count: number, random: Random): Uint8Array {
-  const values = Uint16Array.from({ length: count }, () =>
-    encodeBf16(Math.fround(0.75 + 0.5 * random.open())),
-  );
-  return new Uint8Array(values.buffer);
+function isNorm(name: string): boolean {
+  return /norm\.weight$/.test(name);
 }
 
 /** Fills `to` with runs from random places of `material`, on multiples of `step`. */

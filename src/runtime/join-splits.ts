@@ -4,8 +4,6 @@
  * float64, so that the parts need not all be kept.
  */
 
-export const MAX_SPLITS = 160;
-
 /** Rows of outputs, joined part by part. */
 export class JoinedRows {
   /** Base-2 log-sum-exp of each row; -Infinity before it has seen a key. */
@@ -42,27 +40,4 @@ export class JoinedRows {
     }
     this.logSums[row] = total;
   }
-}
-
-/**
- * Combines the splits of one row: `outputs` holds one row of `into.length` numbers per split, each normalised,
- * `logSums` their base-2 log-sum-exp (-Infinity for a split without keys). Writes the row to `into`, returns
- * the natural log-sum-exp (+Infinity when no split had a key). An attention sink lowers the output only.
- * Throws RangeError for more than MAX_SPLITS.
- */
-export function combineSplits(
-  logSums: Float32Array,
-  outputs: Float32Array,
-  into: Float32Array,
-  { sink }: { sink?: number } = {},
-): number {
-  const width = into.length;
-  if (logSums.length > MAX_SPLITS)
-    throw new RangeError(`Cannot combine ${logSums.length} splits, wanted at most ${MAX_SPLITS}`);
-  const joined = new JoinedRows(1, width);
-  for (const [split, logSum] of logSums.entries()) joined.add(0, { logSum, sum: 1 }, outputs, split * width);
-  const whole = joined.logSums[0]!;
-  const rest = sink === undefined ? 1 : 1 / (1 + 2 ** (sink * Math.LOG2E - whole));
-  for (let i = 0; i < width; i++) into[i] = joined.outputs[i]! * rest;
-  return whole === -Infinity ? Infinity : whole / Math.LOG2E;
 }

@@ -204,7 +204,7 @@ describe("Content", () => {
     assert.ok(Math.abs(deviation / 112 - 1) < 0.02, `deviation ${deviation}`);
   });
 
-  test("scales are near 1e-4, biases small, BF16 near 0.02", () => {
+  test("scales are near 1e-4, biases small, BF16 weights near 0.02", () => {
     const scales = floats(bytesFor({ name: "a.weight_scale_inv", dtype: "F32", shape: [5, 3] }, 4));
     assert.ok(scales.every((scale) => scale > 0.7e-4 && scale < 1.3e-4));
     assert.ok(new Set(scales).size === 15);
@@ -212,11 +212,20 @@ describe("Content", () => {
       bytesFor({ name: "mlp.gate.e_score_correction_bias", dtype: "F32", shape: [256] }, 4),
     );
     assert.ok(biases.every((bias) => Math.abs(bias) <= 0.05) && biases.some((bias) => bias < 0));
-    const halves = bytesFor({ name: "norm.weight", dtype: "BF16", shape: [10_000] }, 2);
-    const values = Array.from(new Uint16Array(halves.buffer, halves.byteOffset, 10_000), decodeBf16);
+    const values = halves(bytesFor({ name: "mlp.gate.weight", dtype: "BF16", shape: [10_000] }, 2));
     assert.ok(Math.abs(Math.sqrt(sum(values.map((value) => value ** 2)) / 10_000) / 0.02 - 1) < 0.05);
   });
+
+  test("norms are near 1, which keeps activations as large as they are", () => {
+    const values = halves(bytesFor({ name: "input_layernorm.weight", dtype: "BF16", shape: [1000] }, 2));
+    assert.ok(values.every((value) => value >= 0.945 && value <= 1.055));
+    assert.ok(new Set(values).size > 10);
+  });
 });
+
+function halves(bytes: Uint8Array): number[] {
+  return Array.from(new Uint16Array(bytes.buffer, bytes.byteOffset, bytes.length / 2), decodeBf16);
+}
 
 describe("parseRanges()", () => {
   test("reads numbers, ranges, lists and all", () => {

@@ -1,0 +1,232 @@
+import assert from "node:assert/strict";
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { after, describe, test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { encodeHeader, type TensorType, u32 } from "../../bench/gguf/container.ts";
+import { tensorsOf } from "../../bench/gguf/deepseek2.ts";
+import { encodeElements } from "../../bench/gguf/encode.ts";
+import { writeGguf } from "../../bench/gguf/write.ts";
+import { type ModelConfig, modelConfigOf } from "../../src/arch/model-config.ts";
+import { checkpointReference } from "../../src/logical/checkpoint-weights.ts";
+import { E4M3_VALUES } from "../../src/tensor/float8.ts";
+import { decodeBf16, decodeF16, encodeBf16, encodeF16 } from "../../src/tensor/float16.ts";
+import { readCheckpointTensors, type TensorContent } from "../support/safetensors.ts";
+import { temporaryFolder } from "../support/temporary-folder.ts";
+import { BLOCKS, floatsOf, readGguf } from "./gguf-file.ts";
+
+const MINI = fileURLToPath(new URL("../../../models/mini-v3", import.meta.url));
+
+/** About Gaussian, with zeros and values of very different size. */
+function someValues(length: number): Float32Array {
+  return Float32Array.from({ length }, (_, i) =>
+    i % 37 === 0 ? 0 : Math.sin(i * 12.9898) * Math.cos(i * 78.233) * 2 ** ((i >> 6) % 40) * 1e-6,
+  );
+}
+
+describe("encodeElements()", () => {
+  test("Q8_0: scale 1 as F16, codes rounded with halves away from zero", () => {
+    const values = new Float32Array(32);
+    values.set([127, -127, 0.5, -0.5, 1.5, -1.5, 2.25, -2.25, 126.5, -126.5, 0.49, -0.49]);
+    const expected = [
+      0x00,
+      0x3c,
+      127,
+      0x81,
+      1,
+      0xff,
+      2,
+      0xfe,
+      2,
+      0xfe,
+      127,
+      0x81,
+      0,
+      0,
+      ...Array(20).fill(0),
+    ];
+    assert.deepEqual([...encodeElements("Q8_0", values)], expected);
+  });
+
+  test("Q8_0: equals the definition, block by block", () => {
+    const values = someValues(32 * 200);
+    const bytes = encodeElements("Q8_0", values);
+    assert.equal(bytes.length, 34 * 200);
+    const view = new DataView(bytes.buffer, bytes.byteOffset);
+    for (let block = 0; block < 200; block++) {
+      const some = [...values.subarray(32 * block, 32 * block + 32)];
+      const scale = Math.fround(Math.max(...some.map(Math.abs)) / 127);
+      assert.equal(view.getUint16(34 * block, true), encodeF16(scale));
+      const codes = some.map((value) => {
+        const steps = Math.fround(value * Math.fround(1 / scale));
+        return Math.sign(steps) * Math.round(Math.abs(steps)) + 0;
+      });
+      const found = some.map((_, i) => view.getInt8(34 * block + 2 + i));
+      assert.deepEqual(found, codes, `block ${block}`);
+      // Within half a step, and what rounding the scale to F16 adds.
+      const stored = decodeF16(encodeF16(scale));
+      const slack = 127 * Math.abs(stored - scale) + 1e-6 * scale;
+      for (const [i, value] of some.entries())
+        assert.ok(Math.abs(found[i]! * stored - value) <= scale / 2 + slack, `block ${block}, ${i}`);
+    }
+  });
+
+  test("Q8_0: a block of zeros has scale 0", () => {
+    assert.deepEqual(encodeElements("Q8_0", new Float32Array(32)), new Uint8Array(34));
+    assert.throws(() => encodeElements("Q8_0", new Float32Array(33)), /Cannot encode 33 elements as Q8_0/);
+  });
+
+  test("BF16 equals the reference codec, also half-way and at a carry", () => {
+    const odd = [1.00390625, 1.01171875, 0.99999994, -3.4e38, 1e-40, 0, -0];
+    const values = Float32Array.from([...someValues(1000), ...odd]);
+    const bytes = encodeElements("BF16", values);
+    assert.deepEqual([...new Uint16Array(bytes.buffer)], [...values].map(encodeBf16));
+  });
+});
+
+describe("encodeHeader()", () => {
+  test("as bytes", () => {
+    const header = encodeHeader(new Map([["k", u32(7)]]), [{ name: "t", type: "BF16", shape: [3, 2] }]);
+    const expected = [
+      ...[0x47, 0x47, 0x55, 0x46, 3, 0, 0, 0],
+      ...[1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0],
+      ...[1, 0, 0, 0, 0, 0, 0, 0, 0x6b, 4, 0, 0, 0, 7, 0, 0, 0],
+      ...[1, 0, 0, 0, 0, 0, 0, 0, 0x74, 2, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0],
+      ...[30, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+    ];
+    assert.deepEqual([...header.subarray(0, expected.length)], expected);
+    assert.equal(header.length % 32, 0);
+  });
+});
+
+describe("writeGguf() of a trained model", () => {
+  const folder = temporaryFolder({ after });
+  const written = (type: TensorType) => {
+    const path = join(folder, `${type}.gguf`);
+    return existsSync(path)
+      ? path
+      : writeGguf(path, { reference: checkpointReference(MINI), type }).then(() => path);
+  };
+
+  for (const type of ["F32", "BF16", "Q8_0"] as const) {
+    test(`${type}: tensors follow one another on multiples of 32 and fill the file`, async () => {
+      const file = readGguf(await written(type));
+      assert.equal(file.version, 3);
+      let end = 0;
+      for (const [name, { dims, type: number, offset }] of file.tensors) {
+        assert.equal(offset, Math.ceil(end / 32) * 32, name);
+        const [elements, bytes] = BLOCKS[number]!;
+        end = offset + (dims.reduce((product, dim) => product * dim, 1) / elements!) * bytes!;
+      }
+      assert.equal(file.data.length, Math.ceil(end / 32) * 32);
+    });
+  }
+
+  test("keys say what config.json says", async () => {
+    const { metadata } = readGguf(await written("F32"));
+    const get = (key: string) => metadata.get(`deepseek2.${key}`);
+    assert.equal(metadata.get("general.architecture"), "deepseek2");
+    assert.equal((metadata.get("tokenizer.ggml.tokens") as string[]).length, 640);
+    const expected = {
+      block_count: 4,
+      leading_dense_block_count: 1,
+      expert_count: 16,
+      expert_used_count: 4,
+      expert_group_count: 4,
+      expert_group_used_count: 2,
+      expert_gating_func: 2,
+      expert_weights_norm: true,
+      expert_weights_scale: 2.5,
+      "attention.key_length": 80,
+      "attention.value_length": 64,
+      "attention.key_length_mla": 48,
+      "attention.value_length_mla": 32,
+      "attention.head_count_kv": 1,
+      "rope.scaling.type": "yarn",
+      "rope.scaling.factor": 4,
+      "rope.scaling.yarn_log_multiplier": Math.fround(0.1),
+    };
+    for (const [key, value] of Object.entries(expected)) assert.equal(get(key), value, key);
+  });
+
+  test("experts are stacked, kv_b is cut by heads and its keys transposed, norms are whole", async () => {
+    const file = readGguf(await written("F32"));
+    const tensors = readCheckpointTensors(MINI);
+    const whole = (name: string) => floatsOfCheckpoint(tensors, name);
+    const up = floatsOf(file, "blk.2.ffn_up_exps.weight");
+    assert.deepEqual(file.tensors.get("blk.2.ffn_up_exps.weight")!.dims, [128, 64, 16]);
+    for (const expert of [0, 7, 15]) {
+      const found = up.subarray(expert * 64 * 128, (expert + 1) * 64 * 128);
+      assert.deepEqual(found, whole(`model.layers.2.mlp.experts.${expert}.up_proj.weight`));
+    }
+    const both = whole("model.layers.1.self_attn.kv_b_proj.weight"); // (4 heads × (32 + 32), 64)
+    const keys = floatsOf(file, "blk.1.attn_k_b.weight"); // (4, 64, 32)
+    const values = floatsOf(file, "blk.1.attn_v_b.weight"); // (4, 32, 64)
+    for (let head = 0; head < 4; head++) {
+      for (let i = 0; i < 32; i++) {
+        for (let l = 0; l < 64; l++) {
+          assert.equal(keys[(head * 64 + l) * 32 + i], both[(head * 64 + i) * 64 + l]);
+          assert.equal(values[(head * 32 + i) * 64 + l], both[(head * 64 + 32 + i) * 64 + l]);
+        }
+      }
+    }
+    assert.deepEqual(
+      floatsOf(file, "blk.3.ffn_norm.weight"),
+      whole("model.layers.3.post_attention_layernorm.weight"),
+    );
+    assert.deepEqual(
+      floatsOf(file, "blk.3.exp_probs_b.bias"),
+      whole("model.layers.3.mlp.gate.e_score_correction_bias"),
+    );
+    assert.equal(
+      [...file.tensors.keys()].some((name) => name.startsWith("blk.4.")),
+      false,
+      "an MTP layer",
+    );
+  });
+});
+
+describe("tensorsOf()", () => {
+  const config = modelConfigOf(JSON.parse(readFileSync(join(MINI, "config.json"), "utf8"))) as ModelConfig;
+
+  test("Q8_0: rows that are no multiple of 32 stay BF16, norms and routers F32", () => {
+    const narrow = { ...config, sizes: { ...config.sizes, nopeDim: 24 } };
+    const typeOf = (name: string) => tensorsOf(narrow, "Q8_0").find((tensor) => tensor.name === name)!.type;
+    assert.equal(typeOf("blk.0.attn_k_b.weight"), "BF16");
+    assert.equal(typeOf("blk.0.attn_v_b.weight"), "Q8_0");
+    assert.equal(typeOf("blk.1.ffn_gate_inp.weight"), "F32");
+    assert.equal(typeOf("output_norm.weight"), "F32");
+  });
+
+  test("refuses what the format has no words for", () => {
+    const yarn = { ...config.rope.yarn!, mscaleAllDim: 0.5 };
+    const refusals: [ModelConfig, RegExp][] = [
+      [
+        { ...config, rope: { ...config.rope, yarn } },
+        /mscale is 1 and mscale_all_dim 0.5, wanted equal ones/,
+      ],
+      [{ ...config, rope: { ...config.rope, interleaved: false } }, /halves apart, wanted neighbours/],
+      [{ ...config, sizes: { ...config.sizes, hasAttentionBias: true } }, /biases, wanted none/],
+      [{ ...config, sizes: { ...config.sizes, moeEvery: 2 } }, /every 2th layer is MoE, wanted each/],
+    ];
+    for (const [model, message] of refusals) assert.throws(() => tensorsOf(model, "BF16"), message);
+  });
+});
+
+/** By the definition of block scales, in float32. */
+function floatsOfCheckpoint(tensors: Map<string, TensorContent>, name: string): Float32Array {
+  const { dtype, shape, bytes } = tensors.get(name)!;
+  const view = new DataView(bytes.buffer, bytes.byteOffset);
+  const count = shape.reduce((product, dim) => product * dim, 1);
+  if (dtype === "F32") return Float32Array.from({ length: count }, (_, i) => view.getFloat32(4 * i, true));
+  if (dtype === "BF16")
+    return Float32Array.from({ length: count }, (_, i) => decodeBf16(view.getUint16(2 * i, true)));
+  assert.equal(dtype, "F8_E4M3");
+  const cols = shape[1]!;
+  const scales = floatsOfCheckpoint(tensors, `${name}_scale_inv`);
+  const perRow = Math.ceil(cols / 128);
+  return Float32Array.from({ length: count }, (_, i) => {
+    const [row, col] = [Math.floor(i / cols), i % cols];
+    return E4M3_VALUES[bytes[i]!]! * scales[Math.floor(row / 128) * perRow + Math.floor(col / 128)]!;
+  });
+}
