@@ -182,13 +182,14 @@ class Chat {
     const answering = new AbortController();
     const stats = newStats();
     const messages: Message[] = [...this.#messages, { role: "user", content: question }];
-    const { maxTokens, stop } = this.#options;
+    const { maxTokens, stop, mtp } = this.#options;
     const events = this.#text.answer(
       messages.map(({ role, content }) => ({ role, content })),
       {
         ...this.#sampling,
         ...(maxTokens ? { maxTokens } : {}),
         ...(stop ? { stop } : {}),
+        ...(mtp ? { speculate: true } : {}),
         sequence: this.#sequence,
         signal: answering.signal,
         stats,

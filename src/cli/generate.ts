@@ -103,6 +103,7 @@ async function run(target: string, options: GenerateCommandOptions): Promise<voi
         ...(await samplingOf(text, options)),
         signal,
         stats,
+        ...(options.mtp ? { speculate: true } : {}),
         ...(options.maxTokens ? { maxTokens: options.maxTokens } : {}),
         ...(options.stop ? { stop: options.stop } : {}),
       };
@@ -222,6 +223,7 @@ function figuresOf(stats: GenerateStats): object {
     ...{ promptTokens, cachedTokens, promptSeconds, tokens, seconds, drafts, accepted },
     promptTokensPerSecond: rate(promptTokens - cachedTokens, promptSeconds),
     tokensPerSecond: rate(tokens, seconds),
+    ...(stats.draftsPay === undefined ? {} : { draftsPay: stats.draftsPay }),
     ...(stats.experts ? { experts: stats.experts } : {}),
   };
 }
@@ -230,7 +232,8 @@ export function summaryOf(stats: GenerateStats): string {
   const { promptTokens, cachedTokens, promptSeconds, tokens, seconds, drafts, accepted, finish } = stats;
   const rate = (count: number, time: number) => (time > 0 ? `, ${(count / time).toFixed(1)}/s` : "");
   const cached = cachedTokens > 0 ? ` (${cachedTokens} cached)` : "";
-  const mtp = drafts > 0 ? ` · MTP ${accepted} of ${drafts} drafts kept` : "";
+  const stopped = stats.draftsPay === false ? ", then none, as they make it slower" : "";
+  const mtp = drafts > 0 ? ` · MTP ${accepted} of ${drafts} drafts kept${stopped}` : "";
   const end = finish === "stop" || finish === undefined ? "" : ` · ended by ${finish}`;
   const experts = stats.experts ? ` · ${expertsInWords(stats.experts.answer, { tokens, seconds })}` : "";
   return `prompt ${promptTokens} tokens${cached}${rate(promptTokens - cachedTokens, promptSeconds)} · answer ${tokens} tokens${rate(tokens, seconds)}${mtp}${experts}${end}`;

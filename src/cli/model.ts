@@ -40,7 +40,7 @@ export function addModelOptions(command: Command): Command {
       "read routed experts from disk as they are needed, keep this much of them in memory: 20GB",
       parseSize,
     )
-    .option("--mtp", "speculate with the MTP layer also where experts are read from disk")
+    .option("--mtp", "speculate with the MTP layer, also where it does not pay (default: as long as it does)")
     .addOption(
       new Option("--weights <form>", "how weights are multiplied: int8 is faster and inexact")
         .choices(WEIGHT_FORMS)

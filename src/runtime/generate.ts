@@ -22,7 +22,10 @@ export interface GenerateOptions {
   choose: (logits: Float32Array, position: number, tokens: readonly number[]) => number;
   /** Tokens that end the generation; the last one given out. */
   stopTokens?: ReadonlySet<number>;
-  /** Propose tokens with the MTP layer. Default: where the model has one. */
+  /**
+   * Propose tokens with the MTP layer, where the model has one. Default: as long as that makes it quicker (see
+   * draft-balance.ts). The tokens do not depend on it.
+   */
   speculate?: boolean;
   signal?: AbortSignal;
 }
@@ -40,6 +43,8 @@ export interface GenerateStats {
   seconds: number;
   drafts: number;
   accepted: number;
+  /** Whether drafts make this model quicker; undefined: not known yet, or not asked. */
+  draftsPay?: boolean;
   /** What the cache of experts did for the prompt and behind it, where experts are read from disk. */
   experts?: { prompt: ExpertUse; answer: ExpertUse };
   finish: FinishReason | undefined;
@@ -63,7 +68,9 @@ export async function* generate(
 ): AsyncGenerator<number, GenerateStats> {
   if (prompt.length === 0) throw new RangeError("Cannot generate behind an empty prompt, wanted a token");
   const { choose, signal, stopTokens = new Set(), stats = newStats() } = options;
-  const speculate = model.hasMtp && options.speculate !== false;
+  const { draftBalance } = model;
+  const isAuto = options.speculate === undefined;
+  const speculate = model.hasMtp && (options.speculate ?? draftBalance.pays !== false);
   const limit = Math.min(model.context, model.config.maxPositions);
   const most = Math.min(options.maxTokens ?? limit, limit);
   if (prompt.length > limit) {
@@ -106,26 +113,32 @@ export async function* generate(
   let current = choose(last.logits, tokens.length, tokens);
   let goesOn = take(current);
   yield current;
-  /** The MTP layer's guess at the token after those taken; `following` ones stand behind rows of hidden states. */
-  const propose = async (following: readonly number[], states: Float32Array): Promise<number> => {
-    const rows = { tokens: following, hidden: states };
-    const { logits } = await model.appendMtp(sequence, rows, [following.length - 1]);
-    return choose(logits, tokens.length, tokens);
-  };
-  let draft: number | undefined;
-  if (goesOn && speculate) draft = await propose([current], lastRow(last.normed, hidden));
+  if (isAuto && draftBalance.pays !== undefined) stats.draftsPay = draftBalance.pays;
+  const triesDraft = () => speculate && (!isAuto || draftBalance.triesDraft) && tokens.length + 1 < limit;
+  /** What the MTP layer has not seen yet: tokens, each behind a row of hidden states. */
+  let unseen = { tokens: [current], hidden: lastRow(last.normed, hidden) };
   while (goesOn) {
-    const isTried = draft !== undefined && tokens.length + 1 < limit;
-    const rows = isTried ? [current, draft!] : [current];
+    const stepAt = performance.now();
+    let draft: number | undefined;
+    if (triesDraft()) {
+      draft = choose(await propose(model, sequence, unseen), tokens.length, tokens);
+      unseen = { tokens: [], hidden: new Float32Array() };
+      stats.drafts++;
+    }
+    const rows = draft === undefined ? [current] : [current, draft];
     last = await model.append([{ sequence, tokens: rows }], { logitRows: rows.map((_, i) => i) });
     const first = choose(last.logits.subarray(0, vocab), tokens.length, tokens);
-    if (isTried) stats.drafts++;
-    const isAccepted = isTried && first === draft;
-    if (isTried && !isAccepted) model.truncate(sequence, tokens.length);
+    const isKept = first === draft;
+    if (draft !== undefined && !isKept) model.truncate(sequence, tokens.length);
+    if (isAuto && speculate) {
+      const seconds = (performance.now() - stepAt) / 1000;
+      draftBalance.add({ seconds, isDrafted: draft !== undefined, isKept });
+      if (draftBalance.pays !== undefined) stats.draftsPay = draftBalance.pays;
+    }
     goesOn = take(first);
     yield first;
     const following = [first];
-    if (isAccepted) {
+    if (isKept) {
       stats.accepted++;
       if (goesOn) {
         const second = choose(last.logits.subarray(vocab, 2 * vocab), tokens.length, tokens);
@@ -135,8 +148,9 @@ export async function* generate(
       }
     }
     current = following.at(-1)!;
-    if (goesOn && speculate) {
-      draft = await propose(following, last.normed.subarray(0, following.length * hidden));
+    if (speculate && (!isAuto || draftBalance.pays !== false)) {
+      const states = last.normed.subarray(0, following.length * hidden);
+      unseen = { tokens: [...unseen.tokens, ...following], hidden: joined(unseen.hidden, states) };
     }
   }
   return stats;
@@ -182,6 +196,29 @@ export async function prefill(
     from = to;
   }
   return result!;
+}
+
+/** The MTP layer's logits behind the last of some rows. */
+async function propose(
+  model: Model,
+  sequence: Sequence,
+  { tokens, hidden }: { tokens: readonly number[]; hidden: Float32Array },
+): Promise<Float32Array> {
+  const width = hidden.length / tokens.length;
+  for (let from = 0; ; from += model.maxRows) {
+    const some = tokens.slice(from, from + model.maxRows);
+    const isLast = from + some.length === tokens.length;
+    const rows = { tokens: some, hidden: hidden.subarray(from * width, (from + some.length) * width) };
+    const { logits } = await model.appendMtp(sequence, rows, isLast ? [some.length - 1] : []);
+    if (isLast) return logits;
+  }
+}
+
+function joined(a: Float32Array, b: Float32Array): Float32Array {
+  const all = new Float32Array(a.length + b.length);
+  all.set(a);
+  all.set(b, a.length);
+  return all;
 }
 
 function lastRow(rows: Float32Array, width: number): Float32Array {

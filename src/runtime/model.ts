@@ -6,6 +6,7 @@ import type { ModelConfig } from "../arch/model-config.ts";
 import { CheckpointError } from "../base/errors.ts";
 import type { InferenceKernels } from "../kernels/inference.ts";
 import type { WeightSource } from "../logical/weight-source.ts";
+import { DraftBalance } from "./draft-balance.ts";
 import type { ExchangeBuffers, ExchangeSizes } from "./exchange.ts";
 import { type ExpertUse, gatherExpertUse } from "./expert-use.ts";
 import { type CacheShape, PAGE_TOKENS, PagePool, pagesFor } from "./latent-cache.ts";
@@ -54,6 +55,7 @@ export class Model {
   readonly config: ModelConfig;
   readonly source: WeightSource;
   readonly hasMtp: boolean;
+  readonly draftBalance: DraftBalance = new DraftBalance();
   readonly need: MemoryNeed;
   /** Where routed experts are read from disk. */
   readonly experts: ExpertMemory | undefined;

@@ -74,7 +74,7 @@ describe("chimera generate", () => {
   });
 
   test("the answer goes to stdout, thinking and figures to stderr", () => {
-    const { status, stdout, stderr } = runMain("generate", R1, "-p", QUESTION, "--temperature", "0");
+    const { status, stdout, stderr } = runMain("generate", R1, "-p", QUESTION, "--temperature", "0", "--mtp");
     assert.deepEqual([status, stdout], [0, ANSWER]);
     assert.match(stderr, /^thinking\nLet me work this out/);
     assert.match(

@@ -106,7 +106,9 @@ describe("speculation with the MTP layer", () => {
       histories.set(position, [...(histories.get(position) ?? []), tokens.join()]);
       return 2 + ((tokens.at(-1)! * 31 + position * 7) % 600);
     };
-    const { tokens, stats } = await run(model, prompt, { choose, maxTokens: 41, stopTokens: new Set() });
+    const { tokens, stats } = await run(model, prompt, {
+      ...{ choose, maxTokens: 41, stopTokens: new Set(), speculate: true },
+    });
     assert.deepEqual([tokens.length, stats.drafts, stats.accepted], [41, 20, 20]);
     const all = [...prompt, ...tokens];
     for (const [position, seen] of histories)
@@ -117,16 +119,52 @@ describe("speculation with the MTP layer", () => {
     test(`${name}: on = off token for token, greedy and sampled, and drafts are kept`, async () => {
       const text = await (name === "mini-r1" ? r1 : v3);
       const prompt = await promptOf(text);
-      const on = await run(text.model, prompt, { maxTokens: 60 });
+      const on = await run(text.model, prompt, { maxTokens: 60, speculate: true });
       const off = await run(text.model, prompt, { maxTokens: 60, speculate: false });
       assert.deepEqual(on.tokens, off.tokens);
       assert.ok(on.stats.accepted > on.stats.drafts / 2 && on.stats.drafts > 0, JSON.stringify(on.stats));
       assert.equal(off.stats.drafts, 0);
       for (const seed of [1, 2, 3]) {
-        const a = await run(text.model, prompt, { maxTokens: 60, choose: sampled(seed) });
+        const a = await run(text.model, prompt, { maxTokens: 60, choose: sampled(seed), speculate: true });
         const b = await run(text.model, prompt, { maxTokens: 60, choose: sampled(seed), speculate: false });
         assert.deepEqual(a.tokens, b.tokens, `seed ${seed}`);
       }
+    });
+  }
+
+  test("left to itself, drafts are tried, and go on where they are quicker; the tokens are the same", async () => {
+    const { model } = await load("mini-r1");
+    const prompt = await promptOf(await r1);
+    const off = await run(model, prompt, { speculate: false });
+    assert.ok(!("draftsPay" in off.stats));
+    const auto = await run(model, prompt);
+    assert.deepEqual(auto.tokens, off.tokens);
+    const { draftsPay, drafts, accepted } = auto.stats;
+    assert.equal(draftsPay, model.draftBalance.pays);
+    assert.ok(draftsPay !== undefined && accepted > drafts / 2);
+    assert.ok(draftsPay ? drafts > 10 : drafts === 10);
+    const next = await run(model, prompt);
+    assert.deepEqual(next.tokens, off.tokens);
+    assert.equal(next.stats.draftsPay, draftsPay);
+    assert.equal(next.stats.drafts > 0, draftsPay);
+  });
+
+  for (const chunk of [2, 256]) {
+    test(`after steps without a draft the MTP layer catches up (chunks of ${chunk})`, async () => {
+      const { model } = await load("mini-r1", { chunk });
+      const prompt = await promptOf(await r1);
+      let step = 0;
+      const balance = {
+        pays: undefined,
+        add: () => step++,
+        get triesDraft() {
+          return step % 6 < 2;
+        },
+      };
+      Object.defineProperty(model, "draftBalance", { value: balance });
+      const { tokens, stats } = await run(model, prompt);
+      assert.deepEqual(tokens, (await run(model, prompt, { speculate: false })).tokens);
+      assert.ok(stats.drafts > 10 && stats.accepted >= 0.9 * stats.drafts, JSON.stringify(stats));
     });
   }
 
@@ -171,8 +209,8 @@ describe("prefix cache", () => {
     const sequence = model.newSequence();
     const prompt = await promptOf(await r1);
     await run(model, prompt, { sequence, speculate: false });
-    const { tokens, stats } = await run(model, prompt, { sequence });
-    const fresh = await run(model, prompt);
+    const { tokens, stats } = await run(model, prompt, { sequence, speculate: true });
+    const fresh = await run(model, prompt, { speculate: true });
     assert.deepEqual([tokens, stats.accepted], [fresh.tokens, fresh.stats.accepted]);
     model.release(sequence);
   });
