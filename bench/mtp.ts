@@ -10,7 +10,7 @@ import { type GenerateStats, generate, newStats } from "../src/runtime/generate.
 import { loadModel } from "../src/runtime/load-model.ts";
 import type { Model } from "../src/runtime/model.ts";
 import { Sampler } from "../src/runtime/sampler.ts";
-import { loadTextModel, type TextModel } from "../src/runtime/talk.ts";
+import { attachText, type TextModel } from "../src/runtime/talk.ts";
 import { promptOf } from "./decoding.ts";
 import { configTextOf, RUNNING_CONFIG } from "./parents/config.ts";
 import { writeParent } from "./parents/write.ts";
@@ -44,7 +44,7 @@ async function measureTrained(): Promise<void> {
   const rows: string[][] = [];
   for (const name of TRAINED) {
     const folder = fileURLToPath(new URL(`../../models/${name}`, import.meta.url));
-    const text = await loadTextModel(checkpointReference(folder));
+    const text = await attachText(await loadModel(checkpointReference(folder)));
     assert.ok(text.model.hasMtp, `${name} has no MTP layer`);
     for (const temperature of TEMPERATURES) {
       const run = (speculate: boolean) => answers(text, { temperature, speculate });

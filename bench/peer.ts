@@ -11,7 +11,7 @@ import { checkpointReference } from "../src/logical/checkpoint-weights.ts";
 import { argmax, generate } from "../src/runtime/generate.ts";
 import { loadModel, type ModelOptions } from "../src/runtime/load-model.ts";
 import type { Model } from "../src/runtime/model.ts";
-import { loadTextModel } from "../src/runtime/talk.ts";
+import { attachText } from "../src/runtime/talk.ts";
 import { DECODED, PROMPT_TOKENS, promptOf, roundOf, type Speed, speedsOf, threadCounts } from "./decoding.ts";
 import type { TensorType } from "./gguf/container.ts";
 import { writeGguf } from "./gguf/write.ts";
@@ -67,7 +67,7 @@ export async function benchPeer(): Promise<string> {
 /** A trained model's answer, token by token, and the logits behind each of its tokens. */
 async function checkTrained(peer: Peer, folder: string): Promise<void> {
   const reference = checkpointReference(TRAINED);
-  const text = await loadTextModel(reference);
+  const text = await attachText(await loadModel(reference));
   const prompt = text.tokenizer.encode(await text.render([{ role: "user", content: QUESTION }]));
   const sequence = text.model.newSequence();
   const options = { prompt, choose: argmax, maxTokens: ANSWER_TOKENS };

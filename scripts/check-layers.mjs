@@ -18,7 +18,8 @@ const MAY_IMPORT = {
   plan: "base tensor checkpoint arch logical recipe",
   build: "base tensor kernels checkpoint arch logical recipe plan",
   survey: "base tensor kernels checkpoint arch logical",
-  cli: "base tensor checkpoint arch logical text recipe plan build survey runtime",
+  library: "base checkpoint logical text plan build runtime",
+  cli: "base tensor checkpoint arch logical text recipe plan build survey runtime library",
 };
 const IMPORT = /^(?:import|export)\b[^;"]*?from "([^"]+)"|\bimport\("([^"]+)"\)/gm;
 const MAY_USE_FILES = /^checkpoint\/node(-\w+)?\.ts$/;

@@ -21,6 +21,14 @@ export { type BuildOptions, type BuildReport, build } from "./build/build.ts";
 export type { BuildEvent, VerifyEvent } from "./build/events.ts";
 export { type Finding, type VerifyOptions, type VerifyReport, verify } from "./build/verify.ts";
 export { virtualChild } from "./build/virtual-child.ts";
+export {
+  type Forward,
+  type GenerateIdsOptions,
+  type GenerateTextOptions,
+  type LanguageModel,
+  loadModel,
+} from "./library/language-model.ts";
+export type { ModelSource } from "./library/model-source.ts";
 export { checkpointReference } from "./logical/checkpoint-weights.ts";
 export type { StoredWeight, WeightReference, WeightSource } from "./logical/weight-source.ts";
 export { type ExplainedTensor, explainInBase } from "./plan/explain.ts";
@@ -40,20 +48,15 @@ export { parseRecipe } from "./recipe/parse.ts";
 export type { Recipe, Rule, Selector } from "./recipe/recipe.ts";
 export { recipeSchema } from "./recipe/schema.ts";
 export type { ExpertUse } from "./runtime/expert-use.ts";
-export {
-  type GenerateOptions,
-  type GenerateStats,
-  generate,
-  newStats,
-} from "./runtime/generate.ts";
-export { type LoadEvent, loadModel, type ModelOptions } from "./runtime/load-model.ts";
+export { type GenerateStats, newStats } from "./runtime/generate.ts";
+export type { LoadEvent, ModelOptions } from "./runtime/load-model.ts";
 export type {
   Model,
   PassResult,
   Sequence,
 } from "./runtime/model.ts";
-export { perplexity, scoreBatch, scoreRows, windowsOf } from "./runtime/score.ts";
-export { type AnswerOptions, loadTextModel, type TextModel } from "./runtime/talk.ts";
+export { perplexity, windowsOf } from "./runtime/score.ts";
+export type { AnswerOptions, TextModel } from "./runtime/talk.ts";
 export type { WeightForm } from "./runtime/weights.ts";
 export { type CompareEvent, type CompareOptions, type CompareReport, compare } from "./survey/compare.ts";
 export type { CompareRow } from "./survey/distance.ts";

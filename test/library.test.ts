@@ -89,3 +89,87 @@ test("package.json ships what the commands and the library need", () => {
     );
   }
 });
+
+const QUESTION = "What is 17 + 25?";
+
+async function collect<T>(items: AsyncIterable<T>): Promise<T[]> {
+  const all: T[] = [];
+  for await (const item of items) all.push(item);
+  return all;
+}
+
+test("chimera runs a checkpoint: events of an answer, a conversation, raw text, ids and logits", async () => {
+  const { loadModel, newStats } = await library();
+  const model = await loadModel("models/mini-r1", { threads: 1, traces: true });
+  try {
+    const stats = newStats();
+    let [content, reasoning] = ["", ""];
+    const sequence = model.newSequence();
+    for await (const event of model.generate(QUESTION, { temperature: 0, stats, sequence })) {
+      if (event.kind === "content") content += event.text;
+      if (event.kind === "reasoning") reasoning += event.text;
+    }
+    assert.equal(content, "17 + 25 = 42.");
+    assert.match(reasoning, /^Let me work this out/);
+    assert.equal(stats.finish, "stop");
+
+    const turns = [
+      { role: "user", content: QUESTION },
+      { role: "assistant", content },
+      { role: "user", content: "What is 3 + 4?" },
+    ];
+    const second = newStats();
+    for await (const _ of model.generate(turns, { temperature: 0, stats: second, sequence, maxTokens: 5 }));
+    assert.ok(second.cachedTokens > 10 && second.tokens === 5);
+    model.release(sequence);
+
+    const raw: string[] = [];
+    for await (const event of model.generate("What is", { raw: true, temperature: 0, maxTokens: 4 }))
+      if (event.kind === "content") raw.push(event.text);
+    assert.ok(raw.join("").length > 0);
+
+    const { tokenizer } = await model.text();
+    const ids = tokenizer.encode("<think>What is 17 + 25?");
+    const { shape, logits, hidden } = await model.forward(ids);
+    const { vocab, hidden: width, numLayers } = model.engine.config.sizes;
+    assert.deepEqual(shape, [1, ids.length, vocab]);
+    assert.equal(logits.length, ids.length * vocab);
+    assert.equal(hidden!.size, numLayers + 2);
+    assert.equal(hidden!.get("hidden.norm")!.length, ids.length * width);
+    const batch = await model.forward([ids, ids]);
+    assert.deepEqual(batch.logits.slice(logits.length), logits);
+
+    const last = logits.subarray((ids.length - 1) * vocab);
+    const [next] = await collect(model.generateIds(ids, { maxTokens: 1 }));
+    assert.equal(next, last.indexOf(Math.max(...last)));
+    await assert.rejects(model.forward([ids, [1]]), /wanted one length/);
+    await assert.rejects(model.forward([]), /wanted at least one token/);
+  } finally {
+    await model.dispose();
+  }
+});
+
+test("chimera runs a recipe's child, from its file and from its plan; signals stop it", async () => {
+  const { loadModel, planRecipe, Interrupted, newStats } = await library();
+  const answers: string[] = [];
+  for (const source of ["recipes/mini/r1t.yaml", await planRecipe("recipes/mini/r1t.yaml")]) {
+    const model = await loadModel(source, { threads: 2, mtp: false });
+    let text = "";
+    for await (const event of model.generate(QUESTION, { temperature: 0 }))
+      if (event.kind === "content") text += event.text;
+    answers.push(text);
+
+    const controller = new AbortController();
+    const stats = newStats();
+    for await (const event of model.generate(QUESTION, { signal: controller.signal, stats }))
+      if (event.kind !== "finish") controller.abort();
+    assert.equal(stats.finish, "aborted");
+    const stopped = model.generate(QUESTION, { signal: controller.signal });
+    await assert.rejects(stopped.next(), Interrupted);
+    await model.dispose();
+  }
+  assert.equal(answers[0], answers[1]);
+  assert.ok(answers[0]!.length > 0);
+  await assert.rejects(loadModel("models/none"), /CheckpointError|there is no such/);
+  await assert.rejects(loadModel("models/mini-r1", { signal: AbortSignal.abort() }), Interrupted);
+});

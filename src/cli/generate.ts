@@ -85,6 +85,7 @@ Examples:
   $ chimera generate ./R1T -p "What is 17 + 25?"
   $ chimera generate recipes/mini/r1t.yaml -p "What is 17 + 25?" --temperature 0
   $ chimera generate ./DeepSeek-R1 -p "Hello" --expert-memory 40GB
+  $ chimera generate ./R1T -p "Hello" --weights int8
   $ chimera generate ./R1T --raw -p "Once upon a time" --max-tokens 100`,
     )
     .action(run);
@@ -162,25 +163,10 @@ function givenOf(options: SamplingCommandOptions): SamplerOptions {
   };
 }
 
-/** What is asked for, else what generation_config.json says, else what R1's authors advise. */
+/** What is asked for, else what the checkpoint advises. */
 export async function samplingOf(text: TextModel, options: SamplingCommandOptions): Promise<SamplerOptions> {
-  const advised = await advice(text);
-  return { temperature: advised.temperature ?? 0.6, topP: advised.top_p ?? 0.95, ...givenOf(options) };
-}
-
-async function advice(text: TextModel): Promise<{ temperature?: number; top_p?: number }> {
-  const bytes = await text.model.source.readSmall("generation_config.json", 1_000_000);
-  if (!bytes) return {};
-  try {
-    const value = JSON.parse(new TextDecoder().decode(bytes)) as Record<string, unknown>;
-    const number = (key: string) => {
-      const of = value[key];
-      return typeof of === "number" && of > 0 && (key !== "top_p" || of <= 1) ? { [key]: of } : {};
-    };
-    return { ...number("temperature"), ...number("top_p") };
-  } catch {
-    return {};
-  }
+  const { samplingAdvice } = await import("../runtime/sampling-advice.ts");
+  return { ...(await samplingAdvice(text.model.source)), ...givenOf(options) };
 }
 
 /** Thinking dim and apart on stderr's side of a terminal, the answer on stdout. */

@@ -35,17 +35,17 @@ export function addModelOptions(command: Command): Command {
     .option("--threads <n>", "threads (default: one per core; one for a tiny model)", parseCount)
     .option("--context <n>", "tokens that the cache has room for (default: the model's)", parseCount)
     .addOption(new Option("--cache <type>", "how the cache is stored").choices(["f32", "bf16", "fp8"]))
+    .addOption(
+      new Option("--weights <form>", "how weights are multiplied: int8 is faster and inexact")
+        .choices(WEIGHT_FORMS)
+        .default("stored"),
+    )
     .option(
       "--expert-memory <size>",
       "read routed experts from disk as they are needed, keep this much of them in memory: 20GB",
       parseSize,
     )
     .option("--mtp", "speculate with the MTP layer, also where it does not pay (default: as long as it does)")
-    .addOption(
-      new Option("--weights <form>", "how weights are multiplied: int8 is faster and inexact")
-        .choices(WEIGHT_FORMS)
-        .default("stored"),
-    )
     .option("--no-mtp", "do not load the MTP layer, nor speculate with it")
     .addOption(parentOption("where a parent of a recipe lies; repeatable"))
     .addOption(new Option("--progress <mode>", "progress on stderr").choices(PROGRESS_MODES).default("auto"));
@@ -75,14 +75,10 @@ export async function referenceOf(
   target: string,
   { parent }: Pick<ModelCommandOptions, "parent">,
 ): Promise<WeightReference> {
-  const { folderExists } = await import("../checkpoint/node.ts");
-  if (!/\.(ya?ml|json)$/i.test(target) || folderExists(target)) {
-    const { checkpointReference } = await import("../logical/checkpoint-weights.ts");
-    return checkpointReference(target);
-  }
+  const { modelReference, namesChild } = await import("../library/model-source.ts");
+  if (!parent || !namesChild(target)) return modelReference(target);
   const { planOf } = await import("./plan.ts");
-  const { virtualChild } = await import("../build/virtual-child.ts");
-  return virtualChild(await planOf(target, parent));
+  return modelReference(await planOf(target, parent));
 }
 
 /** Loads the model behind a target, runs an action with it, and frees it. */

@@ -164,6 +164,39 @@ function divergenceOf(distances: readonly number[], agreeing: number): Divergenc
   };
 }
 
+/** By name: "hidden.embed", "hidden.layer.0" …, "hidden.norm". */
+export type HiddenStates = Map<string, Float32Array>;
+
+/**
+ * Logits of every position of sequences of one length, (B, T, vocab), and with a model that keeps traces its
+ * hidden states, (B, T, hidden) each.
+ */
+export async function scoreLogits(
+  model: Model,
+  batch: readonly (readonly number[])[],
+  options: { signal?: AbortSignal } = {},
+): Promise<{ logits: Float32Array; hidden: HiddenStates | undefined }> {
+  const { vocab, hidden: width, numLayers } = model.config.sizes;
+  const [numSequences, length] = [batch.length, batch[0]!.length];
+  const logits = new Float32Array(numSequences * length * vocab);
+  const layers = Array.from({ length: numLayers }, (_, i) => `hidden.layer.${i}`);
+  const names = ["hidden.embed", ...layers, "hidden.norm"];
+  let hidden: HiddenStates | undefined;
+  for (const [b, tokens] of batch.entries()) {
+    for await (const rows of scoreRows(model, tokens, options)) {
+      const row = b * length + rows.from;
+      logits.set(rows.logits, row * vocab);
+      if (!rows.traces) continue;
+      hidden ??= new Map(names.map((name) => [name, new Float32Array(numSequences * length * width)]));
+      for (const [slot, name] of names.entries()) {
+        const from = slot * rows.count * width;
+        hidden.get(name)!.set(rows.traces.subarray(from, from + rows.count * width), row * width);
+      }
+    }
+  }
+  return { logits, hidden };
+}
+
 /** A result as safetensors hold it. */
 interface ResultTensor {
   dtype: "F32" | "I64";
@@ -171,43 +204,21 @@ interface ResultTensor {
   bytes: Uint8Array;
 }
 
-/**
- * Logits of every position of sequences of one length: input_ids I64 (B, T), logits F32 (B, T, vocab), and
- * with a model that keeps traces the hidden states, F32 (B, T, hidden).
- */
+/** As scoreLogits(), as tensors: input_ids I64 (B, T), logits and hidden states F32. */
 export async function scoreBatch(
   model: Model,
   batch: readonly (readonly number[])[],
   options: { signal?: AbortSignal } = {},
 ): Promise<Map<string, ResultTensor>> {
-  const { vocab, hidden, numLayers } = model.config.sizes;
-  const [numSequences, length] = [batch.length, batch[0]!.length];
+  const { logits, hidden } = await scoreLogits(model, batch, options);
+  const shape = [batch.length, batch[0]!.length];
   const ids = BigInt64Array.from(batch.flat(), BigInt);
-  const logits = new Float32Array(numSequences * length * vocab);
-  const names = [
-    "hidden.embed",
-    ...Array.from({ length: numLayers }, (_, i) => `hidden.layer.${i}`),
-    "hidden.norm",
-  ];
-  let states: Float32Array[] | undefined;
-  for (const [b, tokens] of batch.entries()) {
-    for await (const rows of scoreRows(model, tokens, options)) {
-      const row = b * length + rows.from;
-      logits.set(rows.logits, row * vocab);
-      if (!rows.traces) continue;
-      states ??= names.map(() => new Float32Array(numSequences * length * hidden));
-      for (const [slot, state] of states.entries()) {
-        const from = slot * rows.count * hidden;
-        state.set(rows.traces.subarray(from, from + rows.count * hidden), row * hidden);
-      }
-    }
-  }
-  const shape = [numSequences, length];
   const tensors = new Map<string, ResultTensor>();
-  const add = (name: string, width: number, values: Float32Array) =>
-    tensors.set(name, { dtype: "F32", shape: [...shape, width], bytes: new Uint8Array(values.buffer) });
   tensors.set("input_ids", { dtype: "I64", shape, bytes: new Uint8Array(ids.buffer) });
-  add("logits", vocab, logits);
-  for (const [slot, state] of (states ?? []).entries()) add(names[slot]!, hidden, state);
+  for (const [name, values] of [["logits", logits] as const, ...(hidden ?? [])]) {
+    const width = values.length / ids.length;
+    const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+    tensors.set(name, { dtype: "F32", shape: [...shape, width], bytes });
+  }
   return tensors;
 }

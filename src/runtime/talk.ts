@@ -4,14 +4,12 @@
  * A conversation keeps its sequence, so that its next turn computes only what is new.
  */
 import { CheckpointError } from "../base/errors.ts";
-import type { WeightReference } from "../logical/weight-source.ts";
 import { type ChatMessage, type ChatTemplate, loadChatTemplate } from "../text/chat-template.ts";
 import type { OutputEvent } from "../text/output-events.ts";
 import type { ReasoningFormat } from "../text/output-parser.ts";
 import { OutputReader } from "../text/output-reader.ts";
 import { loadTokenizer, type Tokenizer } from "../text/tokenizer.ts";
 import { type GenerateStats, generate, newStats } from "./generate.ts";
-import { loadModel, type ModelOptions } from "./load-model.ts";
 import type { Model, Sequence } from "./model.ts";
 import { Sampler, type SamplerOptions } from "./sampler.ts";
 
@@ -27,20 +25,6 @@ export interface AnswerOptions extends SamplerOptions {
   signal?: AbortSignal;
   /** Filled while the answer comes. */
   stats?: GenerateStats;
-}
-
-/** Loads a model and its tokenizer. Throws CheckpointError as loadModel() does, and for a tokenizer that is no use. */
-export async function loadTextModel(
-  reference: WeightReference,
-  options: ModelOptions = {},
-): Promise<TextModel> {
-  const model = await loadModel(reference, options);
-  try {
-    return await attachText(model);
-  } catch (error) {
-    await model.dispose();
-    throw error;
-  }
 }
 
 /** The tokenizer of a model that runs. Throws CheckpointError. */

@@ -8,7 +8,7 @@ import { checkpointReference } from "../../src/logical/checkpoint-weights.ts";
 import { argmax, generate } from "../../src/runtime/generate.ts";
 import { loadModel, type ModelOptions } from "../../src/runtime/load-model.ts";
 import { requireMemory } from "../../src/runtime/require-memory.ts";
-import { loadTextModel } from "../../src/runtime/talk.ts";
+import { attachText, type TextModel } from "../../src/runtime/talk.ts";
 import { readCheckpointTensors, type TensorContent, writeCheckpoint } from "../support/safetensors.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 import { countedReference, counts } from "./counted-source.ts";
@@ -65,10 +65,19 @@ async function errorOf(action: () => Promise<unknown>): Promise<Told> {
   return assert.fail("nothing was wrong");
 }
 
+async function loadText(folder: string): Promise<TextModel> {
+  const model = await loadModel(checkpointReference(folder), { threads: 1 });
+  try {
+    return await attachText(model);
+  } catch (error) {
+    await model.dispose();
+    throw error;
+  }
+}
+
 async function loadError(t: TestContext, damage: Damage): Promise<Told> {
   const told = await errorOf(async () => {
-    const text = await loadTextModel(checkpointReference(damaged(t, damage)), { threads: 1 });
-    await text.dispose();
+    await (await loadText(damaged(t, damage))).dispose();
   });
   assert.equal(told.name, "CheckpointError", told.message);
   return told;
@@ -261,7 +270,7 @@ describe("texts", () => {
   });
 
   async function askError(t: TestContext, tokenizerConfig: (config: Json) => void): Promise<Told> {
-    const text = await loadTextModel(checkpointReference(damaged(t, { tokenizerConfig })), { threads: 1 });
+    const text = await loadText(damaged(t, { tokenizerConfig }));
     try {
       return await errorOf(async () => {
         for await (const _ of text.answer([{ role: "user", content: "?" }], { maxTokens: 1 }));
