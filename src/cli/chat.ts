@@ -16,7 +16,7 @@ import {
   samplingOf,
   summaryOf,
 } from "./generate.ts";
-import { addModelOptions, formOf, type ModelCommandOptions, withTextModel } from "./model.ts";
+import { addModelOptions, formOf, type ModelCommandOptions, promptProgress, withTextModel } from "./model.ts";
 import { clean, note, paintError } from "./terminal.ts";
 
 interface ChatCommandOptions extends ModelCommandOptions, SamplingCommandOptions {
@@ -182,7 +182,8 @@ class Chat {
     const answering = new AbortController();
     const stats = newStats();
     const messages: Message[] = [...this.#messages, { role: "user", content: question }];
-    const { maxTokens, stop, mtp } = this.#options;
+    const { maxTokens, stop, mtp, progress } = this.#options;
+    const prompted = promptProgress(progress);
     const events = this.#text.answer(
       messages.map(({ role, content }) => ({ role, content })),
       {
@@ -192,13 +193,14 @@ class Chat {
         ...(mtp ? { speculate: true } : {}),
         sequence: this.#sequence,
         signal: answering.signal,
+        onPrompt: prompted.onPrompt,
         stats,
       },
     );
     this.#answering = answering;
     try {
       const seen: OutputEvent[] = [];
-      await drawAnswer(this.#shown(events, seen));
+      await drawAnswer(this.#shown(prompted.until(events), seen));
       const { content, reasoning } = gatherOutput(seen);
       const answer: Message = { role: "assistant", content };
       if (reasoning !== "") answer.reasoning_content = reasoning;

@@ -14,6 +14,7 @@ import {
   type ModelCommandOptions,
   parseCount,
   parseNumber,
+  promptProgress,
   weightsOf,
   withTextModel,
 } from "./model.ts";
@@ -100,17 +101,20 @@ async function run(target: string, options: GenerateCommandOptions): Promise<voi
   await interruptible((signal) =>
     withTextModel(target, { ...options, signal }, async (text) => {
       const stats = newCounts();
+      const prompted = promptProgress(options.progress);
       const wishes: AnswerOptions = {
         ...(await samplingOf(text, options)),
         signal,
         stats,
+        onPrompt: prompted.onPrompt,
         ...(options.mtp ? { speculate: true } : {}),
         ...(options.maxTokens ? { maxTokens: options.maxTokens } : {}),
         ...(options.stop ? { stop: options.stop } : {}),
       };
       const system = options.system === undefined ? [] : [{ role: "system", content: options.system }];
       const messages = [...system, { role: "user", content: prompt }];
-      const events = options.raw ? text.complete(prompt, wishes) : text.answer(messages, wishes);
+      const answer = options.raw ? text.complete(prompt, wishes) : text.answer(messages, wishes);
+      const events = prompted.until(answer);
       if (options.json) {
         const { gatherOutput } = await import("../text/output-events.ts");
         const all: OutputEvent[] = [];

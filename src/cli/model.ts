@@ -121,6 +121,30 @@ export function formOf({ weights, dotProduct }: Model): string {
   return weights === "int8" ? ` · int8 weights (inexact), ${dotProduct} dot product` : "";
 }
 
+/** Progress of a long prompt: a bar after a second, gone when the answer begins. */
+export function promptProgress(mode: ProgressMode): {
+  onPrompt: (done: number, total: number) => void;
+  until: <T>(events: AsyncIterable<T>) => AsyncGenerator<T>;
+} {
+  const progress = createProgress(mode, "prompt", { unit: "tokens", delay: 1000 });
+  return {
+    onPrompt: (done, total) => {
+      progress.event({ kind: "prompt", tokensDone: done, tokensTotal: total });
+      progress.update({ done, total });
+    },
+    until: async function* (events) {
+      try {
+        for await (const event of events) {
+          progress.erase();
+          yield event;
+        }
+      } finally {
+        progress.erase();
+      }
+    },
+  };
+}
+
 /** As withModel(), with tokenizer and template. */
 export async function withTextModel<T>(
   target: string,

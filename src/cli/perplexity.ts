@@ -93,7 +93,7 @@ async function measure(
   const length = Math.min(options.window ?? DEFAULT_WINDOW, ...models.map(({ context }) => context));
   if (length < 3) throw new UsageError(`Cannot use a window of ${length} tokens, wanted at least 3`);
   const windows = windowsOf(tokens, { length, bos: tokenizer.bos });
-  const progress = createProgress(options.progress, "score");
+  const progress = createProgress(options.progress, "score", { unit: "tokens" });
   const total = windows.reduce((sum, { length }) => sum + length, 0);
   let done = 0;
   const result = await perplexity(models, windows, {
@@ -101,6 +101,7 @@ async function measure(
     onTokens: (count) => {
       done += count;
       progress.event({ kind: "progress", tokensDone: done, tokensTotal: total });
+      progress.update({ done, total });
     },
   }).finally(() => progress.end());
   if (options.json) {

@@ -4,14 +4,14 @@
  * The rate is that of the last seconds, so that it follows a disk that slows down; what a resumed build
  * found done does not count as speed.
  */
-import { formatBytes, formatDuration } from "../base/format.ts";
+import { formatBytes, formatDuration, formatInteger } from "../base/format.ts";
 import { columns, note, paintError } from "./terminal.ts";
 
 export const PROGRESS_MODES = ["auto", "bar", "plain", "json", "none"] as const;
 export type ProgressMode = (typeof PROGRESS_MODES)[number];
 
 export interface ProgressState {
-  /** Bytes. */
+  /** Bytes, or tokens. */
   done: number;
   total: number;
   /** What else is worth a word: "shard 3 of 163". */
@@ -26,36 +26,50 @@ export interface Progress {
   line(text: string): void;
   /** Ends the bar's line. */
   end(): void;
+  /** Takes the bar away. */
+  erase(): void;
 }
+
+export interface ProgressOptions {
+  /** What is counted. Default: bytes. */
+  unit?: Unit;
+  /** Milliseconds before a bar is drawn, for what is mostly over by then. Default 0. */
+  delay?: number;
+}
+
+type Unit = "bytes" | "tokens";
 
 const BAR_INTERVAL_MS = 100;
 const PLAIN_INTERVAL_MS = 5000;
 const WINDOW_MS = 5000;
 
-export function createProgress(mode: ProgressMode, label: string): Progress {
+export function createProgress(mode: ProgressMode, label: string, options: ProgressOptions = {}): Progress {
   const kind =
     mode === "auto" ? (process.stderr.isTTY && process.env.TERM !== "dumb" ? "bar" : "plain") : mode;
-  if (kind === "none") return { update() {}, event() {}, line() {}, end() {} };
+  if (kind === "none") return { update() {}, event() {}, line() {}, end() {}, erase() {} };
   if (kind === "json") {
     const write = (event: object) => note(JSON.stringify(event));
-    return { update() {}, event: write, line() {}, end() {} };
+    return { update() {}, event: write, line() {}, end() {}, erase() {} };
   }
-  return new Meter(kind === "bar", label);
+  return new Meter(kind === "bar", label, options);
 }
 
 class Meter implements Progress {
   readonly #bar: boolean;
   readonly #label: string;
+  readonly #unit: Unit;
   readonly #samples: { at: number; done: number }[] = [];
   #drawnAt = 0;
   #last: ProgressState | undefined;
   #dirty = false;
 
-  constructor(bar: boolean, label: string) {
+  constructor(bar: boolean, label: string, { unit = "bytes", delay = 0 }: ProgressOptions) {
     this.#bar = bar;
     this.#label = label;
+    this.#unit = unit;
     // The first plain line comes after two seconds: what is quicker needs none.
-    this.#drawnAt = bar ? 0 : performance.now() - PLAIN_INTERVAL_MS + 2000;
+    this.#drawnAt =
+      performance.now() + (bar ? delay - BAR_INTERVAL_MS : Math.max(2000, delay) - PLAIN_INTERVAL_MS);
   }
 
   update(state: ProgressState): void {
@@ -84,16 +98,23 @@ class Meter implements Progress {
     this.#dirty = false;
   }
 
+  erase(): void {
+    if (this.#dirty) process.stderr.write("\r\x1b[K");
+    this.#dirty = false;
+  }
+
   #draw(state: ProgressState): void {
     const first = this.#samples[0]!;
     const last = this.#samples.at(-1)!;
     const rate = last.at > first.at ? ((last.done - first.done) / (last.at - first.at)) * 1000 : 0;
     if (!this.#bar) {
-      const { percent, facts } = describe(state, rate);
+      const { percent, facts } = describe(state, rate, this.#unit);
       note([`${this.#label}: ${percent.trim()}`, ...facts].join(" · "));
       return;
     }
-    process.stderr.write(`\r\x1b[K${barLine(this.#label, state, { rate, columns: columns() })}`);
+    process.stderr.write(
+      `\r\x1b[K${barLine(this.#label, state, { rate, columns: columns(), unit: this.#unit })}`,
+    );
     this.#dirty = true;
   }
 }
@@ -101,14 +122,19 @@ class Meter implements Progress {
 function describe(
   { done, total, detail }: ProgressState,
   rate: number,
+  unit: Unit,
 ): { percent: string; facts: string[] } {
   const share = total > 0 ? Math.min(1, done / total) : 1;
   const left = rate > 0 ? formatDuration((total - done) / rate) : "–";
   return {
     percent: `${Math.floor(share * 100)} %`.padStart(5),
     facts: [
-      `${formatBytes(done)} of ${formatBytes(total)}`,
-      `${(rate / 1e9).toFixed(rate < 1e9 ? 3 : 2)} GB/s`,
+      ...(unit === "bytes"
+        ? [
+            `${formatBytes(done)} of ${formatBytes(total)}`,
+            `${(rate / 1e9).toFixed(rate < 1e9 ? 3 : 2)} GB/s`,
+          ]
+        : [`${formatInteger(done)} of ${formatInteger(total)} tokens`, `${rate.toFixed(1)} tokens/s`]),
       `${left} left`,
       ...(detail ? [detail] : []),
     ],
@@ -125,9 +151,9 @@ const LEAST_BAR = 10;
 export function barLine(
   label: string,
   state: ProgressState,
-  { rate, columns }: { rate: number; columns: number },
+  { rate, columns, unit = "bytes" }: { rate: number; columns: number; unit?: Unit },
 ): string {
-  const { percent, facts } = describe(state, rate);
+  const { percent, facts } = describe(state, rate, unit);
   const [bytes, speed, left] = facts as [string, string, string];
   const choices = [facts, [bytes, speed, left], [speed, left], [left]].map((some) => some.join(" · "));
   const roomBeside = (text: string) => columns - 1 - `${label}  ${percent} ${text}`.length;

@@ -4,7 +4,7 @@ import { type ModelOptions, loadModel as startModel } from "../runtime/load-mode
 import type { Model, Sequence } from "../runtime/model.ts";
 import { Sampler, type SamplerOptions } from "../runtime/sampler.ts";
 import { type SamplingAdvice, samplingAdvice } from "../runtime/sampling-advice.ts";
-import { type HiddenStates, scoreLogits } from "../runtime/score.ts";
+import { type HiddenStates, type ScoreOptions, scoreLogits } from "../runtime/score.ts";
 import { type AnswerOptions, attachText, type TextModel } from "../runtime/talk.ts";
 import type { ChatMessage } from "../text/chat-template.ts";
 import type { OutputEvent } from "../text/output-events.ts";
@@ -106,7 +106,7 @@ export class LanguageModel {
   /** Logits of every position of one or several sequences of ids of one length. Throws RangeError for others. */
   async forward(
     ids: readonly number[] | readonly (readonly number[])[],
-    options: { signal?: AbortSignal } = {},
+    options: ScoreOptions = {},
   ): Promise<Forward> {
     const isBatch = typeof ids[0] !== "number";
     const batch = isBatch ? (ids as readonly (readonly number[])[]) : [ids as readonly number[]];

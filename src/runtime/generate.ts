@@ -27,6 +27,8 @@ export interface GenerateOptions {
    * draft-balance.ts). The tokens do not depend on it.
    */
   speculate?: boolean;
+  /** Told after each chunk of the prompt how many of its tokens are in the cache. */
+  onPrompt?: (done: number, total: number) => void;
   signal?: AbortSignal;
 }
 
@@ -81,7 +83,7 @@ export async function* generate(
   const useBefore = model.expertUse();
   stats.promptTokens = prompt.length;
   stats.cachedTokens = keepPrefix(model, sequence, { prompt, speculate });
-  let last = await prefill(model, sequence, { prompt, speculate, ...(signal ? { signal } : {}) });
+  let last = await prefill(model, sequence, { ...options, prompt, speculate });
   stats.promptSeconds = (performance.now() - startedAt) / 1000;
   const useOfPrompt = model.expertUse();
   const seeExperts = () => {
@@ -176,11 +178,12 @@ function keepPrefix(
 }
 
 /** Computes the prompt chunk by chunk, with the MTP layer's rows behind; returns the last chunk's result. */
-export async function prefill(
+async function prefill(
   model: Model,
   sequence: Sequence,
-  { prompt, speculate, signal }: { prompt: readonly number[]; speculate: boolean; signal?: AbortSignal },
+  options: Pick<GenerateOptions, "signal" | "onPrompt"> & { prompt: readonly number[]; speculate: boolean },
 ): Promise<PassResult> {
+  const { prompt, speculate, signal, onPrompt } = options;
   const { hidden } = model.config.sizes;
   let result: PassResult | undefined;
   for (let from = sequence.tokens.length; from < prompt.length; ) {
@@ -194,6 +197,7 @@ export async function prefill(
       await model.appendMtp(sequence, { tokens: next, hidden: states }, []);
     }
     from = to;
+    onPrompt?.(to, prompt.length);
   }
   return result!;
 }

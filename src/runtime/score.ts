@@ -164,6 +164,12 @@ function divergenceOf(distances: readonly number[], agreeing: number): Divergenc
   };
 }
 
+export interface ScoreOptions {
+  signal?: AbortSignal;
+  /** Told how many more positions are done. */
+  onTokens?: (count: number) => void;
+}
+
 /** By name: "hidden.embed", "hidden.layer.0" …, "hidden.norm". */
 export type HiddenStates = Map<string, Float32Array>;
 
@@ -174,7 +180,7 @@ export type HiddenStates = Map<string, Float32Array>;
 export async function scoreLogits(
   model: Model,
   batch: readonly (readonly number[])[],
-  options: { signal?: AbortSignal } = {},
+  { signal, onTokens }: ScoreOptions = {},
 ): Promise<{ logits: Float32Array; hidden: HiddenStates | undefined }> {
   const { vocab, hidden: width, numLayers } = model.config.sizes;
   const [numSequences, length] = [batch.length, batch[0]!.length];
@@ -183,7 +189,8 @@ export async function scoreLogits(
   const names = ["hidden.embed", ...layers, "hidden.norm"];
   let hidden: HiddenStates | undefined;
   for (const [b, tokens] of batch.entries()) {
-    for await (const rows of scoreRows(model, tokens, options)) {
+    for await (const rows of scoreRows(model, tokens, signal ? { signal } : {})) {
+      onTokens?.(rows.count);
       const row = b * length + rows.from;
       logits.set(rows.logits, row * vocab);
       if (!rows.traces) continue;
@@ -208,7 +215,7 @@ interface ResultTensor {
 export async function scoreBatch(
   model: Model,
   batch: readonly (readonly number[])[],
-  options: { signal?: AbortSignal } = {},
+  options: ScoreOptions = {},
 ): Promise<Map<string, ResultTensor>> {
   const { logits, hidden } = await scoreLogits(model, batch, options);
   const shape = [batch.length, batch[0]!.length];

@@ -22,6 +22,8 @@ export interface AnswerOptions extends SamplerOptions {
   tools?: readonly unknown[];
   /** Further variables of the template, such as thinking: true. */
   variables?: Record<string, unknown>;
+  /** Told after each chunk of the prompt how many of its tokens are done. */
+  onPrompt?: (done: number, total: number) => void;
   signal?: AbortSignal;
   /** Filled while the answer comes. */
   stats?: GenerateStats;
@@ -113,7 +115,7 @@ export class TextModel {
     const stops = new StopTexts(options.stop ?? []);
     const sequence = options.sequence ?? model.newSequence();
     const ends = new Set(tokenizer.eos);
-    const { maxTokens, speculate, signal } = options;
+    const { maxTokens, speculate, onPrompt, signal } = options;
     try {
       const tokens = generate(model, sequence, {
         prompt,
@@ -122,6 +124,7 @@ export class TextModel {
         stopTokens: ends,
         ...(maxTokens === undefined ? {} : { maxTokens }),
         ...(speculate === undefined ? {} : { speculate }),
+        ...(onPrompt ? { onPrompt } : {}),
         ...(signal ? { signal } : {}),
       });
       for await (const token of tokens) {

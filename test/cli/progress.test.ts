@@ -29,3 +29,9 @@ test("barLine() knows no time left before there is a rate", () => {
     / 0 % .* – left$/,
   );
 });
+
+test("barLine() counts tokens where tokens are what is done", () => {
+  const state = { done: 512, total: 2048 };
+  const line = stripVTControlCharacters(barLine("prompt", state, { rate: 64, columns: 100, unit: "tokens" }));
+  assert.match(line, /^prompt █+░+\s+25 % 512 of 2,048 tokens · 64\.0 tokens\/s · 24\.0 s left$/);
+});

@@ -151,6 +151,21 @@ describe("chimera generate", () => {
   });
 });
 
+test("progress of the prompt, as events", () => {
+  const { status, stderr } = runMain(
+    "generate",
+    R1,
+    "-p",
+    QUESTION,
+    "--max-tokens",
+    "2",
+    "--progress",
+    "json",
+  );
+  assert.equal(status, 0);
+  assert.match(stderr, /^\{"kind":"prompt","tokensDone":13,"tokensTotal":13\}$/m);
+});
+
 describe("experts from disk", () => {
   const ask = ["-p", QUESTION, "--temperature", "0", "--threads", "1"];
 
