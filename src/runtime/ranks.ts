@@ -18,9 +18,8 @@ export class Ranks {
   readonly #workers: Worker[];
   readonly #conductor: Conductor;
   #failure: Error | undefined;
-  /** Why a thread has ended that should not have: nothing runs any more. */
+  /** Why nothing runs any more: a thread has ended by itself, or all are being ended. */
   #death: Error | undefined;
-  #isEnding = false;
   #onAnswer: (answer: RankAnswer) => void = () => {};
   #onDeath: (error: Error) => void = () => {};
 
@@ -39,7 +38,7 @@ export class Ranks {
 
   /** Frees whoever waits for a thread that is no more. */
   #die(error: Error): void {
-    if (this.#isEnding || this.#death) return;
+    if (this.#death) return;
     this.#death = error;
     this.#onDeath(error);
     this.#conductor.giveUp();
@@ -82,8 +81,9 @@ export class Ranks {
     throw this.#failure ?? new Error("internal: a rank failed without a word");
   }
 
+  /** Ends the threads. A pass that runs, or waits for its turn, fails. */
   async end(): Promise<void> {
-    this.#isEnding = true;
+    this.#die(new Error("Cannot go on: the model has been disposed of, wanted one that is loaded"));
     await Promise.all(this.#workers.map((worker) => worker.terminate()));
   }
 }
