@@ -65,7 +65,7 @@ export interface MoeWeights {
   /** Offset of its float32 bias; 0: none. */
   routerBias: number;
   shared: Swiglu | undefined;
-  /** Where they are read on demand, their data is 0 but while the cache holds them. */
+  /** Where they are read on demand, their data is what the cache says while it holds them. */
   experts: Swiglu[];
   /** Read on demand: place of expert 0 in Placement.streamed, the others behind it. */
   firstStreamed: number | undefined;
