@@ -4,7 +4,7 @@
  */
 import type { ModelConfig } from "../arch/model-config.ts";
 import { INNER_EPSILON } from "../arch/model-config.ts";
-import type { InferenceKernels, Weight } from "../kernels/inference.ts";
+import { type InferenceKernels, paddedCols, type Weight } from "../kernels/inference.ts";
 import { Attention, cheaperForm } from "./attention.ts";
 import type { Exchange } from "./exchange.ts";
 import type { ExpertStore } from "./expert-store.ts";
@@ -306,21 +306,28 @@ export class Rank {
       exchange.normed.set(kernels.floats.subarray(state.normed / 4, state.normed / 4 + count * hidden));
     }
     if (head.rows === 0) return;
-    for (const [i, row] of pass.logitRows.entries()) {
-      const one = { data: state.normed + 4 * row * hidden, count: 1, stride: hidden };
-      this.#product(head, one);
-      this.#requireFiniteLogits(head, row);
-      this.#share(head, { count: 1, to: exchange.logits.subarray(i * vocab), width: vocab, at: 0 });
+    for (let done = 0; done < pass.logitRows.length; done += state.logitGroup) {
+      const group = pass.logitRows.slice(done, done + state.logitGroup);
+      for (const [i, row] of group.entries()) {
+        const one = { data: state.normed + 4 * row * hidden, count: 1, stride: hidden };
+        kernels.arrange(head.dtype, one, hidden, state.arranged + 4 * i * paddedCols(hidden));
+      }
+      const x = { data: state.arranged, count: group.length };
+      kernels.linear(head, x, { data: state.part, count: group.length, stride: head.rows });
+      this.#requireFiniteLogits(head, group);
+      const to = exchange.logits.subarray(done * vocab);
+      this.#share(head, { count: group.length, to, width: vocab, at: 0 });
     }
   }
 
-  /** state.part, a row of this rank's logits: finite states may still overflow in the head. */
-  #requireFiniteLogits({ rows, firstRow }: Weight, row: number): void {
+  /** state.part, this rank's logits of some rows: finite states may still overflow in the head. */
+  #requireFiniteLogits({ rows, firstRow }: Weight, of: readonly number[]): void {
     const { kernels, state } = this.#parts;
-    const bad = kernels.firstNonFinite(state.part, rows);
+    const bad = kernels.firstNonFinite(state.part, of.length * rows);
     if (bad < 0) return;
+    const row = of[Math.floor(bad / rows)]!;
     throw new NotFinite(
-      `Cannot go on: the logit of id ${firstRow + bad} is not finite (token ${row} of the pass), wanted finite logits`,
+      `Cannot go on: the logit of id ${firstRow + (bad % rows)} is not finite (token ${row} of the pass), wanted finite logits`,
     );
   }
 
