@@ -50,10 +50,11 @@ export class Ranks {
 
   async load({ bytesTotal, signal, onEvent }: LoadOptions): Promise<void> {
     let [bytesDone, ready] = [0, 0];
-    await new Promise<void>((resolve, reject) => {
-      const stop = () => reject(new Interrupted("Loading was stopped"));
+    let stop = () => {};
+    const loaded = new Promise<void>((resolve, reject) => {
+      stop = () => reject(new Interrupted("Loading was stopped"));
       if (signal?.aborted) stop();
-      signal?.addEventListener("abort", stop, { once: true });
+      signal?.addEventListener("abort", stop);
       this.#onDeath = reject;
       this.#onAnswer = (answer) => {
         if (answer.kind === "failed") reject(revive(answer));
@@ -63,6 +64,8 @@ export class Ranks {
         } else if (++ready === this.#workers.length) resolve();
       };
     });
+    // A signal may outlive the loading by far, and many models.
+    await loaded.finally(() => signal?.removeEventListener("abort", stop));
     this.#onAnswer = (answer) => {
       if (answer.kind === "failed") this.#failure ??= revive(answer);
     };
