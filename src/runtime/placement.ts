@@ -8,8 +8,9 @@ import { Arena } from "./arena.ts";
 import { type ExchangeSizes, exchangeBytes } from "./exchange.ts";
 import { slotLayout } from "./expert-reader.ts";
 import { type Int8Scratch, placeInt8Scratch } from "./load-int8.ts";
+import { type Placement, placeWeights } from "./place-weights.ts";
 import { placeRunState, type RunState } from "./run-state.ts";
-import { type Load, type Placement, placeWeights, type Share, type WeightForm } from "./weights.ts";
+import type { Load, Share, WeightForm } from "./weights.ts";
 
 /** What one WASM memory can hold, less a page for kernels that read beyond the end. */
 const MAX_HEAP_BYTES = 2 ** 32 - 2 ** 16;
