@@ -75,7 +75,9 @@ export async function openWeights(data: unknown): Promise<WeightSource> {
       return { source: await sourceOf(weight.shard, true), offset: weight.offset + from * rowBytesOf(name) };
     },
     close: async () => {
-      for (const source of open.values()) await (await source).close();
+      // What could not be opened was told of when it was wanted; the others must be closed all the same.
+      for (const source of open.values()) await source.then((s) => s.close()).catch(() => {});
+      open.clear();
     },
   };
 }

@@ -13,7 +13,7 @@ import type { MergeEnvironment } from "./merge.ts";
 import { explainInput } from "./non-finite.ts";
 import { type Operand, readScales } from "./operand.ts";
 import { cut, type Piece } from "./pieces.ts";
-import { readAhead } from "./read-ahead.ts";
+import { allEnded, readAhead } from "./read-ahead.ts";
 
 export type Measure = "rms" | "relative";
 
@@ -49,7 +49,7 @@ export async function measureTensor(
   const slots = allocateSlots(operands, all[0], heap);
   const scratch = heap.allocate(widestScratch(all, operands.length));
   const load = (piece: Piece, slot: 0 | 1) =>
-    Promise.all(
+    allEnded(
       operands.map((operand, i) => loadPiece(operand, piece, { kernels, data: slots[slot][i]!, weight: 1 })),
     );
   const sums: Distance = { difference: 0, base: 0, elements: 0 };

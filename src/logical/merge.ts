@@ -13,7 +13,7 @@ import { allocateSlots, loadPiece, placeScales, segments, widestScratch } from "
 import { explainResult } from "./non-finite.ts";
 import { type Operand, readScales } from "./operand.ts";
 import { cut, type Piece } from "./pieces.ts";
-import { PendingWrites, readAhead } from "./read-ahead.ts";
+import { allEnded, PendingWrites, readAhead } from "./read-ahead.ts";
 
 /** Takes `bytes` (a view of the heap, valid until the promise settles) at `offset` of the tensor. */
 export type Emit = (bytes: Uint8Array, offset: number) => Promise<void>;
@@ -67,7 +67,7 @@ export async function mergeTensor(
   const scratch = heap.allocate(widestScratch(pieces, operands.length));
   const writes = new PendingWrites();
   const load = (piece: Piece, slot: 0 | 1) =>
-    Promise.all(
+    allEnded(
       operands.map((operand, index) =>
         loadPiece(operand, piece, { kernels, data: slots[slot][index]!, weight: weights[index]! }),
       ),

@@ -67,16 +67,19 @@ export async function readScales(operand: Operand, kernels: Kernels, heap: Heap)
     for (let start = 0; start < scales.length; start += step) {
       const count = Math.min(step, scales.length - start);
       const mark = heap.mark();
-      const from = heap.allocate(count * elementBytes);
-      const to = heap.allocate(count * 4);
-      await source.read(
-        kernels.bytes.subarray(from, from + count * elementBytes),
-        offset + start * elementBytes,
-      );
-      if (dtype === "BF16") kernels.widen("BF16", from, to, count);
-      else kernels.widenUe8m0(from, to, count);
-      scales.set(new Float32Array(kernels.bytes.buffer, kernels.bytes.byteOffset + to, count), start);
-      heap.release(mark);
+      try {
+        const from = heap.allocate(count * elementBytes);
+        const to = heap.allocate(count * 4);
+        await source.read(
+          kernels.bytes.subarray(from, from + count * elementBytes),
+          offset + start * elementBytes,
+        );
+        if (dtype === "BF16") kernels.widen("BF16", from, to, count);
+        else kernels.widenUe8m0(from, to, count);
+        scales.set(new Float32Array(kernels.bytes.buffer, kernels.bytes.byteOffset + to, count), start);
+      } finally {
+        heap.release(mark);
+      }
     }
   }
   for (let index = 0; index < scales.length; index++) {

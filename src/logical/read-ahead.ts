@@ -35,6 +35,18 @@ export async function* readAhead<Item, Loaded>(
   }
 }
 
+/**
+ * Results of some reads into a heap, when all of them have ended: none may go on writing where others will read
+ * to, even if one has failed. Throws what the first of them has thrown.
+ */
+export async function allEnded<T>(reads: readonly Promise<T>[]): Promise<T[]> {
+  const results = await Promise.allSettled(reads);
+  return results.map((result) => {
+    if (result.status === "rejected") throw result.reason;
+    return result.value;
+  });
+}
+
 /** Remembers the last write from each slot, and waits for it before the slot is filled again. */
 export class PendingWrites {
   readonly #last: (Promise<void> | undefined)[] = [undefined, undefined];

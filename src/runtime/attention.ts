@@ -10,7 +10,8 @@
  *
  * Both take the softmax online, page by page or block by block (section 16). Contexts longer than
  * SPLIT_PAGES are attended part by part and joined by their log-sum-exp; where parts end depends on the
- * context alone, so a result does not depend on the number of ranks.
+ * context alone, so a result does not depend on the number of ranks. In one form it does not depend on how many
+ * queries go together either; between the two forms last bits differ.
  */
 import type { ModelConfig } from "../arch/model-config.ts";
 import type { InferenceKernels, Weight } from "../kernels/inference.ts";

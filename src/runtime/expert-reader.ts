@@ -5,6 +5,7 @@
  * Block scales are small and stay once they are here; what was found finite once is not looked at again.
  */
 import type { InferenceKernels } from "../kernels/inference.ts";
+import { allEnded } from "../logical/read-ahead.ts";
 import type { Extent, WeightSource } from "../logical/weight-source.ts";
 import { firstBad, loadMatrix, notFinite } from "./load-matrix.ts";
 import { dtypeInHeap, OVERREAD, type StreamedExpert, type StreamedPart } from "./weights.ts";
@@ -76,14 +77,7 @@ export class ExpertReader {
     const start = this.#slots + slot * this.#layout.slotBytes;
     const { parts } = this.#experts[expert]!;
     const reads = parts.map((part, i) => this.#readPart(part, start + this.#layout.parts[i]!));
-    // None may go on writing when this one is over, even if another has failed.
-    const results = await Promise.allSettled(reads);
-    let sum = 0;
-    for (const result of results) {
-      if (result.status === "rejected") throw result.reason;
-      sum += result.value;
-    }
-    return sum;
+    return (await allEnded(reads)).reduce((sum, bytes) => sum + bytes, 0);
   }
 
   async #readPart(part: StreamedPart, at: number): Promise<number> {

@@ -4,7 +4,8 @@
  * experts are added in ascending order.
  *
  * Two halves with a barrier between: gate and up give some columns of the middle, which all ranks need whole
- * before down gives some columns of the output.
+ * before down gives some columns of the output. Each group has a place of its own in the middle, so between
+ * waves of groups nobody waits for those who still read it.
  */
 import type { ModelConfig } from "../arch/model-config.ts";
 import { type InferenceKernels, paddedCols, type WeightDtype } from "../kernels/inference.ts";
@@ -73,23 +74,31 @@ export class FeedForward {
     const { normed } = this.#state;
     const { hidden } = this.#config.sizes;
     const groups = mlp.kind === "moe" ? this.#routedGroups(mlp, count) : [this.#all(mlp.dense, count, 0)];
+    const store = this.#experts;
     const waves = this.#wavesOf(groups);
-    await this.#experts?.poll();
-    this.#experts?.want(wishesOf(waves[0]!));
+    await store?.poll();
+    store?.want(wishesOf(waves[0]!));
     // Behind the input, which is needed until the last wave: the next layer's input, then the output.
     const out = { data: normed + 4 * count * hidden, width: groups[0]!.mlp.down.rows };
-    if (next) this.#lookAhead(next, { count, room: out.data });
+    const likely = store && next ? this.#likely(next, { count, room: out.data }) : [];
     this.#kernels.floats.fill(0, out.data / 4, out.data / 4 + count * out.width);
     for (const [i, wave] of waves.entries()) {
       const following = waves[i + 1];
-      if (following) this.#experts?.want(wishesOf(following));
+      if (following && this.#holdsTwo) store?.want(wishesOf(following));
+      // Not before the last wave: what is read ahead would keep the others waiting, and then give way to them.
+      if (!following) store?.expect(likely, { sure: count >= SURE_TOKENS });
       await this.#firstHalves(wave);
       this.#exchange.barrier();
       for (const group of wave) this.#secondHalf(group, out);
-      this.#experts?.release(wishesOf(wave));
-      if (following) this.#exchange.barrier(); // everyone has read the middle
+      store?.release(wishesOf(wave));
+      if (following && !this.#holdsTwo) store?.want(wishesOf(following));
     }
     return out;
+  }
+
+  /** Whether there is room for the experts of two waves: while one is computed, the next is read. */
+  get #holdsTwo(): boolean {
+    return (this.#experts?.numSlots ?? Infinity) > 1;
   }
 
   /** Groups that go together: all of them, unless their experts do not fit into memory at one time. */
@@ -97,7 +106,7 @@ export class FeedForward {
     const limit = this.#experts?.numSlots ?? Infinity;
     const numStreamed = groups.filter(({ streamed }) => streamed !== undefined).length;
     if (numStreamed <= limit) return [groups];
-    const size = Math.max(1, Math.floor(limit / 2)); // while one wave is computed, the next is read
+    const size = Math.max(1, Math.floor(limit / 2)); // of two waves that are in memory together
     const waves: Group[][] = [];
     for (let from = 0; from < groups.length; from += size) waves.push(groups.slice(from, from + size));
     return waves;
@@ -155,21 +164,23 @@ export class FeedForward {
     }
   }
 
-  /** Reads ahead what the next layer's router says of the residual stream as it is now (model.md section 18). */
-  #lookAhead(next: LayerWeights, { count, room }: { count: number; room: number }): void {
-    const { mlp } = next;
-    if (!this.#experts || mlp.kind !== "moe" || mlp.firstStreamed === undefined) return;
+  /**
+   * Experts on demand that the next layer's router chooses for the residual stream as it is now (model.md
+   * section 18): those with most weight first, or, of many tokens, in the order in which they will be wanted.
+   */
+  #likely({ mlp, outputNorm }: LayerWeights, { count, room }: { count: number; room: number }): number[] {
+    if (mlp.kind !== "moe" || mlp.firstStreamed === undefined) return [];
     const { hidden } = this.#config.sizes;
     const x = { data: this.#state.x, count, stride: hidden };
-    this.#kernels.rmsNorm(x, next.outputNorm, hidden, this.#config.epsilon, { ...x, data: room });
+    this.#kernels.rmsNorm(x, outputNorm, hidden, this.#config.epsilon, { ...x, data: room });
     const shares = new Map<number, number>();
     for (const { experts, weights } of this.routings(mlp, count, room)) {
       for (const [i, expert] of experts.entries())
         shares.set(expert, (shares.get(expert) ?? 0) + weights[i]!);
     }
-    const likeliest = [...shares].sort(([a, m], [b, n]) => n - m || a - b);
-    const experts = likeliest.map(([expert]) => mlp.firstStreamed! + expert);
-    this.#experts.expect(experts, { sure: count >= SURE_TOKENS });
+    const isSure = count >= SURE_TOKENS;
+    const likely = [...shares].sort(([a, m], [b, n]) => (isSure ? 0 : n - m) || a - b);
+    return likely.map(([expert]) => mlp.firstStreamed! + expert);
   }
 
   #all(mlp: Swiglu, count: number, middle: number): Group {

@@ -30,13 +30,16 @@ export interface ModelOptions {
   context?: number;
   /** How cache rows are stored. Default: f32. */
   cache?: CacheDtype;
-  /** Tokens that are computed together at the most. Default 256; 512 where experts are read from disk. */
+  /**
+   * Tokens that are computed together at the most. Default 256; 512 where experts are read from disk. Attention has
+   * a form for many tokens and one for few, so the last bits of a prompt's results depend on how it is cut.
+   */
   chunk?: number;
   /** Load the MTP layer where there is one. Default: unless experts are read from disk. */
   mtp?: boolean;
   /**
    * Bytes for routed experts: they are read from disk as they are needed, and so many stay in memory. At least
-   * one token's are kept. Default: all of them are loaded. The tokens do not depend on it.
+   * one token's are kept. Default: all of them are loaded. With equal chunks, results do not depend on it.
    */
   expertMemory?: number;
   /** Keep hidden states of each layer in results. */

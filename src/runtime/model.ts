@@ -72,6 +72,8 @@ export class Model {
   readonly #pool: PagePool;
   readonly #hasTraces: boolean;
   #turn: Promise<unknown> = Promise.resolve();
+  /** Sequences that passes run over or wait for, and how many passes. */
+  readonly #inUse = new Map<Sequence, number>();
 
   constructor(parts: ModelParts) {
     this.config = parts.config;
@@ -97,24 +99,32 @@ export class Model {
     return { tokens: [], pages: [], mtpLength: 0 };
   }
 
-  /** Gives a sequence's memory back. */
+  /** Gives a sequence's memory back. Throws while a pass over it is not over. */
   release(sequence: Sequence): void {
+    this.#requireIdle(sequence);
     this.#pool.release(sequence.pages);
     sequence.pages = [];
     sequence.tokens = [];
     sequence.mtpLength = 0;
   }
 
-  /** Forgets all but the first tokens. */
+  /** Forgets all but the first tokens. Throws while a pass over the sequence is not over. */
   truncate(sequence: Sequence, length: number): void {
+    this.#requireIdle(sequence);
     sequence.tokens.length = Math.min(sequence.tokens.length, length);
     sequence.mtpLength = Math.min(sequence.mtpLength, length);
     const pages = Math.ceil(length / PAGE_TOKENS);
     this.#pool.release(sequence.pages.splice(pages));
   }
 
+  /** The pass writes to the sequence's pages: nobody else may have them before its end. */
+  #requireIdle(sequence: Sequence): void {
+    if (!this.#inUse.has(sequence)) return;
+    throw new Error("Cannot cut a sequence: a pass over it is under way, wanted its end first");
+  }
+
   /** Room in the cache for `length` tokens. Throws CheckpointError "context" when there is none. */
-  reserve(sequence: Sequence, length: number): void {
+  #reserve(sequence: Sequence, length: number): void {
     const limit = Math.min(this.config.maxPositions, this.context);
     if (length > limit) {
       const message = `Cannot go on: the sequence would hold ${length} tokens, wanted at most ${limit}`;
@@ -132,45 +142,66 @@ export class Model {
 
   /**
    * Appends tokens to sequences in one pass: at most maxRows in all, and at most maxLogitRows rows of logits
-   * (counted over all appended tokens in order).
+   * (counted over all appended tokens in order). Throws RangeError for what no pass can be, CheckpointError
+   * "context" where there is no room and "not-finite" for what overflows; the sequences are then as before.
    */
-  async append(
+  append(
     parts: readonly { sequence: Sequence; tokens: readonly number[] }[],
-    options: { logitRows?: readonly number[]; attention?: "absorbed" | "expanded" } = {},
+    { logitRows = [], attention }: { logitRows?: readonly number[]; attention?: Pass["attention"] } = {},
   ): Promise<PassResult> {
-    const segments: Segment[] = [];
-    let row = 0;
-    for (const { sequence, tokens } of parts) {
-      const start = sequence.tokens.length;
-      this.reserve(sequence, start + tokens.length);
-      segments.push({ row, count: tokens.length, start, pages: sequence.pages });
-      row += tokens.length;
-    }
-    const all = parts.flatMap(({ tokens }) => [...tokens]);
-    const { logitRows = [], attention } = options;
-    const result = await this.#run({ kind: "main", tokens: all, segments, logitRows, attention });
-    for (const { sequence, tokens } of parts) sequence.tokens.push(...tokens);
-    return result;
+    const sequences = parts.map(({ sequence }) => sequence);
+    return this.#inTurn(sequences, async () => {
+      if (new Set(sequences).size < sequences.length) {
+        throw new RangeError("Cannot append to a sequence twice in one pass, wanted each once");
+      }
+      const segments: Segment[] = [];
+      let row = 0;
+      for (const { sequence, tokens } of parts) {
+        const start = sequence.tokens.length;
+        this.#reserve(sequence, start + tokens.length);
+        segments.push({ row, count: tokens.length, start, pages: sequence.pages });
+        row += tokens.length;
+      }
+      const all = parts.flatMap(({ tokens }) => [...tokens]);
+      const result = await this.#run({ kind: "main", tokens: all, segments, logitRows, attention });
+      for (const { sequence, tokens } of parts) sequence.tokens.push(...tokens);
+      return result;
+    });
   }
 
   /**
    * Runs the MTP layer over rows of a sequence: `hidden` (count, hidden) after the final norm, and the token
-   * that follows each. They are rows mtpLength … of its own cache.
+   * that follows each. They are rows mtpLength … of its own cache. Throws as append() does.
    */
-  async appendMtp(
+  appendMtp(
     sequence: Sequence,
     { tokens, hidden }: { tokens: readonly number[]; hidden: Float32Array },
     logitRows: readonly number[],
   ): Promise<PassResult> {
-    const start = sequence.mtpLength;
-    this.reserve(sequence, start + tokens.length);
-    const segment = { row: 0, count: tokens.length, start, pages: sequence.pages };
-    const result = await this.#run({ kind: "mtp", tokens, segments: [segment], logitRows }, hidden);
-    sequence.mtpLength = start + tokens.length;
-    return result;
+    return this.#inTurn([sequence], async () => {
+      const start = sequence.mtpLength;
+      this.#reserve(sequence, start + tokens.length);
+      const segment = { row: 0, count: tokens.length, start, pages: sequence.pages };
+      const result = await this.#run({ kind: "mtp", tokens, segments: [segment], logitRows }, hidden);
+      sequence.mtpLength = start + tokens.length;
+      return result;
+    });
   }
 
-  /** One pass at a time: whoever comes while another runs waits for its end. */
+  /** One pass at a time: whoever comes while another runs waits for its end, and finds what it has left. */
+  #inTurn<T>(sequences: readonly Sequence[], action: () => Promise<T>): Promise<T> {
+    for (const sequence of sequences) this.#inUse.set(sequence, (this.#inUse.get(sequence) ?? 0) + 1);
+    const run = this.#turn.then(action).finally(() => {
+      for (const sequence of sequences) {
+        const left = this.#inUse.get(sequence)! - 1;
+        if (left > 0) this.#inUse.set(sequence, left);
+        else this.#inUse.delete(sequence);
+      }
+    });
+    this.#turn = run.catch(() => {});
+    return run;
+  }
+
   async #run(pass: Pass, hidden?: Float32Array): Promise<PassResult> {
     const { vocab } = this.config.sizes;
     if (pass.tokens.length === 0 || pass.tokens.length > this.maxRows) {
@@ -185,13 +216,9 @@ export class Model {
     if (strange !== undefined) {
       throw new RangeError(`Cannot embed token ${strange}, wanted an id from 0 to ${vocab - 1}`);
     }
-    const run = this.#turn.then(async () => {
-      if (hidden) new Float32Array(this.#exchange.normed).set(hidden);
-      await this.#ranks.run(pass);
-      return this.#result(pass);
-    });
-    this.#turn = run.catch(() => {});
-    return run;
+    if (hidden) new Float32Array(this.#exchange.normed).set(hidden);
+    await this.#ranks.run(pass);
+    return this.#result(pass);
   }
 
   #result(pass: Pass): PassResult {
@@ -216,7 +243,7 @@ export class Model {
     return this.experts && gatherExpertUse(new Float64Array(this.#exchange.expertUse));
   }
 
-  /** Ends the ranks and frees their memory. */
+  /** Ends the ranks and frees their memory. A pass that is under way fails. */
   async dispose(): Promise<void> {
     await this.#ranks.end();
     await this.source.close();

@@ -54,8 +54,10 @@ async function isCopy(
   for (let from = 0; from < numRows; from += step) {
     if (signal?.aborted) throw new Interrupted("Loading was stopped");
     const rows = { from, to: Math.min(from + step, numRows) };
-    const [first, second] = [name, of].map((tensor) => readRows(source, tensor, rows, rowBytes));
-    if (!isSame(await first!, await second!)) return false;
+    // Together: where both fail, one error is told and none is left without anyone who waits for it.
+    const both = [name, of].map((tensor) => readRows(source, tensor, rows, rowBytes));
+    const [first, second] = await Promise.all(both);
+    if (!isSame(first!, second!)) return false;
   }
   return true;
 }

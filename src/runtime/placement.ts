@@ -8,8 +8,9 @@ import { Arena } from "./arena.ts";
 import { type ExchangeSizes, exchangeBytes } from "./exchange.ts";
 import { slotLayout } from "./expert-reader.ts";
 import { type Int8Scratch, placeInt8Scratch } from "./load-int8.ts";
+import { type Placement, placeWeights } from "./place-weights.ts";
 import { placeRunState, type RunState } from "./run-state.ts";
-import { type Load, type Placement, placeWeights, type Share, type WeightForm } from "./weights.ts";
+import type { Load, Share, WeightForm } from "./weights.ts";
 
 /** What one WASM memory can hold, less a page for kernels that read beyond the end. */
 const MAX_HEAP_BYTES = 2 ** 32 - 2 ** 16;
@@ -17,6 +18,9 @@ const MAX_HEAP_BYTES = 2 ** 32 - 2 ** 16;
 const SLOT_ALIGNMENT = 4096;
 /** More ranks than this are no use on any machine. */
 const MAX_RANKS = 256;
+/** What a thread takes beside its heap: the engine, and what it knows of each tensor of the source. As measured. */
+const THREAD_BYTES = 20e6;
+const TENSOR_BYTES = 1600;
 
 export interface ModelShape {
   config: ModelConfig;
@@ -97,12 +101,13 @@ function bytesOf({ weights }: Pick<WeightSource, "weights">, name: string): numb
   return shape.reduce((product, dim) => product * dim, 1) * floatSize(dtype);
 }
 
-/** Bytes that the weights take of all ranks' heaps, and all else that is in them. */
+/** Bytes that the weights take of all ranks' heaps, and all else that ranks take. */
 export interface MemoryNeed {
   numRanks: number;
   weightBytes: number;
   /** Slots of experts that are read on demand. */
   expertBytes: number;
+  /** Activations, and what each thread takes for itself. */
   bufferBytes: number;
 }
 
@@ -120,7 +125,8 @@ export function chooseRanks(shape: ModelShape, sizes: ExchangeSizes, threads: nu
         own += load.heapBytes;
         weightBytes += bytesOfAllRanks(load, shape.source, numRanks);
       }
-      const bufferBytes = numRanks * (heapBytes - own - slotsBytes) + exchangeBytes(sizes);
+      const threadBytes = THREAD_BYTES + TENSOR_BYTES * shape.source.weights.size;
+      const bufferBytes = numRanks * (heapBytes - own - slotsBytes + threadBytes) + exchangeBytes(sizes);
       return { numRanks, weightBytes, expertBytes: numRanks * slotsBytes, bufferBytes };
     }
     numRanks = Math.max(numRanks + 1, Math.floor((numRanks * heapBytes) / MAX_HEAP_BYTES));

@@ -18,9 +18,8 @@ export class Ranks {
   readonly #workers: Worker[];
   readonly #conductor: Conductor;
   #failure: Error | undefined;
-  /** Why a thread has ended that should not have: nothing runs any more. */
+  /** Why nothing runs any more: a thread has ended by itself, or all are being ended. */
   #death: Error | undefined;
-  #isEnding = false;
   #onAnswer: (answer: RankAnswer) => void = () => {};
   #onDeath: (error: Error) => void = () => {};
 
@@ -39,7 +38,7 @@ export class Ranks {
 
   /** Frees whoever waits for a thread that is no more. */
   #die(error: Error): void {
-    if (this.#isEnding || this.#death) return;
+    if (this.#death) return;
     this.#death = error;
     this.#onDeath(error);
     this.#conductor.giveUp();
@@ -51,10 +50,11 @@ export class Ranks {
 
   async load({ bytesTotal, signal, onEvent }: LoadOptions): Promise<void> {
     let [bytesDone, ready] = [0, 0];
-    await new Promise<void>((resolve, reject) => {
-      const stop = () => reject(new Interrupted("Loading was stopped"));
+    let stop = () => {};
+    const loaded = new Promise<void>((resolve, reject) => {
+      stop = () => reject(new Interrupted("Loading was stopped"));
       if (signal?.aborted) stop();
-      signal?.addEventListener("abort", stop, { once: true });
+      signal?.addEventListener("abort", stop);
       this.#onDeath = reject;
       this.#onAnswer = (answer) => {
         if (answer.kind === "failed") reject(revive(answer));
@@ -64,6 +64,8 @@ export class Ranks {
         } else if (++ready === this.#workers.length) resolve();
       };
     });
+    // A signal may outlive the loading by far, and many models.
+    await loaded.finally(() => signal?.removeEventListener("abort", stop));
     this.#onAnswer = (answer) => {
       if (answer.kind === "failed") this.#failure ??= revive(answer);
     };
@@ -82,8 +84,9 @@ export class Ranks {
     throw this.#failure ?? new Error("internal: a rank failed without a word");
   }
 
+  /** Ends the threads. A pass that runs, or waits for its turn, fails. */
   async end(): Promise<void> {
-    this.#isEnding = true;
+    this.#die(new Error("Cannot go on: the model has been disposed of, wanted one that is loaded"));
     await Promise.all(this.#workers.map((worker) => worker.terminate()));
   }
 }

@@ -13,8 +13,13 @@ export const HEAD_GROUP = 16;
 /** Keys that the expanded form computes at a time. */
 export const KEY_BLOCK: number = 16 * PAGE_TOKENS;
 
+/** Rows of logits that are computed together: the head is read once for all of them. */
+const LOGIT_GROUP = 16;
+
 export interface RunState {
   rows: number;
+  /** Rows of logits that go together: as many of them as fit in part. */
+  logitGroup: number;
   /** Residual stream: (rows, hidden). */
   x: number;
   /** After a norm, or a sum that goes to x: (rows, hidden); and one row of all heads' outputs at the least. */
@@ -29,7 +34,10 @@ export interface RunState {
   queries: number;
   /** Outputs of this rank's heads: (rows, heads, value). */
   heads: number;
-  /** Rows of a product before they are shared: (rows, the most that a rank computes); and one row of the embedding. */
+  /**
+   * Rows of a product before they are shared: (rows, the most that a rank computes) and (logitGroup, its part of
+   * the vocabulary); and one row of the embedding.
+   */
   part: number;
   /** A second one, for up beside gate. */
   part2: number;
@@ -80,10 +88,12 @@ export function placeRunState(
   const widest = Math.max(2 * hidden, queryRank, latent, numHeads * valueDim, ...widths);
   const most = (count: number) => Math.ceil(count / share.numRanks);
   const part = Math.max(hidden, queryRank + row, ...widths) / share.numRanks + 1;
+  const logitGroup = Math.min(LOGIT_GROUP, rows);
   const floats = (count: number) => arena.floats(Math.ceil(count));
   const perHead = group * rows;
   return {
     rows,
+    logitGroup,
     x: floats(rows * hidden),
     normed: floats(Math.max(rows * 2 * hidden, numHeads * valueDim)),
     arranged: floats(rows * (paddedCols(widest) + 16)),
@@ -91,7 +101,7 @@ export function placeRunState(
     latents: floats(rows * row),
     queries: floats(rows * numOwn * (nopeDim + ropeDim)),
     heads: floats(rows * numOwn * valueDim),
-    part: floats(Math.max(rows * part, most(vocab), hidden)),
+    part: floats(Math.max(rows * part, logitGroup * most(vocab), hidden)),
     part2: floats(rows * part),
     angles: floats(rows * ropeDim),
     page: floats(PAGE_TOKENS * row),

@@ -16,14 +16,18 @@ export interface ScoredRows {
   traces: Float32Array | undefined;
 }
 
-/** Runs a sequence and gives the logits of all its positions, as many at a time as fit one pass. */
+/** Rows whose logits one pass can give. */
+function rowsOfPass({ maxRows, maxLogitRows }: Model): number {
+  return Math.min(maxRows, maxLogitRows);
+}
+
+/** Runs a sequence and gives the logits of all its positions: `step` at a time, by default as fit one pass. */
 export async function* scoreRows(
   model: Model,
   tokens: readonly number[],
-  { signal }: { signal?: AbortSignal } = {},
+  { signal, step = rowsOfPass(model) }: { signal?: AbortSignal; step?: number } = {},
 ): AsyncGenerator<ScoredRows> {
   const sequence = model.newSequence();
-  const step = Math.min(model.maxRows, model.maxLogitRows);
   try {
     for (let from = 0; from < tokens.length; from += step) {
       if (signal?.aborted) throw new Interrupted("The computation was stopped");
@@ -94,35 +98,38 @@ export async function perplexity(
   const running = models.map((): Running & { seconds: number } => ({ nll: 0, tokens: 0, seconds: 0 }));
   const distances: number[] = [];
   let agreeing = 0;
+  const [first, other] = models;
+  const options = { step: Math.min(...models.map(rowsOfPass)), ...(signal ? { signal } : {}) };
   for (const window of windows) {
-    const first = models[0];
-    const other = models[1];
-    const others = other && scoreRows(other, window, signal ? { signal } : {});
-    let startedAt = performance.now();
-    for await (const rows of scoreRows(first, window, signal ? { signal } : {})) {
-      running[0]!.seconds += (performance.now() - startedAt) / 1000;
-      const vocab = first.config.sizes.vocab;
-      startedAt = performance.now();
-      const against = others && ((await others.next()).value as ScoredRows);
-      if (against) running[1]!.seconds += (performance.now() - startedAt) / 1000;
-      for (let i = 0; i < rows.count; i++) {
-        const next = window[rows.from + i + 1];
-        if (next === undefined) continue; // nothing follows the last one
-        const p = rows.logits.subarray(i * vocab, (i + 1) * vocab);
-        const lp = logSumExp(p);
-        add(running[0]!, lp - p[next]!);
-        if (!against) continue;
-        const q = against.logits.subarray(i * vocab, (i + 1) * vocab);
-        const lq = logSumExp(q);
-        add(running[1]!, lq - q[next]!);
-        const { kl, agrees } = compareRows({ p, lp }, { q, lq });
-        distances.push(kl);
-        if (agrees) agreeing++;
+    const others = other && scoreRows(other, window, options);
+    try {
+      let startedAt = performance.now();
+      for await (const rows of scoreRows(first, window, options)) {
+        running[0]!.seconds += (performance.now() - startedAt) / 1000;
+        const vocab = first.config.sizes.vocab;
+        startedAt = performance.now();
+        const against = others && ((await others.next()).value as ScoredRows);
+        if (against) running[1]!.seconds += (performance.now() - startedAt) / 1000;
+        for (let i = 0; i < rows.count; i++) {
+          const next = window[rows.from + i + 1];
+          if (next === undefined) continue; // nothing follows the last one
+          const p = rows.logits.subarray(i * vocab, (i + 1) * vocab);
+          const lp = logSumExp(p);
+          add(running[0]!, lp - p[next]!);
+          if (!against) continue;
+          const q = against.logits.subarray(i * vocab, (i + 1) * vocab);
+          const lq = logSumExp(q);
+          add(running[1]!, lq - q[next]!);
+          const { kl, agrees } = compareRows({ p, lp }, { q, lq });
+          distances.push(kl);
+          if (agrees) agreeing++;
+        }
+        onTokens?.(rows.count);
+        startedAt = performance.now();
       }
-      onTokens?.(rows.count);
-      startedAt = performance.now();
+    } finally {
+      await others?.return(undefined); // it waits behind its last rows, and holds their memory
     }
-    await others?.return(undefined); // it waits behind its last rows, and holds their memory
   }
   const reports = running.map(({ nll, tokens, seconds }) => {
     const mean = nll / tokens;

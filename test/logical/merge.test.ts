@@ -5,7 +5,7 @@ import { BuildError, CheckpointError } from "../../src/base/errors.ts";
 import { createKernels } from "../../src/kernels/probe.ts";
 import { HEAP_BYTES, Heap } from "../../src/logical/heap.ts";
 import { type MergeResultType, mergeTensor } from "../../src/logical/merge.ts";
-import type { Operand } from "../../src/logical/operand.ts";
+import { type Operand, readScales } from "../../src/logical/operand.ts";
 import { cut } from "../../src/logical/pieces.ts";
 import type { Dtype } from "../../src/tensor/dtype.ts";
 import { referenceChild } from "../build/reference.ts";
@@ -216,6 +216,34 @@ describe("mergeTensor()", () => {
       await assert.rejects(made, { message: `${failing} failed` });
       assert.equal(heap.mark(), mark);
     }
+  });
+
+  test("a failing read is passed on when no other one writes to the heap any more", async () => {
+    let isWriting = false;
+    const slow = async () => {
+      isWriting = true;
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      isWriting = false;
+    };
+    const { weight } = parent(1, "F32", [30, 300]);
+    const operands = [
+      operandOf("a", weight, { block: BLOCK, delay: () => Promise.reject(new Error("a failed")) }),
+      operandOf("b", weight, { block: BLOCK, delay: slow }),
+    ];
+    const environment = { kernels: KERNELS.wasm, heap: new Heap(HEAP_BYTES), emit: async () => {} };
+    const result = { dtype: "F32", block: BLOCK, powerOfTwo: false } as const;
+    await assert.rejects(mergeTensor(operands, [1, 1], result, environment), { message: "a failed" });
+    assert.equal(isWriting, false);
+  });
+
+  test("scales that cannot be read leave nothing of theirs in the heap", async () => {
+    const { weight, scale } = parent(1, "F8_E4M3", [130, 130], "BF16");
+    const operand = operandOf("a", weight, { block: BLOCK, scale: scale! });
+    operand.scale!.source.read = () => Promise.reject(new Error("read failed"));
+    const heap = new Heap(HEAP_BYTES);
+    const mark = heap.mark();
+    await assert.rejects(readScales(operand, KERNELS.wasm, heap), { message: "read failed" });
+    assert.equal(heap.mark(), mark);
   });
 
   for (const kernels of ["wasm", "scalar"] as const) {

@@ -313,6 +313,17 @@ describe("memory", () => {
     assert.match((await refusal(400e6, 900e6)).note!, /^The weights alone do not fit/);
   });
 
+  test("counts what a thread takes for itself", async () => {
+    const buffers: number[] = [];
+    for (const threads of [1, 4]) {
+      const model = await loadModel(checkpointReference(MODEL), { threads, chunk: 1, mtp: false });
+      buffers.push(model.need.bufferBytes);
+      await model.dispose();
+    }
+    const each = (buffers[1]! - buffers[0]!) / 3;
+    assert.ok(each > 20e6 && each < 40e6, `${each} bytes`); // 20 MB were measured
+  });
+
   test("loadModel() asks the system", async (t) => {
     t.mock.method(process, "availableMemory", () => 1e9);
     const told = await errorOf(() => loadModel(checkpointReference(MODEL), { threads: 1, context: 2 ** 24 }));

@@ -16,6 +16,7 @@ import { encodeF16 } from "../../src/tensor/float16.ts";
 import { readCheckpointTensors, type TensorContent, writeCheckpoint } from "../support/safetensors.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 import { CASES, expectedOf, promptsOf } from "./golden-forward.ts";
+import { unsteadyReference } from "./unsteady-weights.ts";
 
 const MINI = "models/mini-r1";
 const PROMPT = [0, 5, 8, 100, 33, 12, 55, 23, 76, 400, 18];
@@ -58,14 +59,18 @@ async function streamOf(model: Model, maxTokens = 40) {
   return { tokens, stats };
 }
 
-/** mini-r1 with other tensors, in one shard whose data begins at an odd place. */
-function changed(t: TestContext, change: (tensors: Map<string, TensorContent>) => void): string {
+/** mini-r1 with other tensors, in one shard whose data begins at an odd place, and another config. */
+function changed(
+  t: TestContext,
+  change: (tensors: Map<string, TensorContent>) => void,
+  config: object = {},
+): string {
   const tensors = readCheckpointTensors(MINI);
   change(tensors);
   const odd = { name: "a", dtype: "U8" as const, shape: [1], bytes: new Uint8Array(1) };
   const list = [odd, ...[...tensors].map(([name, content]) => ({ name, ...content }))];
   return writeCheckpoint(join(temporaryFolder(t), "model"), {
-    config: JSON.parse(readFileSync(join(MINI, "config.json"), "utf8")) as object,
+    config: { ...(JSON.parse(readFileSync(join(MINI, "config.json"), "utf8")) as object), ...config },
     shards: [{ name: "model.safetensors", tensors: list }],
   });
 }
@@ -137,6 +142,31 @@ describe("a trained model", () => {
     const model = await load(MINI, { expertMemory: 1, threads: 2 });
     assert.deepEqual(await logitsOf(model, [PROMPT]), expected);
     assert.ok(model.expertUse()!.misses > model.experts!.numSlots);
+  });
+
+  test("a chunk that goes in waves reads each expert once: what is read ahead is not read in vain", async () => {
+    const model = await load(MINI, { expertMemory: 1 });
+    const tokens = Array.from({ length: 200 }, (_, i) => (i * 37 + 5) % 600); // to all experts of each layer
+    const { logits } = await model.append([{ sequence: model.newSequence(), tokens }], { logitRows: [199] });
+    const { misses, guesses, ahead } = model.expertUse()!;
+    assert.ok(
+      misses + guesses <= 52 && ahead > 0,
+      `${misses} + ${guesses} reads of 48 experts, ${ahead} ahead`,
+    );
+    const all = await load(MINI);
+    const whole = await all.append([{ sequence: all.newSequence(), tokens }], { logitRows: [199] });
+    assert.deepEqual(logits, whole.logits);
+  });
+
+  test("memory for a single expert, with one of the layer's already on its way", async (t) => {
+    const only = { num_hidden_layers: 2, num_experts_per_tok: 1, num_nextn_predict_layers: 0 };
+    const folder = changed(t, () => {}, only); // a dense layer, then one with experts
+    const prompts = PROMPT.flatMap((_, from) => [PROMPT.slice(from), PROMPT.slice(0, from + 1)]);
+    const expected = await logitsOf(await load(folder), prompts);
+    const slow = unsteadyReference({ reference: checkpointReference(folder), delay: 2, failing: 0 });
+    const model = await load(slow, { expertMemory: 1 });
+    assert.equal(model.experts!.numSlots, 1);
+    assert.deepEqual(await logitsOf(model, prompts), expected);
   });
 
   test("next layers' experts are read ahead, and some of them are right", async () => {
@@ -233,6 +263,28 @@ describe("what goes wrong", () => {
         return error.code === "not-finite";
       });
     }
+  });
+
+  test("reads that fail now and then, in one thread or another: the pass fails, the next one is right", async () => {
+    const expected = await logitsOf(await load(MINI), [PROMPT]);
+    const reference = unsteadyReference({ reference: checkpointReference(MINI), delay: 2, failing: 0.002 });
+    const model = await load(reference, { expertMemory: 1, threads: 3 });
+    let [failed, done] = [0, 0];
+    for (let i = 0; i < 40; i++) {
+      const sequence = model.newSequence();
+      try {
+        const { logits } = await model.append([{ sequence, tokens: PROMPT }], {
+          logitRows: PROMPT.map((_, row) => row),
+        });
+        assert.deepEqual([[...logits]], expected);
+        done++;
+      } catch (error) {
+        assert.equal((error as Error).message, "a read failed");
+        failed++;
+      }
+      model.release(sequence);
+    }
+    assert.ok(failed > 2 && done > 2, `${failed} failed, ${done} done`);
   });
 
   test("a file that is cut while the model runs", async (t) => {

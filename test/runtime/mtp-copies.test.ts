@@ -96,6 +96,29 @@ describe("the MTP layer's embedding and head", () => {
   });
 });
 
+test("reads that fail are one error, and nobody's rejection is left over", async (t) => {
+  const model = modelConfigOf(config);
+  assert.ok(!("problems" in model));
+  const source = await openWeights({ location: folders.equal });
+  const left: unknown[] = [];
+  const onLeft = (reason: unknown) => left.push(reason);
+  process.on("unhandledRejection", onLeft);
+  t.after(() => process.off("unhandledRejection", onLeft));
+  const broken = {
+    ...source,
+    read: async (name: string) => {
+      throw new Error(`no ${name}`);
+    },
+  };
+  try {
+    await assert.rejects(findMtpCopies(broken, model), { message: `no ${EMBEDDING}` });
+    await new Promise((resolve) => setImmediate(resolve));
+    assert.deepEqual(left, []);
+  } finally {
+    await source.close();
+  }
+});
+
 test("findMtpCopies() names the copies, and stops when its signal fires", async () => {
   const model = modelConfigOf(config);
   assert.ok(!("problems" in model));
