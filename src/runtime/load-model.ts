@@ -11,6 +11,7 @@ import {
   chooseRanks,
   chooseSlots,
   type ExpertMemory,
+  MAX_RANKS,
   type MemoryNeed,
   type ModelShape,
 } from "./placement.ts";
@@ -21,7 +22,7 @@ import { requireMemory } from "./require-memory.ts";
 import type { WeightForm } from "./weights.ts";
 
 export interface ModelOptions {
-  /** Threads, each with its share of every product. Default: one per core. Results do not depend on it. */
+  /** Threads, each with its share of every product: 1 to 256. Default: one per core. Results do not depend on it. */
   threads?: number;
   /**
    * Tokens of all sequences together that the cache can hold; its memory is taken as they come. Default: the
@@ -68,9 +69,10 @@ const LOGIT_BYTES = 64 << 20;
 /**
  * Loads a model. Throws CheckpointError for a config that cannot be run, for tensors that are missing or
  * misshapen (all at once), for values that are not finite, and when memory will not do; Interrupted when the
- * signal fired.
+ * signal fired; RangeError for threads that cannot be.
  */
 export async function loadModel(reference: WeightReference, options: ModelOptions = {}): Promise<Model> {
+  requireThreads(options.threads);
   const startedAt = performance.now();
   const source = await openReference(reference);
   try {
@@ -82,6 +84,11 @@ export async function loadModel(reference: WeightReference, options: ModelOption
     await source.close();
     throw error;
   }
+}
+
+function requireThreads(threads: number | undefined): void {
+  if (threads === undefined || (Number.isInteger(threads) && threads >= 1 && threads <= MAX_RANKS)) return;
+  throw new RangeError(`Cannot run with ${threads} threads, wanted 1 to ${MAX_RANKS}`);
 }
 
 async function loadFrom(
@@ -147,7 +154,9 @@ async function designOf(source: WeightSource, options: ModelOptions): Promise<De
   const routed = chooseSlots({ config, source, mtp }, expertMemory ?? 0);
   const experts = streams ? routed : undefined;
   const exchangeSizes = exchangeOf(config, { rows, traces: options.traces === true });
-  const threads = options.threads ?? (totalElements(source) < TINY_ELEMENTS ? 1 : availableParallelism());
+  const threads =
+    options.threads ??
+    (totalElements(source) < TINY_ELEMENTS ? 1 : Math.min(availableParallelism(), MAX_RANKS));
   const copies = mtp ? await findMtpCopies(source, config, options) : [];
   const unique = withoutWeights(source, copies);
   const shape = { config, source: unique, rows, mtp, expertSlots: experts?.numSlots, weights };

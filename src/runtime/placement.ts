@@ -16,7 +16,7 @@ const MAX_HEAP_BYTES = 2 ** 32 - 2 ** 16;
 /** Slots are filled by blocks of a disk. */
 const SLOT_ALIGNMENT = 4096;
 /** More ranks than this are no use on any machine. */
-const MAX_RANKS = 256;
+export const MAX_RANKS = 256;
 
 export interface ModelShape {
   config: ModelConfig;
