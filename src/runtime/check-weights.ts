@@ -26,7 +26,9 @@ export function checkWeights(config: ModelConfig, source: WeightSource): WeightC
     optional.add(embedding).add(head);
     if (!source.weights.has(join)) hasMtp = false;
   }
+  const expected = new Set<string>();
   for (const { name, shape } of architecture.expectedTensors?.() ?? []) {
+    expected.add(name);
     const stored = source.weights.get(name);
     const isMtp = (architecture.locate(name).layer ?? -1) >= sizes.numLayers;
     if (isMtp && !hasMtp) continue;
@@ -43,6 +45,7 @@ export function checkWeights(config: ModelConfig, source: WeightSource): WeightC
       problems.push({ code: "wrong-shape", message: `Cannot use "${name}" of "${source.label}": ${values}` });
     }
   }
+  problems.push(...denied(source, { sizes, expected }));
   for (let layer = 0; layer < sizes.numLayers; layer++) {
     const { router } = layerNames(layer, { hasQueryRank: sizes.queryRank > 0 });
     if (isMoeLayer(sizes, layer) || !source.weights.has(router)) continue;
@@ -60,6 +63,33 @@ export function checkWeights(config: ModelConfig, source: WeightSource): WeightC
     });
   }
   return { problems, hasMtp };
+}
+
+/** What a decoder layer is made of; not what some exporters add, such as frequencies and scales of a cache. */
+const OF_A_LAYER =
+  /^model\.layers\.(\d+)\..+(?:_proj|_proj_with_mqa|norm|\.gate)\.(?:weight|bias|e_score_correction_bias)$/;
+
+/**
+ * Weights that config.json has no place for: without them another model would run than was trained. MTP layers
+ * may be left out.
+ */
+function denied(
+  { label, weights }: WeightSource,
+  { sizes, expected }: { sizes: ModelConfig["sizes"]; expected: ReadonlySet<string> },
+): Problem[] {
+  const problems: Problem[] = [];
+  for (const name of weights.keys()) {
+    const layer = Number(OF_A_LAYER.exec(name)?.[1] ?? -1);
+    if (layer < 0) continue;
+    const { join } = mtpNames(layer);
+    const isBehind = layer >= sizes.numLayers;
+    if (isBehind ? weights.has(join) : expected.has(name)) continue;
+    const what = isBehind
+      ? `config.json has ${sizes.numLayers} layers and there is no "${join}", wanted no layer behind them but MTP layers`
+      : "config.json has no place for it, wanted a config.json that says what is there";
+    problems.push({ code: "contradiction", message: `Cannot use "${name}" of "${label}": ${what}` });
+  }
+  return problems;
 }
 
 /** One error for all of it. */
