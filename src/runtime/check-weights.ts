@@ -17,7 +17,17 @@ export interface WeightCheck {
 
 export function checkWeights(config: ModelConfig, source: WeightSource): WeightCheck {
   const { sizes } = config;
-  const architecture = architectureOf(source.config);
+  // Names and shapes do not depend on how weights are stored, which may be a way that builds do not know.
+  const architecture = architectureOf({ ...source.config, quantization_config: undefined });
+  const expectedTensors = architecture.expectedTensors?.();
+  if (expectedTensors === undefined) {
+    const what =
+      "its config.json wraps that of the language model in another's, wanted a language model alone";
+    return {
+      problems: [{ code: "wrapped", message: `Cannot run "${source.label}": ${what}` }],
+      hasMtp: false,
+    };
+  }
   const problems: Problem[] = [];
   const optional = new Set<string>();
   let hasMtp = sizes.numMtpLayers > 0;
@@ -27,7 +37,7 @@ export function checkWeights(config: ModelConfig, source: WeightSource): WeightC
     if (!source.weights.has(join)) hasMtp = false;
   }
   const expected = new Set<string>();
-  for (const { name, shape } of architecture.expectedTensors?.() ?? []) {
+  for (const { name, shape } of expectedTensors) {
     expected.add(name);
     const stored = source.weights.get(name);
     const isMtp = (architecture.locate(name).layer ?? -1) >= sizes.numLayers;

@@ -136,6 +136,15 @@ describe("config.json", () => {
     ],
     ["YaRN without a factor", (c) => delete (c.rope_scaling as Json).factor, /factor/],
     ["an unknown scoring", (c) => (c.scoring_func = "tanh"), /scoring_func.*"tanh"/],
+    [
+      "a language model within another",
+      (c) => {
+        const inner = { ...c };
+        for (const key of Object.keys(c)) delete c[key];
+        Object.assign(c, { model_type: "kimi_vl", text_config: inner });
+      },
+      /its config.json wraps that of the language model/,
+    ],
     ["an unknown model", (c) => (c.model_type = "llama"), /model_type.*"llama".*wanted "deepseek_v3"/],
   ];
   for (const [what, damage, wanted] of cases) {
@@ -171,6 +180,15 @@ describe("tensors", () => {
     });
     assert.equal(code, "missing-tensor");
     assert.deepEqual(message.match(/(?<=": ")[^"]+(?=" is missing)/g)!.sort(), [...names].sort());
+  });
+
+  test("missing ones are told whatever config.json says of quantisation", async (t) => {
+    const { message, code } = await loadError(t, {
+      config: (c) => (c.quantization_config = { quant_method: "gptq" }),
+      tensors: (all) => all.delete("model.layers.2.input_layernorm.weight"),
+    });
+    assert.equal(code, "missing-tensor");
+    assert.match(message, /"model.layers.2.input_layernorm.weight" is missing/);
   });
 
   const strangers: [string, Damage, RegExp][] = [
