@@ -4,6 +4,7 @@ import type { Model } from "../runtime/model.ts";
 import { UsageError } from "./exit.ts";
 import { interruptible } from "./interrupt.ts";
 import { addModelOptions, type ModelCommandOptions, weightsOf, withModel } from "./model.ts";
+import { createProgress } from "./progress.ts";
 import { note, paint, print, printJson } from "./terminal.ts";
 
 interface LogitsCommandOptions extends ModelCommandOptions {
@@ -53,7 +54,15 @@ async function run(target: string, options: LogitsCommandOptions): Promise<void>
       const { attachText } = await import("../runtime/talk.ts");
       const batch = given ?? [(await attachText(model)).promptOf(options.text!)];
       requireFit(batch, model);
-      const tensors = await scoreBatch(model, batch, { signal });
+      const progress = createProgress(options.progress, "compute");
+      const total = batch.length * batch[0]!.length;
+      let done = 0;
+      const onTokens = (count: number) => {
+        done += count;
+        progress.event({ kind: "progress", tokensDone: done, tokensTotal: total });
+        progress.update({ done, total, unit: "tokens" });
+      };
+      const tensors = await scoreBatch(model, batch, { signal, onTokens }).finally(() => progress.end());
       const bytes = await writeTensors(options.output, tensors);
       const { vocab } = model.config.sizes;
       const shape = [batch.length, batch[0]!.length, vocab];

@@ -101,6 +101,7 @@ async function measure(
     onTokens: (count) => {
       done += count;
       progress.event({ kind: "progress", tokensDone: done, tokensTotal: total });
+      progress.update({ done, total, unit: "tokens" });
     },
   }).finally(() => progress.end());
   if (options.json) {

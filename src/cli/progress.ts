@@ -4,16 +4,18 @@
  * The rate is that of the last seconds, so that it follows a disk that slows down; what a resumed build
  * found done does not count as speed.
  */
-import { formatBytes, formatDuration } from "../base/format.ts";
+import { formatBytes, formatDuration, formatInteger } from "../base/format.ts";
 import { columns, note, paintError } from "./terminal.ts";
 
 export const PROGRESS_MODES = ["auto", "bar", "plain", "json", "none"] as const;
 export type ProgressMode = (typeof PROGRESS_MODES)[number];
 
 export interface ProgressState {
-  /** Bytes. */
+  /** In the unit. */
   done: number;
   total: number;
+  /** Default: bytes. */
+  unit?: "bytes" | "tokens";
   /** What else is worth a word: "shard 3 of 163". */
   detail?: string;
 }
@@ -99,19 +101,18 @@ class Meter implements Progress {
 }
 
 function describe(
-  { done, total, detail }: ProgressState,
+  { done, total, unit = "bytes", detail }: ProgressState,
   rate: number,
 ): { percent: string; facts: string[] } {
   const share = total > 0 ? Math.min(1, done / total) : 1;
   const left = rate > 0 ? formatDuration((total - done) / rate) : "–";
+  const amounts =
+    unit === "tokens"
+      ? [`${formatInteger(done)} of ${formatInteger(total)} tokens`, `${rate.toFixed(1)} tokens/s`]
+      : [`${formatBytes(done)} of ${formatBytes(total)}`, `${(rate / 1e9).toFixed(rate < 1e9 ? 3 : 2)} GB/s`];
   return {
     percent: `${Math.floor(share * 100)} %`.padStart(5),
-    facts: [
-      `${formatBytes(done)} of ${formatBytes(total)}`,
-      `${(rate / 1e9).toFixed(rate < 1e9 ? 3 : 2)} GB/s`,
-      `${left} left`,
-      ...(detail ? [detail] : []),
-    ],
+    facts: [...amounts, `${left} left`, ...(detail ? [detail] : [])],
   };
 }
 

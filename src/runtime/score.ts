@@ -178,7 +178,7 @@ interface ResultTensor {
 export async function scoreBatch(
   model: Model,
   batch: readonly (readonly number[])[],
-  options: { signal?: AbortSignal } = {},
+  { onTokens, ...options }: { signal?: AbortSignal; onTokens?: (tokens: number) => void } = {},
 ): Promise<Map<string, ResultTensor>> {
   const { vocab, hidden, numLayers } = model.config.sizes;
   const [numSequences, length] = [batch.length, batch[0]!.length];
@@ -194,6 +194,7 @@ export async function scoreBatch(
     for await (const rows of scoreRows(model, tokens, options)) {
       const row = b * length + rows.from;
       logits.set(rows.logits, row * vocab);
+      onTokens?.(rows.count);
       if (!rows.traces) continue;
       states ??= names.map(() => new Float32Array(numSequences * length * hidden));
       for (const [slot, state] of states.entries()) {

@@ -292,6 +292,25 @@ describe("chimera logits", () => {
     refuse("[1, 640]", /^error: Cannot embed token 640, wanted an id from 0 to 639$/m);
     assert.equal(runMain("logits", R1, "-o", output).status, 2);
   });
+
+  test("progress counts tokens, of logits and of perplexity", (t) => {
+    const folder = temporaryFolder(t);
+    const [ids, text] = [join(folder, "ids.json"), join(folder, "text.txt")];
+    writeFileSync(ids, JSON.stringify([Array(300).fill(5), Array(300).fill(7)]));
+    writeFileSync(text, "17 + 25 = 42. ".repeat(60));
+    const all = ["--progress", "json"];
+    for (const args of [
+      ["logits", R1, "--ids", ids, "-o", join(folder, "out")],
+      ["perplexity", R1, "--text", text],
+    ]) {
+      const lines = runMain(...args, ...all)
+        .stderr.trim()
+        .split("\n");
+      const events = lines.map((line) => JSON.parse(line)).filter(({ tokensTotal }) => tokensTotal);
+      assert.ok(events.length > 1, args[0]);
+      assert.equal(events.at(-1).tokensDone, events.at(-1).tokensTotal);
+    }
+  });
 });
 
 describe("chimera perplexity", () => {
