@@ -1,6 +1,7 @@
 /** Loading a model: what it takes is decided and checked first, then its ranks are started. */
 import { availableParallelism } from "node:os";
 import { type ModelConfig, modelConfigOf } from "../arch/model-config.ts";
+import { checkpointReference } from "../logical/checkpoint-weights.ts";
 import { openReference, type WeightReference, type WeightSource } from "../logical/weight-source.ts";
 import { checkWeights, throwProblems } from "./check-weights.ts";
 import { createExchange, type ExchangeSizes } from "./exchange.ts";
@@ -67,19 +68,20 @@ const LEAST_CONTEXT = 1024;
 const LOGIT_BYTES = 64 << 20;
 
 /**
- * Loads a model. Throws CheckpointError for a config that cannot be run, for tensors that are missing or
+ * Loads a model: a checkpoint by its folder or reference, or a child that is not built. Throws CheckpointError for a config that cannot be run, for tensors that are missing or
  * misshapen (all at once), for values that are not finite, and when memory will not do; Interrupted when the
  * signal fired; RangeError for threads that cannot be.
  */
-export async function loadModel(reference: WeightReference, options: ModelOptions = {}): Promise<Model> {
+export async function loadModel(model: WeightReference | string, options: ModelOptions = {}): Promise<Model> {
+  const reference = typeof model === "string" ? checkpointReference(model) : model;
   requireThreads(options.threads);
   const startedAt = performance.now();
   const source = await openReference(reference);
   try {
-    const model = await loadFrom(source, reference, options);
+    const loaded = await loadFrom(source, reference, options);
     const seconds = (performance.now() - startedAt) / 1000;
-    options.onEvent?.({ kind: "finished", bytes: model.need.weightBytes, seconds });
-    return model;
+    options.onEvent?.({ kind: "finished", bytes: loaded.need.weightBytes, seconds });
+    return loaded;
   } catch (error) {
     await source.close();
     throw error;

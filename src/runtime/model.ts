@@ -136,6 +136,10 @@ export class Model {
     parts: readonly { sequence: Sequence; tokens: readonly number[] }[],
     options: { logitRows?: readonly number[]; attention?: "absorbed" | "expanded" } = {},
   ): Promise<PassResult> {
+    if (new Set(parts.map(({ sequence }) => sequence)).size < parts.length)
+      throw new RangeError(
+        "Cannot append to a sequence twice in one pass, wanted all its tokens in one part",
+      );
     const segments: Segment[] = [];
     let row = 0;
     for (const { sequence, tokens } of parts) {
@@ -178,6 +182,13 @@ export class Model {
       throw new RangeError(
         `Cannot give ${pass.logitRows.length} rows of logits in one pass, wanted at most ${this.maxLogitRows}`,
       );
+    }
+    const nowhere = pass.logitRows.find(
+      (row) => !Number.isInteger(row) || row < 0 || row >= pass.tokens.length,
+    );
+    if (nowhere !== undefined) {
+      const rows = `0 to ${pass.tokens.length - 1}`;
+      throw new RangeError(`Cannot give the logits of row ${nowhere} of the pass, wanted rows from ${rows}`);
     }
     const strange = pass.tokens.find((token) => !Number.isInteger(token) || token < 0 || token >= vocab);
     if (strange !== undefined) {

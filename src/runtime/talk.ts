@@ -31,7 +31,7 @@ export interface AnswerOptions extends SamplerOptions {
 
 /** Loads a model and its tokenizer. Throws CheckpointError as loadModel() does, and for a tokenizer that is no use. */
 export async function loadTextModel(
-  reference: WeightReference,
+  reference: WeightReference | string,
   options: ModelOptions = {},
 ): Promise<TextModel> {
   const model = await loadModel(reference, options);
