@@ -30,7 +30,11 @@ if (isStale()) {
   if (status !== 0) process.exit(1);
 }
 
-process.stdout.on("error", (error) => process.exit(error.code === "EPIPE" ? 0 : 1)); // chimera … | head
+process.stdout.on("error", (error) => {
+  if (error.code === "EPIPE") process.exit(0); // chimera … | head
+  console.error(`error: Cannot write to stdout: ${error.message}`);
+  process.exit(1);
+});
 process.stderr.on("error", () => {}); // nobody listens to the progress any more: the work goes on
 const { main } = await import(entry);
 process.exitCode = await main(process.argv.slice(2));

@@ -98,12 +98,16 @@ function positiveIn(
 
 function readRope(reader: ConfigReader): RopeConfig {
   // Newer files nest everything under rope_parameters, theta included.
-  const parameters = asConfig(own(reader.config, "rope_parameters"));
+  const given = own(reader.config, "rope_parameters");
+  const parameters = asConfig(given);
+  if (given != null && parameters === undefined) reader.refuse("rope_parameters", "an object");
   const key = parameters ? "rope_parameters" : "rope_scaling";
   const value = parameters ?? own(reader.config, key);
   const interleaved = own(reader.config, "rope_interleave") !== false;
   const thetaAt = parameters && own(parameters, "rope_theta") != null ? parameters : reader.config;
   const theta = positiveIn(reader, { config: thetaAt, key: "rope_theta", shown: "rope_theta" });
+  // Frequencies fall with their index, and YaRN divides by its logarithm.
+  if (theta < 1 || own(thetaAt, "rope_theta") === 1) reader.refuse("rope_theta", "a number above 1", theta);
   const rope: RopeConfig = { theta, interleaved };
   if (value == null) return rope;
   const scaling = asConfig(value);
@@ -133,6 +137,10 @@ function readRope(reader: ConfigReader): RopeConfig {
     mscaleAllDim: amount("mscale_all_dim", 0),
     originalPositions: number("original_max_position_embeddings"),
   };
+  const { factor, betaFast, betaSlow } = rope.yarn;
+  if (factor < 1) reader.refuse(`${key}.factor`, "a number of 1 or more", factor);
+  if (betaFast < betaSlow)
+    reader.contradiction(`${key}.beta_fast`, `${betaFast}`, `at least beta_slow ${betaSlow}`);
   return rope;
 }
 
@@ -153,17 +161,20 @@ function readRouter(
     );
   }
   const normalise = reader.flag("norm_topk_prob");
+  // A wrong guess would run, and answer nonsense. V2 configs may leave out what their gates do not use.
+  if (isV3 && own(reader.config, "norm_topk_prob") == null) reader.refuse("norm_topk_prob", "true or false");
   if (scoring === "softmax" && normalise) {
     warnings.push("norm_topk_prob is true, which softmax gates ignore: weights are scaled, not normalised");
   }
   const optional = { absent: 1, none: 1 };
+  const numGroups = reader.count("n_group", 1, method === "greedy" ? optional : { none: 1 });
   return {
     method: method as RouterConfig["method"],
     scoring: scoring as RouterConfig["scoring"],
-    numGroups: reader.count("n_group", 1, optional),
-    numGroupsKept: reader.count("topk_group", 1, optional),
+    numGroups,
+    numGroupsKept: reader.count("topk_group", 1, method !== "greedy" && numGroups > 1 ? {} : optional),
     numChosen: reader.count("num_experts_per_tok", 1),
     normalise: normalise && scoring === "sigmoid",
-    scale: positive(reader, "routed_scaling_factor", 1),
+    scale: positive(reader, "routed_scaling_factor", isV3 ? undefined : 1),
   };
 }

@@ -7,7 +7,7 @@
 import * as fs from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
-import { openError, readToEnd, rethrowPlace } from "./node-files.ts";
+import { openError, readToEnd, rethrowPlace, statOrNone } from "./node-files.ts";
 
 /** Splits a path to a single file from its folder; undefined when it is a folder or is not there. */
 export function asSingleFile(path: string): { folder: string; name: string } | undefined {
@@ -80,20 +80,42 @@ export function processStart(pid: number): string {
   }
 }
 
-/** Writes a file anywhere: under a temporary name beside it first, so that it is whole or absent. */
+/**
+ * Writes a file anywhere: under a temporary name beside it first, so that it is whole or absent. A device or a
+ * pipe is written to as it is: a name in its place would take it away from everybody.
+ */
 export async function writeFileAtomically(
   path: string,
   content: string | readonly Uint8Array[],
 ): Promise<void> {
   const temporary = `${path}.${process.pid}.tmp`;
+  const parts = typeof content === "string" ? [content] : content;
+  if (isDevice(path)) return writeInPlace(path, parts);
   try {
-    const parts = typeof content === "string" ? [content] : content;
     fs.writeFileSync(temporary, "");
     for (const part of parts) fs.appendFileSync(temporary, part, { flush: true });
     fs.renameSync(temporary, path);
   } catch (error) {
     fs.rmSync(temporary, { force: true });
     rethrowPlace(error, path);
+  }
+}
+
+/** Whether something is there that is neither a file nor a folder. */
+function isDevice(path: string): boolean {
+  const stat = statOrNone(path);
+  return stat !== undefined && !stat.isFile() && !stat.isDirectory();
+}
+
+function writeInPlace(path: string, parts: readonly (string | Uint8Array)[]): void {
+  let fd: number | undefined;
+  try {
+    fd = fs.openSync(path, "w");
+    for (const part of parts) fs.writeFileSync(fd, part);
+  } catch (error) {
+    rethrowPlace(error, path);
+  } finally {
+    if (fd !== undefined) fs.closeSync(fd);
   }
 }
 

@@ -28,11 +28,14 @@ export interface ModelCommandOptions {
   progress: ProgressMode;
 }
 
+/** As loadModel() has it, which is not loaded for a command's help. */
+const MAX_THREADS = 256;
+
 export const WEIGHT_FORMS: readonly WeightForm[] = ["stored", "int8"];
 
 export function addModelOptions(command: Command): Command {
   return command
-    .option("--threads <n>", "threads (default: one per core; one for a tiny model)", parseCount)
+    .option("--threads <n>", "threads (default: one per core; one for a tiny model)", parseThreads)
     .option("--context <n>", "tokens that the cache has room for (default: the model's)", parseCount)
     .addOption(new Option("--cache <type>", "how the cache is stored").choices(["f32", "bf16", "fp8"]))
     .addOption(
@@ -56,6 +59,12 @@ export function parseCount(text: string): number {
   if (!Number.isInteger(value) || value < 1 || value > 2 ** 31)
     throw new InvalidArgumentError("wanted a whole number above 0");
   return value;
+}
+
+function parseThreads(text: string): number {
+  const threads = Number(text);
+  if (Number.isInteger(threads) && threads >= 1 && threads <= MAX_THREADS) return threads;
+  throw new InvalidArgumentError(`wanted a whole number from 1 to ${MAX_THREADS}`);
 }
 
 function parseSize(text: string): number {

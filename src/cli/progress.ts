@@ -126,18 +126,13 @@ function describe(
 ): { percent: string; facts: string[] } {
   const share = total > 0 ? Math.min(1, done / total) : 1;
   const left = rate > 0 ? formatDuration((total - done) / rate) : "–";
+  const amounts =
+    unit === "tokens"
+      ? [`${formatInteger(done)} of ${formatInteger(total)} tokens`, `${rate.toFixed(1)} tokens/s`]
+      : [`${formatBytes(done)} of ${formatBytes(total)}`, `${(rate / 1e9).toFixed(rate < 1e9 ? 3 : 2)} GB/s`];
   return {
     percent: `${Math.floor(share * 100)} %`.padStart(5),
-    facts: [
-      ...(unit === "bytes"
-        ? [
-            `${formatBytes(done)} of ${formatBytes(total)}`,
-            `${(rate / 1e9).toFixed(rate < 1e9 ? 3 : 2)} GB/s`,
-          ]
-        : [`${formatInteger(done)} of ${formatInteger(total)} tokens`, `${rate.toFixed(1)} tokens/s`]),
-      `${left} left`,
-      ...(detail ? [detail] : []),
-    ],
+    facts: [...amounts, `${left} left`, ...(detail ? [detail] : [])],
   };
 }
 

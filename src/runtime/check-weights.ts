@@ -17,7 +17,17 @@ export interface WeightCheck {
 
 export function checkWeights(config: ModelConfig, source: WeightSource): WeightCheck {
   const { sizes } = config;
-  const architecture = architectureOf(source.config);
+  // Names and shapes do not depend on how weights are stored, which may be a way that builds do not know.
+  const architecture = architectureOf({ ...source.config, quantization_config: undefined });
+  const expectedTensors = architecture.expectedTensors?.();
+  if (expectedTensors === undefined) {
+    const what =
+      "its config.json wraps that of the language model in another's, wanted a language model alone";
+    return {
+      problems: [{ code: "wrapped", message: `Cannot run "${source.label}": ${what}` }],
+      hasMtp: false,
+    };
+  }
   const problems: Problem[] = [];
   const optional = new Set<string>();
   let hasMtp = sizes.numMtpLayers > 0;
@@ -26,7 +36,9 @@ export function checkWeights(config: ModelConfig, source: WeightSource): WeightC
     optional.add(embedding).add(head);
     if (!source.weights.has(join)) hasMtp = false;
   }
-  for (const { name, shape } of architecture.expectedTensors?.() ?? []) {
+  const expected = new Set<string>();
+  for (const { name, shape } of expectedTensors) {
+    expected.add(name);
     const stored = source.weights.get(name);
     const isMtp = (architecture.locate(name).layer ?? -1) >= sizes.numLayers;
     if (isMtp && !hasMtp) continue;
@@ -43,6 +55,7 @@ export function checkWeights(config: ModelConfig, source: WeightSource): WeightC
       problems.push({ code: "wrong-shape", message: `Cannot use "${name}" of "${source.label}": ${values}` });
     }
   }
+  problems.push(...denied(source, { sizes, expected }));
   for (let layer = 0; layer < sizes.numLayers; layer++) {
     const { router } = layerNames(layer, { hasQueryRank: sizes.queryRank > 0 });
     if (isMoeLayer(sizes, layer) || !source.weights.has(router)) continue;
@@ -60,6 +73,33 @@ export function checkWeights(config: ModelConfig, source: WeightSource): WeightC
     });
   }
   return { problems, hasMtp };
+}
+
+/** What a decoder layer is made of; not what some exporters add, such as frequencies and scales of a cache. */
+const OF_A_LAYER =
+  /^model\.layers\.(\d+)\..+(?:_proj|_proj_with_mqa|norm|\.gate)\.(?:weight|bias|e_score_correction_bias)$/;
+
+/**
+ * Weights that config.json has no place for: without them another model would run than was trained. MTP layers
+ * may be left out.
+ */
+function denied(
+  { label, weights }: WeightSource,
+  { sizes, expected }: { sizes: ModelConfig["sizes"]; expected: ReadonlySet<string> },
+): Problem[] {
+  const problems: Problem[] = [];
+  for (const name of weights.keys()) {
+    const layer = Number(OF_A_LAYER.exec(name)?.[1] ?? -1);
+    if (layer < 0) continue;
+    const { join } = mtpNames(layer);
+    const isBehind = layer >= sizes.numLayers;
+    if (isBehind ? weights.has(join) : expected.has(name)) continue;
+    const what = isBehind
+      ? `config.json has ${sizes.numLayers} layers and there is no "${join}", wanted no layer behind them but MTP layers`
+      : "config.json has no place for it, wanted a config.json that says what is there";
+    problems.push({ code: "contradiction", message: `Cannot use "${name}" of "${label}": ${what}` });
+  }
+  return problems;
 }
 
 /** One error for all of it. */

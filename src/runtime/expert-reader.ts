@@ -93,6 +93,7 @@ export class ExpertReader {
     const begin = Math.floor(extent.offset / alignment) * alignment;
     const end = Math.ceil((extent.offset + part.byteLength) / alignment) * alignment;
     await extent.source.read(this.#kernels.bytes.subarray(at, at + end - begin), begin);
+    await extent.source.checkUnchanged(); // else half of one model would answer with half of another
     part.weight.data = at + extent.offset - begin;
     if (!this.#known.has(part)) await this.#learn(part);
     return end - begin;

@@ -1,6 +1,7 @@
 /** Loading a model: what it takes is decided and checked first, then its ranks are started. */
 import { availableParallelism } from "node:os";
 import { type ModelConfig, modelConfigOf } from "../arch/model-config.ts";
+import { checkpointReference } from "../logical/checkpoint-weights.ts";
 import { openReference, type WeightReference, type WeightSource } from "../logical/weight-source.ts";
 import { checkWeights, throwProblems } from "./check-weights.ts";
 import { createExchange, type ExchangeSizes } from "./exchange.ts";
@@ -11,6 +12,7 @@ import {
   chooseRanks,
   chooseSlots,
   type ExpertMemory,
+  MAX_RANKS,
   type MemoryNeed,
   type ModelShape,
 } from "./placement.ts";
@@ -21,7 +23,7 @@ import { requireMemory } from "./require-memory.ts";
 import type { WeightForm } from "./weights.ts";
 
 export interface ModelOptions {
-  /** Threads, each with its share of every product. Default: one per core. Results do not depend on it. */
+  /** Threads, each with its share of every product: 1 to 256. Default: one per core. Results do not depend on it. */
   threads?: number;
   /**
    * Tokens of all sequences together that the cache can hold; its memory is taken as they come. Default: the
@@ -69,22 +71,29 @@ const LEAST_CONTEXT = 1024;
 const LOGIT_BYTES = 64 << 20;
 
 /**
- * Loads a model. Throws CheckpointError for a config that cannot be run, for tensors that are missing or
+ * Loads a model: a checkpoint by its folder or reference, or a child that is not built. Throws CheckpointError for a config that cannot be run, for tensors that are missing or
  * misshapen (all at once), for values that are not finite, and when memory will not do; Interrupted when the
- * signal fired.
+ * signal fired; RangeError for threads that cannot be.
  */
-export async function loadModel(reference: WeightReference, options: ModelOptions = {}): Promise<Model> {
+export async function loadModel(model: WeightReference | string, options: ModelOptions = {}): Promise<Model> {
+  const reference = typeof model === "string" ? checkpointReference(model) : model;
+  requireThreads(options.threads);
   const startedAt = performance.now();
   const source = await openReference(reference);
   try {
-    const model = await loadFrom(source, reference, options);
+    const loaded = await loadFrom(source, reference, options);
     const seconds = (performance.now() - startedAt) / 1000;
-    options.onEvent?.({ kind: "finished", bytes: model.need.weightBytes, seconds });
-    return model;
+    options.onEvent?.({ kind: "finished", bytes: loaded.need.weightBytes, seconds });
+    return loaded;
   } catch (error) {
     await source.close();
     throw error;
   }
+}
+
+function requireThreads(threads: number | undefined): void {
+  if (threads === undefined || (Number.isInteger(threads) && threads >= 1 && threads <= MAX_RANKS)) return;
+  throw new RangeError(`Cannot run with ${threads} threads, wanted 1 to ${MAX_RANKS}`);
 }
 
 async function loadFrom(
@@ -150,7 +159,9 @@ async function designOf(source: WeightSource, options: ModelOptions): Promise<De
   const routed = chooseSlots({ config, source, mtp }, expertMemory ?? 0);
   const experts = streams ? routed : undefined;
   const exchangeSizes = exchangeOf(config, { rows, traces: options.traces === true });
-  const threads = options.threads ?? (totalElements(source) < TINY_ELEMENTS ? 1 : availableParallelism());
+  const threads =
+    options.threads ??
+    (totalElements(source) < TINY_ELEMENTS ? 1 : Math.min(availableParallelism(), MAX_RANKS));
   const copies = mtp ? await findMtpCopies(source, config, options) : [];
   const unique = withoutWeights(source, copies);
   const shape = { config, source: unique, rows, mtp, expertSlots: experts?.numSlots, weights };

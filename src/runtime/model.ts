@@ -212,6 +212,13 @@ export class Model {
         `Cannot give ${pass.logitRows.length} rows of logits in one pass, wanted at most ${this.maxLogitRows}`,
       );
     }
+    const nowhere = pass.logitRows.find(
+      (row) => !Number.isInteger(row) || row < 0 || row >= pass.tokens.length,
+    );
+    if (nowhere !== undefined) {
+      const rows = `0 to ${pass.tokens.length - 1}`;
+      throw new RangeError(`Cannot give the logits of row ${nowhere} of the pass, wanted rows from ${rows}`);
+    }
     const strange = pass.tokens.find((token) => !Number.isInteger(token) || token < 0 || token >= vocab);
     if (strange !== undefined) {
       throw new RangeError(`Cannot embed token ${strange}, wanted an id from 0 to ${vocab - 1}`);

@@ -16,11 +16,11 @@ import type { Load, Share, WeightForm } from "./weights.ts";
 const MAX_HEAP_BYTES = 2 ** 32 - 2 ** 16;
 /** Slots are filled by blocks of a disk. */
 const SLOT_ALIGNMENT = 4096;
-/** More ranks than this are no use on any machine. */
-const MAX_RANKS = 256;
 /** What a thread takes beside its heap: the engine, and what it knows of each tensor of the source. As measured. */
 const THREAD_BYTES = 20e6;
 const TENSOR_BYTES = 1600;
+/** More ranks than this are no use on any machine. */
+export const MAX_RANKS = 256;
 
 export interface ModelShape {
   config: ModelConfig;

@@ -125,12 +125,19 @@ export class Sampler {
       for (const id of seen) {
         const logit = copy[id];
         if (logit === undefined) continue;
-        copy[id] = logit > 0 ? logit / this.#repeatPenalty : logit * this.#repeatPenalty;
+        copy[id] = bounded(logit > 0 ? logit / this.#repeatPenalty : logit * this.#repeatPenalty, logit);
       }
     }
     for (const id of this.#maskedIds) if (id < copy.length) copy[id] = -Infinity;
     return copy;
   }
+}
+
+const LARGEST = 2 ** 127;
+
+/** Kept finite, whatever the penalty; a logit that was not finite stays, to be told. */
+function bounded(value: number, logit: number): number {
+  return Number.isFinite(logit) ? Math.min(Math.max(value, -LARGEST), LARGEST) : logit;
 }
 
 /** The id of the largest logit, the lowest on ties. */

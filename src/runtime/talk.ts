@@ -85,7 +85,13 @@ export class TextModel {
       toolGrammar,
       ...(options.reasoningFormat ? { reasoningFormat: options.reasoningFormat } : {}),
     });
-    yield* this.#stream(this.tokenizer.encode(prompt), reader, options);
+    const ids = this.tokenizer.encode(prompt);
+    if (ids.length === 0) {
+      const { label } = this.model.source;
+      const message = `Cannot use the chat template of "${label}": it makes nothing of these messages, wanted a prompt`;
+      throw new CheckpointError("template", message);
+    }
+    yield* this.#stream(ids, reader, options);
   }
 
   /** Goes on behind a text as it is; everything is content. BOS goes first where the tokenizer has one. */
@@ -166,8 +172,8 @@ class StopTexts {
 
   *pass(event: OutputEvent): Generator<OutputEvent> {
     if (event.kind !== "content") {
-      if (event.kind === "finish" && this.#held !== "" && !this.isMet)
-        yield { kind: "content", text: this.#held };
+      if (this.#held !== "" && !this.isMet) yield { kind: "content", text: this.#held };
+      this.#held = ""; // no stop text reaches over what is not content
       if (!this.isMet || event.kind === "finish") yield event;
       return;
     }

@@ -1,6 +1,14 @@
 import assert from "node:assert/strict";
 import { execFileSync, spawn } from "node:child_process";
-import { mkdirSync, realpathSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import {
@@ -9,6 +17,7 @@ import {
   processStart,
   readTextFile,
   realLocation,
+  writeFileAtomically,
 } from "../../src/checkpoint/node.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 
@@ -35,6 +44,19 @@ test("readTextFile() reads a pipe to its end", { timeout: 10_000 }, async (t) =>
   const writer = spawn("sh", ["-c", 'for i in 1 2 3; do echo "line $i"; sleep 0.02; done > "$0"', path]);
   assert.equal(await readTextFile(path, 100), "line 1\nline 2\nline 3\n");
   await new Promise((done) => writer.on("close", done));
+});
+
+test("writeFileAtomically() writes to a pipe as it is, and puts no file in its place", async (t) => {
+  const folder = temporaryFolder(t);
+  const path = join(folder, "pipe");
+  execFileSync("mkfifo", [path]);
+  const reader = spawn("sh", ["-c", 'cat "$0" > "$0.read"', path]);
+  const ended = new Promise((done) => reader.on("close", done));
+  await writeFileAtomically(path, [Uint8Array.of(97), Uint8Array.of(98)]);
+  await ended;
+  assert.equal(readFileSync(`${path}.read`, "utf8"), "ab");
+  assert.ok(lstatSync(path).isFIFO());
+  assert.deepEqual(readdirSync(folder).sort(), ["pipe", "pipe.read"]);
 });
 
 test("asSingleFile() and folderExists() take whatever stands there, or does not", (t) => {

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
+import { existsSync } from "node:fs";
 import { test } from "node:test";
 import { VERSION } from "../../src/base/version.ts";
 import { runMain } from "./run-main.ts";
@@ -85,6 +86,14 @@ test("chimera … | head ends quietly when its reader has enough", { skip: !hasB
   const command = `"${process.execPath}" bin/chimera.mjs compare models/mini-v3 models/mini-r1 --json --progress none`;
   const { status, stdout, stderr } = piped(`${command} | head -n 1`);
   assert.deepEqual([status, stdout, stderr], [0, "{\n", ""]);
+});
+
+test("chimera tells when stdout takes nothing", { skip: !existsSync("/dev/full") || !hasBash }, () => {
+  const { status, stderr } = piped(
+    `"${process.execPath}" bin/chimera.mjs inspect models/mini-v3 --json > /dev/full`,
+  );
+  assert.equal(status, 1);
+  assert.match(stderr, /^error: Cannot write to stdout: .+\n$/);
 });
 
 test("chimera goes on when nobody reads its progress any more", { skip: !hasBash }, () => {

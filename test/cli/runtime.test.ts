@@ -133,6 +133,7 @@ describe("chimera generate", () => {
         2,
         /^error: Cannot sample with topP 2, wanted a number above 0 and up to 1$/m,
       ],
+      [[R1, "-p", "x", "--threads", "257"], 2, /'257' is invalid.*wanted a whole number from 1 to 256/],
       [[R1, "-p", "x", "--seed", "1.5"], 2, /^error: Cannot sample with seed 1.5/m],
       [
         [R1, "-p", "1 + ".repeat(600)],
@@ -305,6 +306,25 @@ describe("chimera logits", () => {
     refuse("[[1, 2], [3]]", /a list has 1 ids and the first 2, wanted one length/);
     refuse("[1, 640]", /^error: Cannot embed token 640, wanted an id from 0 to 639$/m);
     assert.equal(runMain("logits", R1, "-o", output).status, 2);
+  });
+
+  test("progress counts tokens, of logits and of perplexity", (t) => {
+    const folder = temporaryFolder(t);
+    const [ids, text] = [join(folder, "ids.json"), join(folder, "text.txt")];
+    writeFileSync(ids, JSON.stringify([Array(300).fill(5), Array(300).fill(7)]));
+    writeFileSync(text, "17 + 25 = 42. ".repeat(60));
+    const all = ["--progress", "json"];
+    for (const args of [
+      ["logits", R1, "--ids", ids, "-o", join(folder, "out")],
+      ["perplexity", R1, "--text", text],
+    ]) {
+      const lines = runMain(...args, ...all)
+        .stderr.trim()
+        .split("\n");
+      const events = lines.map((line) => JSON.parse(line)).filter(({ tokensTotal }) => tokensTotal);
+      assert.ok(events.length > 1, args[0]);
+      assert.equal(events.at(-1).tokensDone, events.at(-1).tokensTotal);
+    }
   });
 });
 

@@ -119,6 +119,23 @@ describe("config.json", () => {
     ["more experts chosen than there are", (c) => (c.num_experts_per_tok = 99), /num_experts_per_tok/],
     ["groups that do not divide the experts", (c) => (c.n_group = 5), /n_group/],
     ["more groups kept than there are", (c) => (c.topk_group = 9), /topk_group/],
+    ["groups without how many are kept", (c) => delete c.topk_group, /topk_group.*missing/],
+    ["kept groups without how many there are", (c) => delete c.n_group, /n_group.*missing/],
+    ["a V3 gate without norm_topk_prob", (c) => delete c.norm_topk_prob, /norm_topk_prob.*missing/],
+    ["a V3 gate without its factor", (c) => delete c.routed_scaling_factor, /routed_scaling_factor.*missing/],
+    ["a rope base of 1", (c) => (c.rope_theta = 1), /rope_theta.*wanted a number above 1/],
+    ["a rope base below 1", (c) => (c.rope_theta = 0.5), /rope_theta.*wanted a number above 1/],
+    ["rope parameters that are no object", (c) => (c.rope_parameters = "x"), /rope_parameters.*an object/],
+    [
+      "a YaRN factor below 1",
+      (c) => ((c.rope_scaling as Json).factor = 0.5),
+      /rope_scaling.factor.*0.5.*a number of 1 or more/,
+    ],
+    [
+      "YaRN's betas in the wrong order",
+      (c) => Object.assign(c.rope_scaling as Json, { beta_fast: 1, beta_slow: 32 }),
+      /beta_fast.*is 1, wanted at least beta_slow 32/,
+    ],
     ["an odd rope width", (c) => (c.qk_rope_head_dim = 15), /qk_rope_head_dim/],
     ["an unknown activation", (c) => (c.hidden_act = "gelu"), /hidden_act.*"gelu"/],
     [
@@ -128,6 +145,15 @@ describe("config.json", () => {
     ],
     ["YaRN without a factor", (c) => delete (c.rope_scaling as Json).factor, /factor/],
     ["an unknown scoring", (c) => (c.scoring_func = "tanh"), /scoring_func.*"tanh"/],
+    [
+      "a language model within another",
+      (c) => {
+        const inner = { ...c };
+        for (const key of Object.keys(c)) delete c[key];
+        Object.assign(c, { model_type: "kimi_vl", text_config: inner });
+      },
+      /its config.json wraps that of the language model/,
+    ],
     ["an unknown model", (c) => (c.model_type = "llama"), /model_type.*"llama".*wanted "deepseek_v3"/],
   ];
   for (const [what, damage, wanted] of cases) {
@@ -164,6 +190,51 @@ describe("tensors", () => {
     assert.equal(code, "missing-tensor");
     assert.deepEqual(message.match(/(?<=": ")[^"]+(?=" is missing)/g)!.sort(), [...names].sort());
   });
+
+  test("missing ones are told whatever config.json says of quantisation", async (t) => {
+    const { message, code } = await loadError(t, {
+      config: (c) => (c.quantization_config = { quant_method: "gptq" }),
+      tensors: (all) => all.delete("model.layers.2.input_layernorm.weight"),
+    });
+    assert.equal(code, "missing-tensor");
+    assert.match(message, /"model.layers.2.input_layernorm.weight" is missing/);
+  });
+
+  const strangers: [string, Damage, RegExp][] = [
+    ["fewer layers than there are", { config: (c) => (c.num_hidden_layers = 3) }, /"model.layers.3.[^"]+"/],
+    ["shared experts that are there", { config: (c) => (c.n_shared_experts = 0) }, /shared_experts/],
+    [
+      "a router bias that the gate has no use for",
+      {
+        config: (c) =>
+          Object.assign(c, { scoring_func: "softmax", topk_method: "greedy", norm_topk_prob: false }),
+      },
+      /e_score_correction_bias/,
+    ],
+    [
+      "biases beside attention_bias false",
+      {
+        tensors: (all) =>
+          all.set("model.layers.2.self_attn.o_proj.bias", {
+            dtype: "F32",
+            shape: [128],
+            bytes: new Uint8Array(512),
+          }),
+      },
+      /o_proj.bias/,
+    ],
+  ];
+  for (const [what, damage, name] of strangers) {
+    test(`config.json that denies what is in the layers is told: ${what}`, async (t) => {
+      const { message, code } = await loadError(t, damage);
+      assert.equal(code, "contradiction");
+      assert.match(message, name);
+      assert.match(
+        message,
+        /config.json has (no place for it|3 layers and there is no "model.layers.3.eh_proj.weight")/,
+      );
+    });
+  }
 
   test("wrong shapes are told with both shapes", async (t) => {
     const { message } = await loadError(t, { config: (c) => (c.intermediate_size = 256) });
@@ -288,6 +359,14 @@ describe("texts", () => {
     assert.match(message, /^Cannot parse chat template "tokenizer_config.json:2:\d+": /);
     assert.match(note!, /--raw/);
   });
+
+  for (const template of ["", "{{ nobody.knows }}"]) {
+    test(`a template that makes nothing of the messages: ${JSON.stringify(template)}`, async (t) => {
+      const { code, message } = await askError(t, (config) => (config.chat_template = template));
+      assert.equal(code, "template");
+      assert.match(message, /^Cannot use the chat template of "model": it makes nothing/);
+    });
+  }
 
   test("no template: what to do instead", async (t) => {
     const { code, note } = await askError(t, (config) => delete config.chat_template);

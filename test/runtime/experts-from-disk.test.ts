@@ -1,6 +1,6 @@
 /** Routed experts that are read as they are needed: the same numbers, whatever is in memory. */
 import assert from "node:assert/strict";
-import { cpSync, readdirSync, readFileSync, truncateSync } from "node:fs";
+import { cpSync, readdirSync, readFileSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, describe, type TestContext, test } from "node:test";
 import { virtualChild } from "../../src/build/virtual-child.ts";
@@ -294,6 +294,18 @@ describe("what goes wrong", () => {
     for (const name of readdirSync(folder))
       if (name.endsWith(".safetensors")) truncateSync(join(folder, name), 20_000);
     await assert.rejects(streamOf(model), /it ends at byte|Cannot read/);
+  });
+
+  test("a file that is written to while the model runs, all its numbers finite", async (t) => {
+    const folder = join(temporaryFolder(t), "model");
+    cpSync(MINI, folder, { recursive: true });
+    const model = await load(folder, { expertMemory: 1 });
+    await model.append([{ sequence: model.newSequence(), tokens: PROMPT }]);
+    for (const file of readdirSync(folder).filter((name) => name.endsWith(".safetensors"))) {
+      const path = join(folder, file);
+      writeFileSync(path, readFileSync(path).fill(0x30, 300_000));
+    }
+    await assert.rejects(streamOf(model), { code: "changed", message: /wanted no change$/ });
   });
 
   test("too little memory for all experts: says how much of them would fit, and that fits", async (t) => {

@@ -301,3 +301,26 @@ describe("ends of a generation", () => {
     }
   });
 });
+
+test("a pass that cannot be is refused, not computed as another", async () => {
+  const model = await loadModel("models/mini-r1", { threads: 1 });
+  try {
+    const sequence = model.newSequence();
+    const append = (parts: number[][], logitRows: number[]) =>
+      model.append(
+        parts.map((tokens) => ({ sequence, tokens })),
+        { logitRows },
+      );
+    await assert.rejects(append([[5, 6], [7]], [0]), { name: "RangeError", message: /twice in one pass/ });
+    for (const row of [2, -1, 0.5])
+      await assert.rejects(append([[5, 6]], [row]), {
+        name: "RangeError",
+        message: /wanted rows from 0 to 1/,
+      });
+    for (const token of [640, -1, Number.NaN])
+      await assert.rejects(append([[token]], [0]), { name: "RangeError", message: /^Cannot embed token/ });
+    assert.deepEqual(sequence.tokens, []);
+  } finally {
+    await model.dispose();
+  }
+});

@@ -141,6 +141,21 @@ test("the repeat penalty divides positive logits and multiplies negative ones, o
   assert.equal(greedy.sample(logits, { position: 1, history: Uint32Array.of(0) }), 2);
 });
 
+test("no repeat penalty makes a logit infinite, and none hides one that is", () => {
+  const logits = Float32Array.of(4, -1, 3, 0);
+  for (const repeatPenalty of [1e-300, 1e300]) {
+    const sample = (temperature: number) =>
+      new Sampler({ repeatPenalty, temperature, seed: 1 }).sample(logits, at(0, [0, 1]));
+    const wanted = repeatPenalty < 1 ? 0 : 2;
+    assert.deepEqual([sample(0), sample(0.1)], [wanted, wanted]);
+  }
+  const broken = Float32Array.of(1, Number.POSITIVE_INFINITY);
+  assert.throws(
+    () => new Sampler({ repeatPenalty: 2 }).sample(broken, at(0, [1])),
+    /logit of id 1 is Infinity/,
+  );
+});
+
 test("a token depends on seed and position, not on what was drawn before", () => {
   const logits = normals(50, 1);
   const tokens = (seed: number, positions: number[]) => {
