@@ -41,7 +41,7 @@ export interface ModelOptions {
   mtp?: boolean;
   /**
    * Bytes for routed experts: they are read from disk as they are needed, and so many stay in memory. At least
-   * one token's are kept. Default: all of them are loaded. With equal chunks, results do not depend on it.
+   * one token's are kept. Default: all of them are loaded. Results do not depend on it.
    */
   expertMemory?: number;
   /** Keep hidden states of each layer in results. */

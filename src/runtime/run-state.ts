@@ -10,6 +10,8 @@ import { type Share, shareOf } from "./weights.ts";
 
 /** Heads that attend together: a page is converted once for all of them (model.md section 16.2). */
 export const HEAD_GROUP = 16;
+/** Rows that attend together: a chunk of more takes the forms that chunks of so many take, to the same bits. */
+export const ATTENDED_ROWS = 256;
 /** Keys that the expanded form computes at a time. */
 export const KEY_BLOCK: number = 16 * PAGE_TOKENS;
 
@@ -50,12 +52,12 @@ export interface RunState {
   pageBytes: number;
   /** Attention of a group of heads; see attention.ts. */
   attention: {
-    /** Absorbed queries: (HEAD_GROUP · rows, latent + ropeDim), and laid out for the scores. */
+    /** Absorbed queries: (HEAD_GROUP · attended rows, latent + ropeDim), and laid out for the scores. */
     queries: number;
     arranged: number;
-    /** (HEAD_GROUP · rows, PAGE_TOKENS), or (rows, KEY_BLOCK). */
+    /** (HEAD_GROUP · attended rows, PAGE_TOKENS), or (attended rows, KEY_BLOCK). */
     scores: number;
-    /** (HEAD_GROUP · rows, latent), or (heads, rows, value). */
+    /** (HEAD_GROUP · attended rows, latent), or (heads, attended rows, value). */
     out: number;
     maxima: number;
     sums: number;
@@ -90,7 +92,8 @@ export function placeRunState(
   const part = Math.max(hidden, queryRank + row, ...widths) / share.numRanks + 1;
   const logitGroup = Math.min(LOGIT_GROUP, rows);
   const floats = (count: number) => arena.floats(Math.ceil(count));
-  const perHead = group * rows;
+  const attended = Math.min(rows, ATTENDED_ROWS);
+  const perHead = group * attended;
   return {
     rows,
     logitGroup,
@@ -109,12 +112,12 @@ export function placeRunState(
     pageBytes: floats(PAGE_TOKENS * row),
     attention: {
       queries: floats(perHead * row),
-      arranged: floats(Math.max(perHead * paddedCols(row), rows * paddedCols(nopeDim + ropeDim))),
-      scores: floats(Math.max(perHead * PAGE_TOKENS, rows * KEY_BLOCK)),
-      out: floats(Math.max(perHead * latent, numOwn * rows * valueDim)),
-      maxima: floats(Math.max(perHead, numOwn * rows)),
-      sums: floats(Math.max(perHead, numOwn * rows)),
-      limits: floats(Math.max(perHead, rows)),
+      arranged: floats(Math.max(perHead * paddedCols(row), attended * paddedCols(nopeDim + ropeDim))),
+      scores: floats(Math.max(perHead * PAGE_TOKENS, attended * KEY_BLOCK)),
+      out: floats(Math.max(perHead * latent, numOwn * attended * valueDim)),
+      maxima: floats(Math.max(perHead, numOwn * attended)),
+      sums: floats(Math.max(perHead, numOwn * attended)),
+      limits: floats(Math.max(perHead, attended)),
       matrix: floats(nopeDim * latent),
       keyValues: floats(KEY_BLOCK * (nopeDim + valueDim)),
       keys: floats(KEY_BLOCK * (nopeDim + ropeDim)),

@@ -7,9 +7,9 @@ import type { InferenceKernels } from "../kernels/inference.ts";
 import { Attention, cheaperForm } from "./attention.ts";
 import type { Exchange } from "./exchange.ts";
 import { type LatentCache, PAGE_TOKENS } from "./latent-cache.ts";
-import type { Pass } from "./pass.ts";
+import type { Pass, Segment } from "./pass.ts";
 import { Products } from "./products.ts";
-import type { RunState } from "./run-state.ts";
+import { ATTENDED_ROWS, type RunState } from "./run-state.ts";
 import { type LayerWeights, type Share, shareOf } from "./weights.ts";
 
 interface Parts {
@@ -19,6 +19,14 @@ interface Parts {
   cache: LatentCache;
   exchange: Exchange;
   share: Share;
+}
+
+function partsOf({ row, count, start, pages }: Segment): Segment[] {
+  const parts: Segment[] = [];
+  for (let at = 0; at < count; at += ATTENDED_ROWS) {
+    parts.push({ row: row + at, count: Math.min(ATTENDED_ROWS, count - at), start: start + at, pages });
+  }
+  return parts;
 }
 
 export class SelfAttention {
@@ -84,7 +92,7 @@ export class SelfAttention {
     this.#cacheRows(pass, index);
     exchange.barrier();
 
-    for (const segment of pass.segments) {
+    for (const segment of pass.segments.flatMap(partsOf)) {
       const form = pass.attention ?? cheaperForm(config, segment);
       this.#heads.run(segment, { layer: index, keyValueUp: layer.keyValueUp, form });
     }

@@ -35,3 +35,25 @@ for (const form of ["absorbed", "expanded"] as const) {
     });
   }
 }
+
+test("left to itself, a chunk of 512 gives the bits of two of 256, in memory or from disk", async () => {
+  const prompt = Array.from({ length: 700 }, (_, i) => (i * 37 + 5) % 600);
+  const results: number[][] = [];
+  for (const options of [
+    { chunk: 256 },
+    { chunk: 512 },
+    { chunk: 700 },
+    { expertMemory: 1 },
+  ] as ModelOptions[]) {
+    const model = await loadModel(checkpointReference("models/mini-v3"), { threads: 2, ...options });
+    const sequence = model.newSequence();
+    let last: Float32Array | undefined;
+    for (let from = 0; from < prompt.length; from += model.maxRows) {
+      const tokens = prompt.slice(from, from + model.maxRows);
+      last = (await model.append([{ sequence, tokens }], { logitRows: [tokens.length - 1] })).logits;
+    }
+    results.push([...last!]);
+    await model.dispose();
+  }
+  for (const logits of results) assert.deepEqual(logits, results[0]);
+});
