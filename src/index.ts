@@ -49,12 +49,12 @@ export type { Recipe, Rule, Selector } from "./recipe/recipe.ts";
 export { recipeSchema } from "./recipe/schema.ts";
 export type { ExpertUse } from "./runtime/expert-use.ts";
 export { type GenerateStats, newStats } from "./runtime/generate.ts";
-export type { LoadEvent, ModelOptions } from "./runtime/load-model.ts";
 export type {
   Model,
   PassResult,
   Sequence,
 } from "./runtime/model.ts";
+export type { LoadEvent, ModelOptions } from "./runtime/model-options.ts";
 export { perplexity, windowsOf } from "./runtime/score.ts";
 export type { AnswerOptions, TextModel } from "./runtime/talk.ts";
 export type { WeightForm } from "./runtime/weights.ts";

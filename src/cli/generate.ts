@@ -150,9 +150,17 @@ export async function requireSampling(options: SamplingCommandOptions): Promise<
   try {
     new Sampler(givenOf(options));
   } catch (error) {
-    if (error instanceof RangeError) throw new UsageError(error.message);
+    if (error instanceof RangeError) throw new UsageError(asOptions(error.message));
     throw error;
   }
+  if (options.stop?.includes(""))
+    throw new UsageError("Cannot stop at an empty text, wanted --stop with one");
+}
+
+/** The sampler's options by the names that they have here: topP -> --top-p. */
+function asOptions(message: string): string {
+  const names = /\b(?:temperature|topP|topK|minP|repeatPenalty|seed)\b/g;
+  return message.replace(names, (name) => `--${name.replace(/[A-Z]/g, (c) => `-${c.toLowerCase()}`)}`);
 }
 
 function givenOf(options: SamplingCommandOptions): SamplerOptions {
@@ -208,11 +216,11 @@ function cleanText(text: string): string {
 
 function figuresOf(stats: GenerateStats): object {
   const { promptTokens, cachedTokens, promptSeconds, tokens, seconds, drafts, accepted } = stats;
-  const rate = (count: number, time: number) => (time > 0 ? count / time : null);
+  const rate = (count: number, time: number) => (count > 0 && time > 0 ? count / time : null);
   return {
     ...{ promptTokens, cachedTokens, promptSeconds, tokens, seconds, drafts, accepted },
     promptTokensPerSecond: rate(promptTokens - cachedTokens, promptSeconds),
-    tokensPerSecond: rate(tokens, seconds),
+    tokensPerSecond: rate(tokens - 1, seconds),
     ...(stats.draftsPay === undefined ? {} : { draftsPay: stats.draftsPay }),
     ...(stats.experts ? { experts: stats.experts } : {}),
   };
@@ -220,11 +228,12 @@ function figuresOf(stats: GenerateStats): object {
 
 export function summaryOf(stats: GenerateStats): string {
   const { promptTokens, cachedTokens, promptSeconds, tokens, seconds, drafts, accepted, finish } = stats;
-  const rate = (count: number, time: number) => (time > 0 ? `, ${(count / time).toFixed(1)}/s` : "");
+  const rate = (count: number, time: number) =>
+    count > 0 && time > 0 ? `, ${(count / time).toFixed(1)}/s` : "";
   const cached = cachedTokens > 0 ? ` (${cachedTokens} cached)` : "";
   const stopped = stats.draftsPay === false ? ", then none, as they make it slower" : "";
   const mtp = drafts > 0 ? ` · MTP ${accepted} of ${drafts} drafts kept${stopped}` : "";
   const end = finish === "stop" || finish === undefined ? "" : ` · ended by ${finish}`;
   const experts = stats.experts ? ` · ${expertsInWords(stats.experts.answer, { tokens, seconds })}` : "";
-  return `prompt ${promptTokens} tokens${cached}${rate(promptTokens - cachedTokens, promptSeconds)} · answer ${tokens} tokens${rate(tokens, seconds)}${mtp}${experts}${end}`;
+  return `prompt ${promptTokens} tokens${cached}${rate(promptTokens - cachedTokens, promptSeconds)} · answer ${tokens} tokens${rate(tokens - 1, seconds)}${mtp}${experts}${end}`;
 }

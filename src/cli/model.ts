@@ -7,8 +7,8 @@ import { InvalidArgumentError, Option } from "commander";
 import { formatBytes, formatDuration, formatInteger, parseBytes } from "../base/format.ts";
 import type { WeightReference } from "../logical/weight-source.ts";
 import type { ExpertUse } from "../runtime/expert-use.ts";
-import type { LoadEvent, ModelOptions } from "../runtime/load-model.ts";
 import type { Model } from "../runtime/model.ts";
+import type { LoadEvent, ModelOptions } from "../runtime/model-options.ts";
 import type { ExpertMemory } from "../runtime/placement.ts";
 import type { TextModel } from "../runtime/talk.ts";
 import type { WeightForm } from "../runtime/weights.ts";
@@ -28,9 +28,8 @@ export interface ModelCommandOptions {
   progress: ProgressMode;
 }
 
-/** As loadModel() has it, which is not loaded for a command's help. */
+/** As the runtime has them, which is not loaded for a command's help. */
 const MAX_THREADS = 256;
-
 export const WEIGHT_FORMS: readonly WeightForm[] = ["stored", "int8"];
 
 export function addModelOptions(command: Command): Command {
@@ -112,6 +111,8 @@ export async function withModel<T>(
     ...(signal ? { signal } : {}),
   }).finally(() => progress.end());
   try {
+    if (mtp && !model.hasMtp)
+      note(`${paintError("yellow", "warning:")} there is no MTP layer to speculate with`);
     for (const warning of model.config.warnings)
       note(`${paintError("yellow", "warning:")} ${clean(warning)}`);
     return await action(model);

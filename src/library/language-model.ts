@@ -1,7 +1,8 @@
 /** A model for programs: text in and events out, ids in and logits out. */
 import { generate as generateTokens, newStats } from "../runtime/generate.ts";
-import { type ModelOptions, loadModel as startModel } from "../runtime/load-model.ts";
+import { loadModel as startModel } from "../runtime/load-model.ts";
 import type { Model, Sequence } from "../runtime/model.ts";
+import type { ModelOptions } from "../runtime/model-options.ts";
 import { Sampler, type SamplerOptions } from "../runtime/sampler.ts";
 import { type SamplingAdvice, samplingAdvice } from "../runtime/sampling-advice.ts";
 import { type HiddenStates, type ScoreOptions, scoreLogits } from "../runtime/score.ts";

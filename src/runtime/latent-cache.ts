@@ -15,7 +15,8 @@ const SLAB_PAGES = 16;
 /** Latents that share a scale in the FP8 layout. */
 export const FP8_GROUP = 128;
 
-export type CacheDtype = "f32" | "bf16" | "fp8";
+export const CACHE_DTYPES = ["f32", "bf16", "fp8"] as const;
+export type CacheDtype = (typeof CACHE_DTYPES)[number];
 
 export interface CacheShape {
   dtype: CacheDtype;

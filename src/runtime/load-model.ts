@@ -1,13 +1,16 @@
 /** Loading a model: what it takes is decided and checked first, then its ranks are started. */
 import { availableParallelism } from "node:os";
+import { EMBEDDING, HEAD } from "../arch/deepseek-modules.ts";
 import { type ModelConfig, modelConfigOf } from "../arch/model-config.ts";
+import { CheckpointError } from "../base/errors.ts";
 import { checkpointReference } from "../logical/checkpoint-weights.ts";
 import { openReference, type WeightReference, type WeightSource } from "../logical/weight-source.ts";
 import { checkWeights, throwProblems } from "./check-weights.ts";
 import { createExchange, type ExchangeSizes } from "./exchange.ts";
-import { bytesPerToken, type CacheDtype, type CacheShape } from "./latent-cache.ts";
+import { bytesPerToken, type CacheShape } from "./latent-cache.ts";
 import { Model } from "./model.ts";
-import { findMtpCopies, withoutWeights } from "./mtp-copies.ts";
+import { type ModelOptions, requireOptions } from "./model-options.ts";
+import { findMtpCopies, isCopy, withoutWeights } from "./mtp-copies.ts";
 import {
   chooseRanks,
   chooseSlots,
@@ -21,45 +24,6 @@ import { Ranks } from "./ranks.ts";
 import { enableRelaxedSimd } from "./relaxed-simd.ts";
 import { requireMemory } from "./require-memory.ts";
 import type { WeightForm } from "./weights.ts";
-
-export interface ModelOptions {
-  /** Threads, each with its share of every product: 1 to 256. Default: one per core. Results do not depend on it. */
-  threads?: number;
-  /**
-   * Tokens of all sequences together that the cache can hold; its memory is taken as they come. Default: the
-   * model's longest context, or what fits the memory that is free if that is at least 1,024.
-   */
-  context?: number;
-  /** How cache rows are stored. Default: f32. */
-  cache?: CacheDtype;
-  /**
-   * Tokens that are computed together at the most. Default 256; 512 where experts are read from disk. Attention has
-   * a form for many tokens and one for few, so the last bits of a prompt's results depend on how it is cut.
-   */
-  chunk?: number;
-  /** Load the MTP layer where there is one. Default: unless experts are read from disk. */
-  mtp?: boolean;
-  /**
-   * Bytes for routed experts: they are read from disk as they are needed, and so many stay in memory. At least
-   * one token's are kept. Default: all of them are loaded. Results do not depend on it.
-   */
-  expertMemory?: number;
-  /** Keep hidden states of each layer in results. */
-  traces?: boolean;
-  kernels?: "auto" | "wasm" | "scalar";
-  /**
-   * "int8": weights are made INT8 while they are loaded, which is faster and inexact (perplexity() of two models
-   * says by how much); the embedding, the router and keyValueUp stay as they are stored. Default: stored.
-   */
-  weights?: WeightForm;
-  signal?: AbortSignal;
-  onEvent?: (event: LoadEvent) => void;
-}
-
-export type LoadEvent =
-  | { kind: "placed"; need: MemoryNeed; cacheBytes: number; experts: ExpertMemory | undefined }
-  | { kind: "progress"; bytesDone: number; bytesTotal: number }
-  | { kind: "finished"; bytes: number; seconds: number };
 
 const DEFAULT_CHUNK = 256;
 /** Nearly every expert is read once for a chunk, however many tokens it has. */
@@ -77,7 +41,7 @@ const LOGIT_BYTES = 64 << 20;
  */
 export async function loadModel(model: WeightReference | string, options: ModelOptions = {}): Promise<Model> {
   const reference = typeof model === "string" ? checkpointReference(model) : model;
-  requireThreads(options.threads);
+  requireOptions(options);
   const startedAt = performance.now();
   const source = await openReference(reference);
   try {
@@ -89,11 +53,6 @@ export async function loadModel(model: WeightReference | string, options: ModelO
     await source.close();
     throw error;
   }
-}
-
-function requireThreads(threads: number | undefined): void {
-  if (threads === undefined || (Number.isInteger(threads) && threads >= 1 && threads <= MAX_RANKS)) return;
-  throw new RangeError(`Cannot run with ${threads} threads, wanted 1 to ${MAX_RANKS}`);
 }
 
 async function loadFrom(
@@ -151,6 +110,7 @@ async function designOf(source: WeightSource, options: ModelOptions): Promise<De
   }
   const { problems, hasMtp } = checkWeights(config, source);
   throwProblems(problems);
+  await requireOneHead(source, config, options);
   const { expertMemory, weights = "stored" } = options;
   const streams = expertMemory !== undefined;
   const mtp = hasMtp && (options.mtp ?? !streams);
@@ -185,6 +145,18 @@ async function designOf(source: WeightSource, options: ModelOptions): Promise<De
     },
   });
   return { shape, weights, copies, exchangeSizes, need, cache, context, experts };
+}
+
+/** A head that is tied to the embedding and is there as well must be the embedding: which of them is meant else? */
+async function requireOneHead(
+  source: WeightSource,
+  { sizes }: ModelConfig,
+  { signal }: ModelOptions,
+): Promise<void> {
+  if (!sizes.isTied || !source.weights.has(HEAD)) return;
+  if (await isCopy(source, HEAD, EMBEDDING, signal)) return;
+  const what = `"tie_word_embeddings" is true, and "${HEAD}" differs from "${EMBEDDING}"`;
+  throw new CheckpointError("contradiction", `Cannot run "${source.label}": ${what}, wanted equal ones`);
 }
 
 /** Below this a token is computed in less time than threads take to meet. */

@@ -39,7 +39,8 @@ export function withoutWeights(
   return { weights: kept, block };
 }
 
-async function isCopy(
+/** Whether a weight equals another: same shape, dtype, bytes and scales. False where one of them is missing. */
+export async function isCopy(
   source: WeightSource,
   name: string,
   of: string,

@@ -110,7 +110,8 @@ export interface StreamedPart {
 }
 
 /** How weights are multiplied: as they are stored, or as INT8, which is faster and inexact. */
-export type WeightForm = "stored" | "int8";
+export const WEIGHT_FORMS = ["stored", "int8"] as const;
+export type WeightForm = (typeof WEIGHT_FORMS)[number];
 
 /** E5M2, which no kernel multiplies from, becomes F32, scales included. */
 export function dtypeInHeap({ dtype }: Pick<StoredWeight, "dtype">): StoredDtype {

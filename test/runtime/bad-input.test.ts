@@ -6,7 +6,8 @@ import { describe, type TestContext, test } from "node:test";
 import { Worker } from "node:worker_threads";
 import { checkpointReference } from "../../src/logical/checkpoint-weights.ts";
 import { argmax, generate } from "../../src/runtime/generate.ts";
-import { loadModel, type ModelOptions } from "../../src/runtime/load-model.ts";
+import { loadModel } from "../../src/runtime/load-model.ts";
+import type { ModelOptions } from "../../src/runtime/model-options.ts";
 import { requireMemory } from "../../src/runtime/require-memory.ts";
 import { attachText, type TextModel } from "../../src/runtime/talk.ts";
 import { readCheckpointTensors, type TensorContent, writeCheckpoint } from "../support/safetensors.ts";
@@ -373,6 +374,40 @@ describe("texts", () => {
     assert.equal(code, "template-missing");
     assert.match(note!, /--raw/);
   });
+});
+
+describe("options", () => {
+  const wrong: [options: object, message: RegExp][] = [
+    [{ cache: "f16" }, /cache "f16", wanted one of f32, bf16, fp8/],
+    [{ weights: "int4" }, /weights "int4", wanted one of stored, int8/],
+    [{ kernels: "gpu" }, /kernels "gpu", wanted one of auto, wasm, scalar/],
+    [{ threads: 0 }, /with 0 threads, wanted 1 to 256/],
+    [{ context: -5 }, /context -5, wanted a whole number above 0/],
+    [{ chunk: Number.NaN }, /chunk NaN, wanted a whole number above 0/],
+    [{ expertMemory: -1 }, /expertMemory -1, wanted a number of bytes/],
+  ];
+  for (const [options, message] of wrong) {
+    test(`${JSON.stringify(options)} is refused before anything is read`, async () => {
+      await assert.rejects(loadModel("models/none", options as ModelOptions), {
+        name: "RangeError",
+        message,
+      });
+    });
+  }
+});
+
+test("a tied head that is there too must be the embedding", async (t) => {
+  const config = (settings: Json) => (settings.tie_word_embeddings = true);
+  const { code, message } = await loadError(t, { config });
+  assert.equal(code, "contradiction");
+  assert.match(
+    message,
+    /"tie_word_embeddings" is true, and "lm_head.weight" differs from "model.embed_tokens/,
+  );
+  const tensors = (all: Map<string, TensorContent>) =>
+    all.set("lm_head.weight", all.get("model.embed_tokens.weight")!);
+  const model = await loadModel(damaged(t, { config, tensors }), { threads: 1, mtp: false });
+  await model.dispose();
 });
 
 describe("memory", () => {

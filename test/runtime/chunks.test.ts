@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { checkpointReference } from "../../src/logical/checkpoint-weights.ts";
-import { loadModel, type ModelOptions } from "../../src/runtime/load-model.ts";
+import { loadModel } from "../../src/runtime/load-model.ts";
+import type { ModelOptions } from "../../src/runtime/model-options.ts";
 
 const PROMPT = Array.from({ length: 200 }, (_, i) => (i * 37 + 5) % 600);
 

@@ -8,8 +8,9 @@ import { planOf } from "../../src/cli/plan.ts";
 import { checkpointReference } from "../../src/logical/checkpoint-weights.ts";
 import type { WeightReference } from "../../src/logical/weight-source.ts";
 import { argmax, generate, newStats } from "../../src/runtime/generate.ts";
-import { type LoadEvent, loadModel, type ModelOptions } from "../../src/runtime/load-model.ts";
+import { loadModel } from "../../src/runtime/load-model.ts";
 import type { Model } from "../../src/runtime/model.ts";
+import type { LoadEvent, ModelOptions } from "../../src/runtime/model-options.ts";
 import type { Dtype } from "../../src/tensor/dtype.ts";
 import { E4M3_VALUES, E5M2_VALUES } from "../../src/tensor/float8.ts";
 import { encodeF16 } from "../../src/tensor/float16.ts";
@@ -160,7 +161,11 @@ describe("a trained model", () => {
 
   test("memory for a single expert, with one of the layer's already on its way", async (t) => {
     const only = { num_hidden_layers: 2, num_experts_per_tok: 1, num_nextn_predict_layers: 0 };
-    const folder = changed(t, () => {}, only); // a dense layer, then one with experts
+    const isBehind = (name: string) => /\.layers\.[2-9]\./.test(name);
+    const cut = (tensors: Map<string, TensorContent>) => {
+      for (const name of tensors.keys()) if (isBehind(name)) tensors.delete(name);
+    };
+    const folder = changed(t, cut, only); // a dense layer, then one with experts
     const prompts = PROMPT.flatMap((_, from) => [PROMPT.slice(from), PROMPT.slice(0, from + 1)]);
     const expected = await logitsOf(await load(folder), prompts);
     const slow = unsteadyReference({ reference: checkpointReference(folder), delay: 2, failing: 0 });

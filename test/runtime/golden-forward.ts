@@ -2,8 +2,9 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { checkpointReference } from "../../src/logical/checkpoint-weights.ts";
-import { loadModel, type ModelOptions } from "../../src/runtime/load-model.ts";
+import { loadModel } from "../../src/runtime/load-model.ts";
 import type { Model } from "../../src/runtime/model.ts";
+import type { ModelOptions } from "../../src/runtime/model-options.ts";
 
 const FOLDER = "test/golden/forward";
 /** Every folder that is there: so cases of scripts/make-forward-cases.py need only be copied to be tested. */

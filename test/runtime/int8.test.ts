@@ -2,8 +2,9 @@
 import assert from "node:assert/strict";
 import { after, describe, type TestContext, test } from "node:test";
 import { checkpointReference } from "../../src/logical/checkpoint-weights.ts";
-import { loadModel, type ModelOptions } from "../../src/runtime/load-model.ts";
+import { loadModel } from "../../src/runtime/load-model.ts";
 import type { Model } from "../../src/runtime/model.ts";
+import type { ModelOptions } from "../../src/runtime/model-options.ts";
 import { type DivergenceReport, perplexity, windowsOf } from "../../src/runtime/score.ts";
 import { attachText } from "../../src/runtime/talk.ts";
 import { CASES, expectedOf, loadGolden, promptsOf } from "./golden-forward.ts";

@@ -2,8 +2,9 @@
 import assert from "node:assert/strict";
 import { describe, type TestContext, test } from "node:test";
 import { checkpointReference } from "../../src/logical/checkpoint-weights.ts";
-import { loadModel, type ModelOptions } from "../../src/runtime/load-model.ts";
+import { loadModel } from "../../src/runtime/load-model.ts";
 import type { Model } from "../../src/runtime/model.ts";
+import type { ModelOptions } from "../../src/runtime/model-options.ts";
 
 const MODEL = "models/mini-v3";
 const FIRST = [0, 5, 8, 100, 33];

@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import { type TestContext, test } from "node:test";
 import { checkpointReference } from "../../src/logical/checkpoint-weights.ts";
-import { loadModel, type ModelOptions } from "../../src/runtime/load-model.ts";
+import { loadModel } from "../../src/runtime/load-model.ts";
+import type { ModelOptions } from "../../src/runtime/model-options.ts";
 import { perplexity } from "../../src/runtime/score.ts";
 
 const WINDOW = Array.from({ length: 50 }, (_, i) => (i * 37 + 5) % 600);
