@@ -134,7 +134,7 @@ describe("chimera generate", () => {
         /^error: Cannot sample with --top-p 2, wanted a number above 0 and up to 1$/m,
       ],
       [[R1, "-p", "x", "--threads", "257"], 2, /'257' is invalid.*wanted a whole number from 1 to 256/],
-      [[R1, "-p", "x", "--seed", "1.5"], 2, /^error: Cannot sample with seed 1.5/m],
+      [[R1, "-p", "x", "--seed", "1.5"], 2, /^error: Cannot sample with --seed 1.5/m],
       [
         [R1, "-p", "1 + ".repeat(600)],
         2,
