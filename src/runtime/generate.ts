@@ -174,6 +174,8 @@ function keepPrefix(
     ? Math.max(0, Math.min(shared - 1, prompt.length - 1, sequence.mtpLength))
     : Math.min(shared, prompt.length - 1);
   model.truncate(sequence, kept);
+  // A row of the MTP layer belongs to the token behind it, which may be another one now.
+  sequence.mtpLength = Math.min(sequence.mtpLength, Math.max(0, shared - 1));
   return kept;
 }
 

@@ -1,5 +1,6 @@
 /** Reads a rank's weights to where they were placed: straight into its heap, checked on the way. */
 import type { InferenceKernels } from "../kernels/inference.ts";
+import { allEnded } from "../logical/read-ahead.ts";
 import type { WeightSource } from "../logical/weight-source.ts";
 import { type FloatDtype, floatSize } from "../tensor/dtype.ts";
 import { decodeBf16, decodeF16 } from "../tensor/float16.ts";
@@ -16,14 +17,30 @@ export interface LoadOptions {
   onBytes?: (bytes: number) => void;
 }
 
-/** Throws CheckpointError, also for a value that is not finite. */
+/** Reads under way together: pages of a new heap come slowly, and more threads than one can wait for them. */
+const READS_AT_ONCE = 4;
+
+/** Throws CheckpointError, also for a value that is not finite; no read is under way then. */
 export async function loadWeights(loads: readonly Load[], options: LoadOptions): Promise<void> {
-  for (const load of loads) {
-    if (load.as === "vector") await loadVector(load, options);
-    else if (load.as === "int8") await loadInt8(load, options);
-    else await loadMatrix(load, options);
-    options.onBytes?.(load.heapBytes);
-  }
+  // INT8 goes through one scratch, and so one by one.
+  const atOnce = options.scratch ? 1 : READS_AT_ONCE;
+  let next = 0;
+  const loader = async (): Promise<void> => {
+    try {
+      while (next < loads.length) await loadOne(loads[next++]!, options);
+    } catch (error) {
+      next = loads.length; // nobody begins another one
+      throw error;
+    }
+  };
+  await allEnded(Array.from({ length: atOnce }, loader));
+}
+
+async function loadOne(load: Load, options: LoadOptions): Promise<void> {
+  if (load.as === "vector") await loadVector(load, options);
+  else if (load.as === "int8") await loadInt8(load, options);
+  else await loadMatrix(load, options);
+  options.onBytes?.(load.heapBytes);
 }
 
 async function loadVector({ name, from, to, data, byteLength }: Load, options: LoadOptions): Promise<void> {
