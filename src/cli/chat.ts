@@ -216,9 +216,14 @@ class Chat {
 
   /** The events that are drawn; all of them are kept. */
   async *#shown(events: AsyncIterable<OutputEvent>, seen: OutputEvent[]): AsyncGenerator<OutputEvent> {
+    let isTold = false;
     for await (const event of events) {
       seen.push(event);
       if (event.kind !== "reasoning" || this.#showsThinking) yield event;
+      else if (!isTold && this.#isTerminal) {
+        note(paintError("dim", "thinking …"));
+        isTold = true;
+      }
     }
   }
 
