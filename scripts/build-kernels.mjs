@@ -6,7 +6,7 @@
 // thread, in a bundle and in a browser, and the kernels layer needs no file access. The same source gives
 // the same bytes: kernels.sha256 beside the source says which, and a test holds the build to it.
 //
-// Usage: node scripts/build-kernels.mjs [--update] [name …]
+// Usage: node scripts/build-kernels.mjs [--update] [--quiet] [name …]
 //   --update accepts the new digests; names: merge, inference, relaxed (none named: all)
 import { createHash } from "node:crypto";
 import { readFileSync, writeFileSync } from "node:fs";
@@ -57,12 +57,13 @@ export function writeModule(name, bytes) {
 }
 
 if (import.meta.url === pathToFileURL(process.argv[1]).href) {
-  const named = process.argv.slice(2).filter((word) => word !== "--update");
+  const named = process.argv.slice(2).filter((word) => !word.startsWith("--"));
   for (const name of named.length > 0 ? named : Object.keys(MODULES)) {
     const binary = await compileKernels(name);
     const digest = createHash("sha256").update(binary).digest("hex");
     if (process.argv.includes("--update")) writeFileSync(digestFile(name), `${digest}\n`);
     writeModule(name, binary); // last: it must not be older than the folder of its sources
-    console.log(`kernels of ${name}: ${binary.length} bytes, sha256 ${digest}`);
+    if (!process.argv.includes("--quiet"))
+      console.log(`kernels of ${name}: ${binary.length} bytes, sha256 ${digest}`);
   }
 }

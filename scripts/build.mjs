@@ -36,7 +36,8 @@ if (!existsSync(tsc)) {
 for (const [name, { folder, binary, imports }] of Object.entries(MODULES)) {
   const embedded = join(root, binary);
   const changedAt = Math.max(...[folder, ...imports].map(newest));
-  if (!existsSync(embedded) || statSync(embedded).mtimeMs < changedAt) run("scripts/build-kernels.mjs", name);
+  if (!existsSync(embedded) || statSync(embedded).mtimeMs < changedAt)
+    run("scripts/build-kernels.mjs", name, ...(quiet ? ["--quiet"] : []));
 }
 if (process.argv.includes("--types")) {
   run(tsc, "--noEmit");

@@ -1,3 +1,4 @@
+/** The exporter to GGUF: what it writes is read back, and rounded as its definition says. */
 import assert from "node:assert/strict";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";

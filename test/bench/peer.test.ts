@@ -1,3 +1,4 @@
+/** How logits of a peer are compared with ours. */
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
 import { differenceOf } from "../../bench/peer/compare.ts";

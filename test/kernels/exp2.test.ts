@@ -1,3 +1,4 @@
+/** The powers that softmax and SiLU take: their error, and their ends. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { exp, exp2 } from "../../src/kernels/exp2.ts";

@@ -1,3 +1,4 @@
+/** The suite of the inference kernels over the scalar reference. */
 import { createScalarInference } from "../../src/kernels/inference-scalar.ts";
 import { attentionSuite } from "./inference-attention.case.ts";
 import { elementSuite } from "./inference-elements.case.ts";

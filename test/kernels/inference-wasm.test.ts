@@ -1,3 +1,4 @@
+/** The suite of the inference kernels over WASM, and that it equals the reference bit for bit. */
 import assert from "node:assert/strict";
 import { describe, type TestContext, test } from "node:test";
 import { type InferenceKernels, paddedCols } from "../../src/kernels/inference.ts";

@@ -1,3 +1,4 @@
+/** Random numbers by seed and position: the same ones again, and evenly spread. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { DRAW, philox, uniform } from "../../src/runtime/counter-random.ts";

@@ -62,3 +62,28 @@ export function argmax(values: Float32Array): number {
   for (let i = 1; i < values.length; i++) if (values[i]! > values[best]!) best = i;
   return best;
 }
+
+export const range = (count: number): number[] => Array.from({ length: count }, (_, i) => i);
+
+/** Logits of every row of one sequence, appended in pieces of these sizes. */
+export async function logitsOf(
+  model: Model,
+  tokens: readonly number[],
+  pieces: readonly number[],
+): Promise<Float32Array> {
+  const sequence = model.newSequence();
+  const all: number[] = [];
+  let at = 0;
+  for (const size of pieces) {
+    const some = tokens.slice(at, at + size);
+    at += size;
+    if (some.length === 0) break;
+    const { logits } = await model.append([{ sequence, tokens: some }], {
+      logitRows: range(some.length),
+      attention: "absorbed",
+    });
+    all.push(...logits);
+  }
+  model.release(sequence);
+  return Float32Array.from(all);
+}

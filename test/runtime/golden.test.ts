@@ -7,7 +7,16 @@ import { checkpointReference } from "../../src/logical/checkpoint-weights.ts";
 import { loadModel } from "../../src/runtime/load-model.ts";
 import type { Model } from "../../src/runtime/model.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
-import { argmax, CASES, expectedOf, loadGolden, promptsOf, relativeError } from "./golden-forward.ts";
+import {
+  argmax,
+  CASES,
+  expectedOf,
+  loadGolden,
+  logitsOf,
+  promptsOf,
+  range,
+  relativeError,
+} from "./golden-forward.ts";
 
 const TOLERANCE = 1e-4; // of the largest magnitude; the reference itself is within 3e-6
 const models: Model[] = [];
@@ -18,31 +27,6 @@ async function load(...args: Parameters<typeof loadGolden>): Promise<Model> {
   const model = await loadGolden(...args);
   models.push(model);
   return model;
-}
-
-const range = (count: number) => Array.from({ length: count }, (_, i) => i);
-
-/** Logits of every row of one sequence, appended in pieces of these sizes. */
-async function logitsOf(
-  model: Model,
-  tokens: readonly number[],
-  pieces: readonly number[],
-): Promise<Float32Array> {
-  const sequence = model.newSequence();
-  const all: number[] = [];
-  let at = 0;
-  for (const size of pieces) {
-    const some = tokens.slice(at, at + size);
-    at += size;
-    if (some.length === 0) break;
-    const { logits } = await model.append([{ sequence, tokens: some }], {
-      logitRows: range(some.length),
-      attention: "absorbed",
-    });
-    all.push(...logits);
-  }
-  model.release(sequence);
-  return Float32Array.from(all);
 }
 
 for (const name of CASES) {

@@ -1,3 +1,4 @@
+/** The sampler: each filter, their order, and that draws follow the distribution. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";

@@ -1,3 +1,4 @@
+/** Chat templates: what they render, and how a broken or endless one is told. */
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
 import { CheckpointError, Interrupted } from "../../src/base/errors.ts";

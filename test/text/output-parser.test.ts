@@ -1,3 +1,4 @@
+/** Output to thinking, answer and tool calls, cut at every place where a stream may be cut. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";

@@ -1,3 +1,4 @@
+/** Tokens to events: the decoder and the parser together. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { openStore } from "../../src/checkpoint/stores.ts";

@@ -1,3 +1,4 @@
+/** Tokens to text, without half characters. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";

@@ -1,3 +1,4 @@
+/** Where in a template an error is. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { tokenize } from "@huggingface/jinja";

@@ -1,3 +1,4 @@
+/** Tokenizers as DeepSeek's: pieces, special tokens, and files that are no use. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
