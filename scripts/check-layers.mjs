@@ -14,12 +14,18 @@ const MAY_IMPORT = {
   logical: "base tensor kernels checkpoint arch",
   text: "base checkpoint",
   runtime: "base tensor kernels checkpoint arch logical text",
-  recipe: "base tensor arch",
-  plan: "base tensor checkpoint arch logical recipe",
+  yaml: "base",
+  recipe: "base tensor arch yaml",
+  plan: "base tensor checkpoint arch logical yaml recipe",
   build: "base tensor kernels checkpoint arch logical recipe plan",
   survey: "base tensor kernels checkpoint arch logical",
+  statistics: "base",
+  charts: "base",
+  tasks: "base checkpoint yaml text",
+  eval: "base checkpoint text runtime tasks statistics",
+  study: "base checkpoint arch yaml recipe plan tasks eval statistics charts",
   library: "base checkpoint logical text plan build runtime",
-  cli: "base tensor checkpoint arch logical text recipe plan build survey runtime library",
+  cli: "base tensor checkpoint arch logical text recipe plan build survey runtime statistics charts tasks eval study library",
 };
 const IMPORT = /^(?:import|export)\b[^;"]*?from "([^"]+)"|\bimport\("([^"]+)"\)/gm;
 const MAY_USE_FILES = /^checkpoint\/node(-\w+)?\.ts$/;

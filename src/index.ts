@@ -11,10 +11,13 @@
 export {
   BuildError,
   CheckpointError,
+  EvaluationError,
   Interrupted,
   PlanError,
   type Problem,
   RecipeError,
+  StudyError,
+  TaskError,
 } from "./base/errors.ts";
 export { VERSION } from "./base/version.ts";
 export { type BuildOptions, type BuildReport, build } from "./build/build.ts";

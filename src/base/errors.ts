@@ -53,6 +53,29 @@ export class PlanError extends ProblemsError {
   override name = "PlanError";
 }
 
+/** Everything that is wrong with a task: a set of questions and how answers are scored. */
+export class TaskError extends ProblemsError {
+  override name = "TaskError";
+}
+
+/** Everything that is wrong with a study: the file of a sweep or of a search space. */
+export class StudyError extends ProblemsError {
+  override name = "StudyError";
+}
+
+/** An evaluation that cannot start or go on: an endpoint that fails, a run folder of other settings. */
+export class EvaluationError extends Error {
+  override name = "EvaluationError";
+  readonly code: string;
+  readonly note: string | undefined;
+
+  constructor(code: string, message: string, options: { note?: string; cause?: unknown } = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.code = code;
+    this.note = options.note;
+  }
+}
+
 /** A build that cannot start or go on: a folder in use, a full disk, a value that is not finite. */
 export class BuildError extends Error {
   override name = "BuildError";

@@ -8,13 +8,13 @@
 import { createHash } from "node:crypto";
 import { availableParallelism } from "node:os";
 import { BuildError, CheckpointError, Interrupted } from "../base/errors.ts";
+import { acquireLock } from "../checkpoint/lock.ts";
 import type { OutputStore } from "../checkpoint/source.ts";
 import { openOutput, openStore } from "../checkpoint/stores.ts";
 import type { BuildPlan } from "../plan/plan.ts";
 import type { ShardTask } from "./assemble-shard.ts";
 import { CHILD_NAME, childRecord } from "./child.ts";
 import type { BuildEvent } from "./events.ts";
-import { acquireLock } from "./lock.ts";
 import { modelCard, statedLicence } from "./model-card.ts";
 import { otherFiles } from "./other-files.ts";
 import { runPool } from "./pool.ts";

@@ -4,11 +4,10 @@
  * appears whole or not at all.
  */
 import { createHash } from "node:crypto";
-import type { OutputStore } from "../checkpoint/source.ts";
+import { type OutputStore, STATE_FOLDER } from "../checkpoint/source.ts";
 import type { BuildPlan } from "../plan/plan.ts";
 import type { Outcome } from "./resolve.ts";
 
-export const STATE_FOLDER = ".chimera";
 const STATE_NAME = `${STATE_FOLDER}/state.json`;
 const PLAN_NAME = `${STATE_FOLDER}/plan.json`;
 const FILES_NAME = `${STATE_FOLDER}/files.json`;

@@ -4,13 +4,13 @@
  */
 import { BuildError } from "../base/errors.ts";
 import { formatBytes } from "../base/format.ts";
+import { acquireLock } from "../checkpoint/lock.ts";
 import { realLocation } from "../checkpoint/node.ts";
 import { shown } from "../checkpoint/shown.ts";
-import type { OutputStore } from "../checkpoint/source.ts";
+import { type OutputStore, STATE_FOLDER } from "../checkpoint/source.ts";
 import type { BuildPlan } from "../plan/plan.ts";
 import { CHILD_NAME, type ChildRecord, readChildRecord } from "./child.ts";
-import { acquireLock } from "./lock.ts";
-import { isStateOf, readState, recordedFiles, recordedShards, STATE_FOLDER, type State } from "./state.ts";
+import { isStateOf, readState, recordedFiles, recordedShards, type State } from "./state.ts";
 
 /** The output may not be a parent, nor lie inside one, nor around one. */
 export function refuseParents(plan: BuildPlan, target: OutputStore): void {

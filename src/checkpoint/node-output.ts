@@ -20,14 +20,12 @@ import {
 } from "./node-files.ts";
 import { FolderStore } from "./node-source.ts";
 import { printable } from "./shown.ts";
-import type { OutputStore, Sink, StoreEntry } from "./source.ts";
-
-const STATE = ".chimera";
+import { type OutputStore, type Sink, STATE_FOLDER, type StoreEntry } from "./source.ts";
 
 /** A name of its own in the state folder: same file system, never mistaken for a result. */
 function temporaryName(folder: string, name: string): string {
   const unique = `${process.pid}-${Math.random().toString(36).slice(2, 10)}`;
-  return join(folder, STATE, `${basename(name)}.${unique}.tmp`);
+  return join(folder, STATE_FOLDER, `${basename(name)}.${unique}.tmp`);
 }
 
 class FileSink implements Sink {
@@ -188,14 +186,14 @@ class FolderOutput extends FolderStore implements OutputStore {
     const files = new Set((await this.list()).map(({ name }) => name));
     const names = statOrNone(this.location) ? fs.readdirSync(this.location).sort() : [];
     const isState = (name: string) =>
-      name === STATE && statOrNone(join(this.location, name))?.isDirectory() === true;
+      name === STATE_FOLDER && statOrNone(join(this.location, name))?.isDirectory() === true;
     return names.filter((name) => !files.has(name) && !isState(name));
   }
 
   async prepare(): Promise<void> {
     try {
-      const first = fs.mkdirSync(join(this.location, STATE), { recursive: true });
-      this.#isMade ||= first !== undefined && first !== join(this.location, STATE);
+      const first = fs.mkdirSync(join(this.location, STATE_FOLDER), { recursive: true });
+      this.#isMade ||= first !== undefined && first !== join(this.location, STATE_FOLDER);
     } catch (error) {
       rethrowPlace(error, this.location);
     }
@@ -250,7 +248,7 @@ class FolderOutput extends FolderStore implements OutputStore {
   }
 
   async removeState(): Promise<void> {
-    const path = join(this.location, STATE);
+    const path = join(this.location, STATE_FOLDER);
     try {
       fs.rmSync(path, { recursive: true, force: true });
       if (!fs.existsSync(this.location)) return;

@@ -61,6 +61,9 @@ export interface Sink {
   discard(): Promise<void>;
 }
 
+/** Within a folder that is being made: the state of the work on it. */
+export const STATE_FOLDER = ".chimera";
+
 /** A folder that is being made. Names starting with ".chimera/" hold the state of a build. */
 export interface OutputStore extends Store {
   /** Throws BuildError "not-a-folder" where no folder is and none can be made. Changes nothing. */

@@ -9,10 +9,13 @@ import { CommanderError } from "commander";
 import {
   BuildError,
   CheckpointError,
+  EvaluationError,
   Interrupted,
   PlanError,
   type Problem,
   RecipeError,
+  StudyError,
+  TaskError,
 } from "../base/errors.ts";
 import { clean, note, paintError } from "./terminal.ts";
 
@@ -56,6 +59,22 @@ const BUILD_STATUS: Record<string, number> = {
   "write-failed": 1,
 };
 
+/** What trying again may mend is 75; what is wrong with an endpoint or a folder that is there, 3. */
+const EVAL_STATUS: Record<string, number> = {
+  locked: 75,
+  unreachable: 75,
+  "too-many-failures": 75,
+  incomplete: 75,
+  "bad-answer": 3,
+  "model-changed": 3,
+  "not-authorised": 3,
+  refused: 3,
+  damaged: 3,
+};
+
+/** Errors that are lists of problems. */
+const MANY = [RecipeError, PlanError, TaskError, StudyError];
+
 /** Says what happened on stderr and returns the exit status. */
 export function report(error: unknown, { signal }: { signal?: "SIGINT" | "SIGTERM" } = {}): number {
   if (error instanceof ExitStatus) return error.status;
@@ -68,13 +87,14 @@ export function report(error: unknown, { signal }: { signal?: "SIGINT" | "SIGTER
     say({ message: error.message, ...(error.note ? { note: error.note } : {}) });
     return 2;
   }
-  if (error instanceof RecipeError || error instanceof PlanError) {
-    sayAll(error.problems);
+  if (MANY.some((kind) => error instanceof kind)) {
+    sayAll((error as RecipeError).problems);
     return 2;
   }
-  if (error instanceof CheckpointError || error instanceof BuildError) {
+  if (error instanceof CheckpointError || error instanceof BuildError || error instanceof EvaluationError) {
     say({ message: error.message, ...(error.note ? { note: error.note } : {}) });
     if (error instanceof BuildError) return BUILD_STATUS[error.code] ?? 2;
+    if (error instanceof EvaluationError) return EVAL_STATUS[error.code] ?? 2;
     return CHECKPOINT_STATUS[error.code] ?? 3;
   }
   note(

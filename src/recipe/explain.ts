@@ -6,7 +6,8 @@
  * data can say, and the formula names those cases.
  */
 import type { Place } from "../arch/place.ts";
-import type { Measure, Position, Recipe, Rule, Selector } from "./recipe.ts";
+import type { Position } from "../yaml/position.ts";
+import type { Measure, Recipe, Rule, Selector } from "./recipe.ts";
 import { formatSelector, selects, whyNot } from "./selector.ts";
 import { weightProblem, weightsAt } from "./weights.ts";
 

@@ -4,14 +4,21 @@
  * The text is walked as YAML wrote it rather than as JS objects, for positions, the order of parents and the
  * messages; the schema for editors (schema.ts) says the same less exactly, and a test holds the two together.
  */
+import { RecipeError } from "../base/errors.ts";
 import { parseBytes } from "../base/format.ts";
-import { type Field, readDocument, START, type Value } from "./document.ts";
-import { Faults } from "./faults.ts";
-import { addWrongType, readFields, readText, readWord, requireField } from "./fields.ts";
+import { type Field, readDocument, START, type Value } from "../yaml/document.ts";
+import { type DocumentKind, Faults } from "../yaml/faults.ts";
+import { addWrongType, readFields, readText, readWord, requireField } from "../yaml/fields.ts";
+import { escapeControls, quote } from "../yaml/wording.ts";
 import { addUnknownParent, type Known, readRule } from "./read-rule.ts";
 import type { Output, ParentRef, Recipe, Rule } from "./recipe.ts";
-import { KEYS, MIN_SHARD_BYTES, OUTPUT_DTYPES, PARENT_NAME } from "./vocabulary.ts";
-import { escapeControls, quote } from "./wording.ts";
+import { KEYS, MAX_RECIPE_BYTES, MIN_SHARD_BYTES, OUTPUT_DTYPES, PARENT_NAME } from "./vocabulary.ts";
+
+const RECIPE: DocumentKind = {
+  noun: "recipe",
+  maxBytes: MAX_RECIPE_BYTES,
+  error: (problems) => new RecipeError(problems),
+};
 
 /**
  * Reads a recipe's text (assembly.md section 4). `file` is for messages, and for the folder that relative
@@ -20,7 +27,7 @@ import { escapeControls, quote } from "./wording.ts";
  * @throws RecipeError with every fault and its position, and nothing else
  */
 export function parseRecipe(text: string, options: { file?: string } = {}): Recipe {
-  const faults = new Faults(options.file);
+  const faults = new Faults(options.file, RECIPE);
   let recipe: Recipe | undefined;
   try {
     const root = readDocument(text, faults);

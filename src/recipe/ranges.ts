@@ -1,10 +1,10 @@
 /** Ranges of layers or experts: `7`, `3-60`, `[3-9, 20]`. Both ends belong to them; they may overlap. */
-import type { Field, Value } from "./document.ts";
-import type { Faults } from "./faults.ts";
-import { addWrongType } from "./fields.ts";
+import type { Field, Value } from "../yaml/document.ts";
+import type { Faults } from "../yaml/faults.ts";
+import { addWrongType } from "../yaml/fields.ts";
+import { quote } from "../yaml/wording.ts";
 import type { IndexRange } from "./recipe.ts";
 import { RANGE } from "./vocabulary.ts";
-import { quote } from "./wording.ts";
 
 const WANTED = "an index like 7, a range like 3-60, or a list of them like [3-9, 20]";
 

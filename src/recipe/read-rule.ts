@@ -4,14 +4,15 @@
  * Weights that make no tensor at all (their sum is 0) are a fault; weights outside [0, 1] and other sums
  * are not: they lead outside the convex hull of the parents, which assembly.md section 1 allows.
  */
-import type { Field, Value } from "./document.ts";
-import type { Faults } from "./faults.ts";
-import { addWrongType, describe, readFields, readWord, requireField } from "./fields.ts";
+import type { Field, Value } from "../yaml/document.ts";
+import type { Faults } from "../yaml/faults.ts";
+import { addWrongType, describe, readFields, readWord, requireField } from "../yaml/fields.ts";
+import type { Position } from "../yaml/position.ts";
+import { didYouMean, oneOf, quote } from "../yaml/wording.ts";
 import { readSelectors } from "./read-selector.ts";
-import type { Method, Position, Rule } from "./recipe.ts";
+import type { Method, Rule } from "./recipe.ts";
 import { KEYS, LATER_METHODS, MEASURES, METHODS } from "./vocabulary.ts";
 import { isZeroEverywhere } from "./weights.ts";
-import { didYouMean, oneOf, quote } from "./wording.ts";
 
 /** What the rules may refer to; undefined where the file does not say it rightly. */
 export interface Known {

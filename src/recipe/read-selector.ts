@@ -4,14 +4,14 @@
  * A selector that cannot select anything, whatever the checkpoint, is a fault here; one that selects nothing
  * in these parents is for plan/ to find.
  */
-import { type Field, QUOTE_GLOBS, type Value } from "./document.ts";
-import type { Faults } from "./faults.ts";
-import { addWrongType, describe, readFields, readText } from "./fields.ts";
+import { type Field, QUOTE_GLOBS, type Value } from "../yaml/document.ts";
+import type { Faults } from "../yaml/faults.ts";
+import { addWrongType, describe, readFields, readText } from "../yaml/fields.ts";
+import { didYouMean, oneOf, quote } from "../yaml/wording.ts";
 import { compileGlob } from "./glob.ts";
 import { readRanges } from "./ranges.ts";
 import type { SelectableRole, Selector } from "./recipe.ts";
 import { KEYS, SELECTABLE_ROLES } from "./vocabulary.ts";
-import { didYouMean, oneOf, quote } from "./wording.ts";
 
 const WANTED = "a role, a selector like { role: attention, layers: 3-60 }, or a list of them";
 

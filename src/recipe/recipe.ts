@@ -6,13 +6,8 @@
  * about carries the position where the recipe says it. Format: assembly.md section 4.
  */
 import type { Role } from "../arch/place.ts";
+import type { Position } from "../yaml/position.ts";
 import type { MEASURES, METHODS, OUTPUT_DTYPES } from "./vocabulary.ts";
-
-/** A place in the recipe's text. Both count from 1; columns count UTF-16 units, as editors do. */
-export interface Position {
-  line: number;
-  column: number;
-}
 
 export interface Recipe {
   version: 1;

@@ -5,10 +5,10 @@
  * (`whyNot`) go through, so an explanation cannot say anything but what happens.
  */
 import type { Place } from "../arch/place.ts";
+import { oneOf, quote } from "../yaml/wording.ts";
 import { compileGlob, type Glob } from "./glob.ts";
 import { contains, formatRanges } from "./ranges.ts";
 import type { Recipe, Rule, Selector } from "./recipe.ts";
-import { oneOf, quote } from "./wording.ts";
 
 interface Condition {
   holds(selector: Selector, place: Place, name: string): boolean;

@@ -9,9 +9,9 @@
  * gradient: mergekit gives them the first number, here it is an error.
  */
 import { type Problem, RecipeError } from "../base/errors.ts";
-import { problemAt } from "./faults.ts";
+import { problemAt } from "../yaml/faults.ts";
+import { quote } from "../yaml/wording.ts";
 import type { Recipe, Rule } from "./recipe.ts";
-import { quote } from "./wording.ts";
 
 // 1 − (0.7 + 0.2 + 0.1) is 1.1e-16 in doubles, and a base with that weight would be read and merged.
 const ZERO_REST = 1e-12;

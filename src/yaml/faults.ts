@@ -1,10 +1,10 @@
 /**
- * Collects what is wrong with a recipe, so that all of it is reported at once and in reading order.
+ * Collects what is wrong with a file, so that all of it is reported at once and in reading order.
  *
- * A recipe is short and its author is waiting: ten mistakes should cost one run, not ten.
+ * A recipe or a task is short and its author is waiting: ten mistakes should cost one run, not ten.
  */
-import { type Problem, RecipeError } from "../base/errors.ts";
-import type { Position } from "./recipe.ts";
+import type { Problem } from "../base/errors.ts";
+import type { Position } from "./position.ts";
 
 /** A problem at a position, ready for an error or a report. */
 export function problemAt(
@@ -24,16 +24,27 @@ export function problemAt(
   };
 }
 
-// A file that is no recipe at all can have half a million faults, and nobody reads them.
+/** What a file is meant to be, for messages and for the error that lists its faults. */
+export interface DocumentKind {
+  /** "recipe", "task" … */
+  noun: string;
+  /** Largest file that is read. */
+  maxBytes: number;
+  error: (problems: readonly Problem[]) => Error;
+}
+
+// A file of quite another kind can have half a million faults, and nobody reads them.
 const MAX_PROBLEMS = 1000;
 
 export class Faults {
+  readonly kind: DocumentKind;
   readonly #file: string | undefined;
   // By position and text: a mapping that an alias uses twice is read twice and complained about once.
   readonly #problems = new Map<string, Problem>();
   #numOmitted = 0;
 
-  constructor(file: string | undefined) {
+  constructor(file: string | undefined, kind: DocumentKind) {
+    this.kind = kind;
     this.#file = file;
   }
 
@@ -49,16 +60,16 @@ export class Faults {
     } else this.#numOmitted++;
   }
 
-  /** Throws a RecipeError with every problem, in the order of the text, if there is one. */
+  /** Throws the error of this kind with every problem, in the order of the text, if there is one. */
   throwIfAny(): void {
     if (!this.found) return;
     const order = (a: Problem, b: Problem) => a.line! - b.line! || a.column! - b.column!;
     const problems = [...this.#problems.values()].sort(order);
     if (this.#numOmitted > 0) {
       const { line, column } = problems.at(-1)!;
-      const message = `Cannot list more than ${MAX_PROBLEMS} problems: there are ${this.#numOmitted} more, wanted a recipe`;
+      const message = `Cannot list more than ${MAX_PROBLEMS} problems: there are ${this.#numOmitted} more, wanted a ${this.kind.noun}`;
       problems.push(problemAt(this.#file, { line: line!, column: column! }, "too-many-problems", message));
     }
-    throw new RecipeError(problems);
+    throw this.kind.error(problems);
   }
 }

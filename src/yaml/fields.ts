@@ -1,11 +1,11 @@
 /**
- * The checks that every part of a recipe shares: which keys a mapping may have, and what kind of value.
+ * The checks that every reader of a YAML file shares: which keys a mapping may have, and what kind of value.
  *
  * Each adds a fault and gives undefined where the text is wrong, so that a reader can go on with the rest.
  */
 import { type Field, START, type Value } from "./document.ts";
 import type { Faults } from "./faults.ts";
-import type { Position } from "./recipe.ts";
+import type { Position } from "./position.ts";
 import { didYouMean, oneOf, quote } from "./wording.ts";
 
 /** "it is empty", `it is the text "abc"` … */

@@ -20,8 +20,7 @@ import {
 } from "yaml";
 import { formatInteger } from "../base/format.ts";
 import type { Faults } from "./faults.ts";
-import type { Position } from "./recipe.ts";
-import { MAX_RECIPE_BYTES } from "./vocabulary.ts";
+import type { Position } from "./position.ts";
 import { escapeControls, quote } from "./wording.ts";
 
 export type Value = ScalarValue | ListValue | MappingValue | BrokenValue;
@@ -62,7 +61,7 @@ export interface Field {
 
 export const START: Position = { line: 1, column: 1 };
 
-// A recipe nests 8 deep. The yaml package recurses, and where the stack ends inside a regular expression
+// Recipes nest 8 deep. The yaml package recurses, and where the stack ends inside a regular expression
 // V8 does not throw but ends the process ("- " 30,000 times does it): nesting is measured beforehand.
 const MAX_DEPTH = 100;
 
@@ -71,16 +70,17 @@ const MAX_VALUES = 1e6;
 
 /** The root of the text, or undefined when faults were added that keep it from being read. */
 export function readDocument(text: string, faults: Faults): Value | undefined {
+  const { noun, maxBytes } = faults.kind;
   // The characters first: encoding a file that was named by mistake would cost its size again.
-  if (text.length > MAX_RECIPE_BYTES || new TextEncoder().encode(text).length > MAX_RECIPE_BYTES) {
-    const limit = formatInteger(MAX_RECIPE_BYTES);
-    const message = `Cannot read the recipe: it has more than ${limit} bytes, wanted at most that many`;
-    faults.add(START, "recipe-too-large", message);
+  if (text.length > maxBytes || new TextEncoder().encode(text).length > maxBytes) {
+    const limit = formatInteger(maxBytes);
+    const message = `Cannot read the ${noun}: it has more than ${limit} bytes, wanted at most that many`;
+    faults.add(START, `${noun}-too-large`, message);
     return undefined;
   }
   const deep = firstTooDeep(text);
   if (deep !== undefined) {
-    const message = `Cannot read the recipe: more than ${MAX_DEPTH} values lie within each other, wanted fewer`;
+    const message = `Cannot read the ${noun}: more than ${MAX_DEPTH} values lie within each other, wanted fewer`;
     faults.add(deep, "nested-too-deeply", message);
     return undefined;
   }
@@ -101,12 +101,12 @@ export function readDocument(text: string, faults: Faults): Value | undefined {
   for (const { message, pos, code } of [...document.errors, ...document.warnings]) {
     const what = message.charAt(0).toLowerCase() + escapeControls(message.slice(1, 200).replace(/\s+/g, " "));
     const note =
-      code === "MULTIPLE_DOCS" ? "One file holds one recipe; remove what follows the line ---" : undefined;
-    faults.add(at(pos[0]), "yaml-syntax", `Cannot read the recipe as YAML: ${what}, wanted YAML 1.2`, note);
+      code === "MULTIPLE_DOCS" ? `One file holds one ${noun}; remove what follows the line ---` : undefined;
+    faults.add(at(pos[0]), "yaml-syntax", `Cannot read the ${noun} as YAML: ${what}, wanted YAML 1.2`, note);
   }
   const yaml = document.directives?.yaml;
   if (yaml?.explicit && yaml.version !== "1.2") {
-    const message = `Cannot read the recipe as YAML ${yaml.version}: a recipe is YAML 1.2, wanted no %YAML line or 1.2`;
+    const message = `Cannot read the ${noun} as YAML ${yaml.version}: a ${noun} is YAML 1.2, wanted no %YAML line or 1.2`;
     faults.add(START, "yaml-syntax", message);
   }
   if (document.errors.length > 0) return undefined; // what the rest means is a guess then
@@ -149,8 +149,8 @@ class Converter {
     if (size <= MAX_VALUES) return value;
     this.#faults.add(
       START,
-      "recipe-too-large",
-      `Cannot read the recipe: its aliases stand for ${size} values, wanted at most ${MAX_VALUES}`,
+      `${this.#faults.kind.noun}-too-large`,
+      `Cannot read the ${this.#faults.kind.noun}: its aliases stand for ${size} values, wanted at most ${MAX_VALUES}`,
     );
     return undefined;
   }

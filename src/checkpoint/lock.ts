@@ -1,5 +1,5 @@
 /**
- * One build at a time in a folder; parts of one build may run side by side when they share no shard.
+ * One writer at a time in a folder: a build, an evaluation. Parts of one build may run side by side when they share no shard.
  *
  * A lock is a file made with "must not exist". Its owner is known by host, process and the process's start
  * time, so that a lock left by a killed build is recognised and taken over, also when its process number
@@ -8,9 +8,8 @@
 import { hostname } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
 import { BuildError } from "../base/errors.ts";
-import { processStart } from "../checkpoint/node.ts";
-import type { OutputStore } from "../checkpoint/source.ts";
-import { STATE_FOLDER } from "./state.ts";
+import { processStart } from "./node.ts";
+import { type OutputStore, STATE_FOLDER } from "./source.ts";
 
 export interface Lock {
   release(): Promise<void>;
@@ -32,8 +31,20 @@ const PREFIX = `${STATE_FOLDER}/lock-`;
 const MAX_ATTEMPTS = 20;
 const WAIT_MS = 50;
 
-/** Takes the lock for shards from..to of a build. Throws BuildError "locked" when another build has any. */
-export async function acquireLock(target: OutputStore, range: { from: number; to: number }): Promise<Lock> {
+/** What is done in the folder, for messages. */
+interface Work {
+  verb: string;
+  doing: string;
+}
+
+const BUILDING: Work = { verb: "build", doing: "building" };
+
+/** Takes the lock for shards from..to of a build. Throws BuildError "locked" when another process has any. */
+export async function acquireLock(
+  target: OutputStore,
+  range: { from: number; to: number },
+  work: Work = BUILDING,
+): Promise<Lock> {
   if (range.from === range.to) return { release: async () => {} }; // no shard to fight for
   const token = `${process.pid}-${Math.random().toString(36).slice(2, 10)}`;
   const owner: Owner = {
@@ -47,7 +58,7 @@ export async function acquireLock(target: OutputStore, range: { from: number; to
   const text = `${JSON.stringify(owner)}\n`;
   for (let attempt = 0; !(await target.claim(name, text)); attempt++) {
     const other = await readOwner(target, name);
-    if (attempt === MAX_ATTEMPTS || (other && isAlive(other))) throw locked(target, other);
+    if (attempt === MAX_ATTEMPTS || (other && isAlive(other))) throw locked(target, other, work);
     if (other) await removeDead(target, name, { dead: other, text });
     else if (attempt > 2) await target.remove(name); // cut off by a crash of the machine: nobody's
     if (attempt > 0) await sleep(WAIT_MS);
@@ -61,7 +72,7 @@ export async function acquireLock(target: OutputStore, range: { from: number; to
       if (entry.name === name) continue;
       const other = await readOwner(target, entry.name);
       if (!other || other.to <= range.from || range.to <= other.from) continue;
-      if (isAlive(other)) throw locked(target, other);
+      if (isAlive(other)) throw locked(target, other, work);
       await removeDead(target, entry.name, { dead: other, text });
     }
   } catch (error) {
@@ -112,9 +123,9 @@ function isAlive({ host, pid, started }: Owner): boolean {
   return started === "" || now === "" || now === started;
 }
 
-function locked(target: OutputStore, owner: Owner | undefined): BuildError {
+function locked(target: OutputStore, owner: Owner | undefined, { verb, doing }: Work): BuildError {
   const who = owner ? `process ${owner.pid} on ${owner.host}` : "another process";
-  return new BuildError("locked", `Cannot build in "${target.location}": ${who} is building there`, {
+  return new BuildError("locked", `Cannot ${verb} in "${target.location}": ${who} is ${doing} there`, {
     note: `Wait for it to end. If that machine is gone, remove ${target.location}/${STATE_FOLDER}/lock-*`,
   });
 }

@@ -4,7 +4,7 @@ import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
-import { acquireLock, type Lock } from "../../src/build/lock.ts";
+import { acquireLock, type Lock } from "../../src/checkpoint/lock.ts";
 import { processStart } from "../../src/checkpoint/node.ts";
 import type { OutputStore } from "../../src/checkpoint/source.ts";
 import { openOutput } from "../../src/checkpoint/stores.ts";
