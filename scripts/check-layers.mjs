@@ -24,7 +24,7 @@ const MAY_IMPORT = {
   tasks: "base checkpoint yaml text",
   eval: "base checkpoint text runtime tasks statistics",
   study: "base checkpoint arch yaml recipe plan tasks eval statistics charts",
-  library: "base checkpoint logical text plan build runtime",
+  library: "base checkpoint logical text plan build runtime eval",
   cli: "base tensor checkpoint arch logical text recipe plan build survey runtime statistics charts tasks eval study library",
 };
 const IMPORT = /^(?:import|export)\b[^;"]*?from "([^"]+)"|\bimport\("([^"]+)"\)/gm;

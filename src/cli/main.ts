@@ -16,6 +16,7 @@ const COMMANDS: (() => Promise<(program: Command) => void>)[] = [
   async () => (await import("./chat.ts")).addChat,
   async () => (await import("./logits.ts")).addLogits,
   async () => (await import("./perplexity.ts")).addPerplexity,
+  async () => (await import("./eval.ts")).addEval,
   async () => (await import("./demo.ts")).addDemo,
 ];
 

@@ -32,8 +32,12 @@ export interface ModelCommandOptions {
 const MAX_THREADS = 256;
 export const WEIGHT_FORMS: readonly WeightForm[] = ["stored", "int8"];
 
-export function addModelOptions(command: Command): Command {
-  return command
+/** `speculates`: whether the MTP layer can be used. */
+export function addModelOptions(
+  command: Command,
+  { speculates = true }: { speculates?: boolean } = {},
+): Command {
+  command
     .option("--threads <n>", "threads (default: one per core; one for a tiny model)", parseThreads)
     .option("--context <n>", "tokens that the cache has room for (default: the model's)", parseCount)
     .addOption(new Option("--cache <type>", "how the cache is stored").choices(["f32", "bf16", "fp8"]))
@@ -46,9 +50,16 @@ export function addModelOptions(command: Command): Command {
       "--expert-memory <size>",
       "read routed experts from disk as they are needed, keep this much of them in memory: 20GB",
       parseSize,
-    )
-    .option("--mtp", "speculate with the MTP layer, also where it does not pay (default: as long as it does)")
-    .option("--no-mtp", "do not load the MTP layer, nor speculate with it")
+    );
+  if (speculates) {
+    command
+      .option(
+        "--mtp",
+        "speculate with the MTP layer, also where it does not pay (default: as long as it does)",
+      )
+      .option("--no-mtp", "do not load the MTP layer, nor speculate with it");
+  }
+  return command
     .addOption(parentOption("where a parent of a recipe lies; repeatable"))
     .addOption(new Option("--progress <mode>", "progress on stderr").choices(PROGRESS_MODES).default("auto"));
 }

@@ -11,7 +11,7 @@ export const PROGRESS_MODES = ["auto", "bar", "plain", "json", "none"] as const;
 export type ProgressMode = (typeof PROGRESS_MODES)[number];
 
 export interface ProgressState {
-  /** Bytes, or tokens. */
+  /** Bytes, tokens or answers. */
   done: number;
   total: number;
   /** What else is worth a word: "shard 3 of 163". */
@@ -37,7 +37,7 @@ export interface ProgressOptions {
   delay?: number;
 }
 
-type Unit = "bytes" | "tokens";
+type Unit = "bytes" | "tokens" | "answers";
 
 const BAR_INTERVAL_MS = 100;
 const PLAIN_INTERVAL_MS = 5000;
@@ -127,8 +127,8 @@ function describe(
   const share = total > 0 ? Math.min(1, done / total) : 1;
   const left = rate > 0 ? formatDuration((total - done) / rate) : "–";
   const amounts =
-    unit === "tokens"
-      ? [`${formatInteger(done)} of ${formatInteger(total)} tokens`, `${rate.toFixed(1)} tokens/s`]
+    unit !== "bytes"
+      ? [`${formatInteger(done)} of ${formatInteger(total)} ${unit}`, `${rate.toFixed(1)} ${unit}/s`]
       : [`${formatBytes(done)} of ${formatBytes(total)}`, `${(rate / 1e9).toFixed(rate < 1e9 ? 3 : 2)} GB/s`];
   return {
     percent: `${Math.floor(share * 100)} %`.padStart(5),

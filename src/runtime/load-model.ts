@@ -31,6 +31,8 @@ const STREAMING_CHUNK = 512;
 const MOST_ROWS = 4096;
 /** A context that is smaller without having been asked for would surprise. */
 const LEAST_CONTEXT = 1024;
+/** Tokens that one of several sequences has room for. */
+const USUAL_LENGTH = 4096;
 /** Rows of logits that one pass gives. */
 const LOGIT_BYTES = 64 << 20;
 
@@ -111,7 +113,7 @@ async function designOf(source: WeightSource, options: ModelOptions): Promise<De
   const { problems, hasMtp } = checkWeights(config, source);
   throwProblems(problems);
   await requireOneHead(source, config, options);
-  const { expertMemory, weights = "stored" } = options;
+  const { expertMemory, weights = "stored", sequences = 1 } = options;
   const streams = expertMemory !== undefined;
   const mtp = hasMtp && (options.mtp ?? !streams);
   const chunk = Math.min(options.chunk ?? (streams ? STREAMING_CHUNK : DEFAULT_CHUNK), MOST_ROWS);
@@ -121,7 +123,7 @@ async function designOf(source: WeightSource, options: ModelOptions): Promise<De
   const exchangeSizes = exchangeOf(config, { rows, traces: options.traces === true });
   const threads =
     options.threads ??
-    (totalElements(source) < TINY_ELEMENTS ? 1 : Math.min(availableParallelism(), MAX_RANKS));
+    (totalElements(source) * sequences < TINY_ELEMENTS ? 1 : Math.min(availableParallelism(), MAX_RANKS));
   const copies = mtp ? await findMtpCopies(source, config, options) : [];
   const unique = withoutWeights(source, copies);
   const shape = { config, source: unique, rows, mtp, expertSlots: experts?.numSlots, weights };
@@ -135,7 +137,8 @@ async function designOf(source: WeightSource, options: ModelOptions): Promise<De
   const available = availableMemory();
   const free = available - need.weightBytes - need.expertBytes - need.bufferBytes;
   const fitting = Math.max(LEAST_CONTEXT, Math.floor(free / bytesPerToken(cache)));
-  const context = Math.min(options.context ?? Math.min(config.maxPositions, fitting), 2 ** 24);
+  const usual = Math.max(config.maxPositions, sequences * Math.min(config.maxPositions, USUAL_LENGTH));
+  const context = Math.min(options.context ?? Math.min(usual, fitting), 2 ** 24);
   requireMemory(need, {
     ...{ cacheBytes: bytesPerToken(cache) * context, available, context },
     routed: routed && {
@@ -159,7 +162,7 @@ async function requireOneHead(
   throw new CheckpointError("contradiction", `Cannot run "${source.label}": ${what}, wanted equal ones`);
 }
 
-/** Below this a token is computed in less time than threads take to meet. */
+/** Below this a pass is computed in less time than threads take to meet. */
 const TINY_ELEMENTS = 1 << 25;
 
 function totalElements({ weights }: WeightSource): number {

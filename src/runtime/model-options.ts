@@ -11,6 +11,11 @@ export interface ModelOptions {
    * model's longest context, or what fits the memory that is free if that is at least 1,024.
    */
   context?: number;
+  /**
+   * Sequences that are computed at a time (batch.ts): the cache has room for as many of usual length. Default 1;
+   * with `context`, that is what counts.
+   */
+  sequences?: number;
   /** How cache rows are stored. Default: f32. */
   cache?: CacheDtype;
   /**
@@ -46,13 +51,13 @@ const KERNELS = ["auto", "wasm", "scalar"] as const;
 
 /** Throws RangeError for options that no model has. */
 export function requireOptions(options: ModelOptions): void {
-  const { cache, weights, kernels, threads, context, chunk, expertMemory } = options;
+  const { cache, weights, kernels, threads, context, chunk, sequences, expertMemory } = options;
   requireOneOf("cache", cache, CACHE_DTYPES);
   requireOneOf("weights", weights, WEIGHT_FORMS);
   requireOneOf("kernels", kernels, KERNELS);
   if (threads !== undefined && !(isCount(threads) && threads <= MAX_RANKS))
     throw new RangeError(`Cannot run with ${threads} threads, wanted 1 to ${MAX_RANKS}`);
-  for (const [key, value] of Object.entries({ context, chunk })) {
+  for (const [key, value] of Object.entries({ context, chunk, sequences })) {
     if (value !== undefined && !isCount(value))
       throw new RangeError(`Cannot load with ${key} ${value}, wanted a whole number above 0`);
   }

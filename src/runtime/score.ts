@@ -81,7 +81,7 @@ interface Running {
 }
 
 /** ln Σ exp, in float64. */
-function logSumExp(row: Float32Array): number {
+export function logSumExp(row: Float32Array): number {
   let most = -Infinity;
   for (const value of row) if (value > most) most = value;
   let sum = 0;

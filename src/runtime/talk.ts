@@ -5,11 +5,12 @@
  */
 import { CheckpointError } from "../base/errors.ts";
 import { type ChatMessage, type ChatTemplate, loadChatTemplate } from "../text/chat-template.ts";
-import type { OutputEvent } from "../text/output-events.ts";
-import type { ReasoningFormat } from "../text/output-parser.ts";
-import { OutputReader } from "../text/output-reader.ts";
+import { gatherOutput, type Output, type OutputEvent } from "../text/output-events.ts";
+import type { ReasoningFormat, TraceState } from "../text/output-parser.ts";
 import { loadTokenizer, type Tokenizer } from "../text/tokenizer.ts";
-import { type GenerateStats, generate, newStats } from "./generate.ts";
+import { AnswerReader } from "./answer-reader.ts";
+import type { Batch } from "./batch.ts";
+import { type FinishReason, type GenerateStats, generate, newStats } from "./generate.ts";
 import type { Model, Sequence } from "./model.ts";
 import { Sampler, type SamplerOptions } from "./sampler.ts";
 
@@ -27,6 +28,30 @@ export interface AnswerOptions extends SamplerOptions {
   signal?: AbortSignal;
   /** Filled while the answer comes. */
   stats?: GenerateStats;
+}
+
+export type BatchAnswerOptions = Pick<
+  AnswerOptions,
+  "maxTokens" | "stop" | "reasoningFormat" | "variables" | "signal" | keyof SamplerOptions
+>;
+
+/** The whole of an answer, and what it took. */
+export interface BatchAnswer extends Output {
+  finish: FinishReason;
+  promptTokens: number;
+  /** Generated, the one that ends the answer included. */
+  tokens: number;
+  /** Of these, up to the marker that closes the trace and with it; 0 without a trace. */
+  thinkingTokens: number;
+  trace: TraceState;
+  /** From asking to the last token, waiting for a place in the batch included. */
+  seconds: number;
+}
+
+/** A prompt in ids, and who reads what comes behind it. */
+interface Asked {
+  ids: number[];
+  reader: AnswerReader;
 }
 
 /** The tokenizer of a model that runs. Throws CheckpointError. */
@@ -78,20 +103,7 @@ export class TextModel {
     messages: readonly ChatMessage[],
     options: AnswerOptions & { sequence?: Sequence } = {},
   ): AsyncGenerator<OutputEvent> {
-    const prompt = await this.render(messages, options);
-    const { toolGrammar } = await this.template();
-    const reader = new OutputReader(this.tokenizer, {
-      prompt,
-      toolGrammar,
-      ...(options.reasoningFormat ? { reasoningFormat: options.reasoningFormat } : {}),
-    });
-    const ids = this.tokenizer.encode(prompt);
-    if (ids.length === 0) {
-      const { label } = this.model.source;
-      const message = `Cannot use the chat template of "${label}": it makes nothing of these messages, wanted a prompt`;
-      throw new CheckpointError("template", message);
-    }
-    yield* this.#stream(ids, reader, options);
+    yield* this.#stream(await this.#question(messages, options), options);
   }
 
   /** Goes on behind a text as it is; everything is content. BOS goes first where the tokenizer has one. */
@@ -99,8 +111,68 @@ export class TextModel {
     text: string,
     options: AnswerOptions & { sequence?: Sequence } = {},
   ): AsyncGenerator<OutputEvent> {
-    const reader = new OutputReader(this.tokenizer, { startsInReasoning: false, reasoningFormat: "none" });
-    yield* this.#stream(this.promptOf(text), reader, options);
+    yield* this.#stream(this.#beginning(text, options), options);
+  }
+
+  /** As answer(), or complete() for a text, computed together with whatever else is in the batch. */
+  async answerIn(
+    batch: Batch,
+    prompt: readonly ChatMessage[] | string,
+    { maxTokens, signal, ...options }: BatchAnswerOptions = {},
+  ): Promise<BatchAnswer> {
+    const { ids, reader } =
+      typeof prompt === "string"
+        ? this.#beginning(prompt, options)
+        : await this.#question(prompt, { ...options, ...(signal ? { signal } : {}) });
+    const sampler = new Sampler({ ...options, maskedIds: this.#masked });
+    const events: OutputEvent[] = [];
+    const startedAt = performance.now();
+    const finish = await batch.run({
+      prompt: ids,
+      choose: (logits, position, history) => sampler.sample(logits, { position, history }),
+      onToken: (token) => {
+        events.push(...reader.push(token));
+        return !reader.isOver;
+      },
+      ...(maxTokens === undefined ? {} : { maxTokens }),
+      ...(signal ? { signal } : {}),
+    });
+    events.push(...reader.finish(finish === "stop" ? "stop" : "length"));
+    const { tokens, thinkingTokens, trace } = reader;
+    const seconds = (performance.now() - startedAt) / 1000;
+    return {
+      ...gatherOutput(events),
+      finish,
+      promptTokens: ids.length,
+      tokens,
+      thinkingTokens,
+      trace,
+      seconds,
+    };
+  }
+
+  async #question(
+    messages: readonly ChatMessage[],
+    options: Pick<AnswerOptions, "tools" | "variables" | "signal" | "reasoningFormat" | "stop">,
+  ): Promise<Asked> {
+    const prompt = await this.render(messages, options);
+    const { toolGrammar } = await this.template();
+    const { reasoningFormat, stop } = options;
+    const reader = new AnswerReader(this.tokenizer, {
+      prompt,
+      toolGrammar,
+      ...(reasoningFormat ? { reasoningFormat } : {}),
+      ...(stop ? { stop } : {}),
+    });
+    const ids = this.tokenizer.encode(prompt);
+    if (ids.length > 0) return { ids, reader };
+    const { label } = this.model.source;
+    const message = `Cannot use the chat template of "${label}": it makes nothing of these messages, wanted a prompt`;
+    throw new CheckpointError("template", message);
+  }
+
+  #beginning(text: string, { stop }: Pick<AnswerOptions, "stop">): Asked {
+    return { ids: this.promptOf(text), reader: new AnswerReader(this.tokenizer, stop ? { stop } : {}) };
   }
 
   /** Ids of a raw text, BOS first where there is one and the text does not begin with it. */
@@ -111,38 +183,31 @@ export class TextModel {
   }
 
   async *#stream(
-    prompt: readonly number[],
-    reader: OutputReader,
+    { ids, reader }: Asked,
     options: AnswerOptions & { sequence?: Sequence },
   ): AsyncGenerator<OutputEvent> {
     const { model, tokenizer } = this;
     const sampler = new Sampler({ ...options, maskedIds: this.#masked });
     const stats = options.stats ?? newStats();
-    const stops = new StopTexts(options.stop ?? []);
     const sequence = options.sequence ?? model.newSequence();
-    const ends = new Set(tokenizer.eos);
     const { maxTokens, speculate, onPrompt, signal } = options;
     try {
       const tokens = generate(model, sequence, {
-        prompt,
+        prompt: ids,
         stats,
         choose: (logits, position, history) => sampler.sample(logits, { position, history }),
-        stopTokens: ends,
+        stopTokens: new Set(tokenizer.eos),
         ...(maxTokens === undefined ? {} : { maxTokens }),
         ...(speculate === undefined ? {} : { speculate }),
         ...(onPrompt ? { onPrompt } : {}),
         ...(signal ? { signal } : {}),
       });
       for await (const token of tokens) {
-        if (ends.has(token)) break;
-        for (const event of reader.push(token)) yield* stops.pass(event);
-        if (stops.isMet) {
-          stats.finish = "stop";
-          break;
-        }
+        yield* reader.push(token);
+        if (reader.isStopped) stats.finish = "stop";
+        if (reader.isOver) break;
       }
-      const reason = stats.finish === "stop" ? "stop" : "length";
-      for (const event of reader.finish(reason)) yield* stops.pass(event);
+      yield* reader.finish(stats.finish === "stop" ? "stop" : "length");
     } finally {
       if (!options.sequence) model.release(sequence);
     }
@@ -157,49 +222,5 @@ export class TextModel {
   async dispose(): Promise<void> {
     await this.close();
     await this.model.dispose();
-  }
-}
-
-/** Ends an answer before a stop text, which may come in pieces: what may be its beginning is held back. */
-class StopTexts {
-  readonly #texts: readonly string[];
-  #held = "";
-  isMet = false;
-
-  constructor(texts: readonly string[]) {
-    this.#texts = texts.filter((text) => text !== "");
-  }
-
-  *pass(event: OutputEvent): Generator<OutputEvent> {
-    if (event.kind !== "content") {
-      if (this.#held !== "" && !this.isMet) yield { kind: "content", text: this.#held };
-      this.#held = ""; // no stop text reaches over what is not content
-      if (!this.isMet || event.kind === "finish") yield event;
-      return;
-    }
-    if (this.isMet) return;
-    const text = this.#held + event.text;
-    const found = this.#texts.map((stop) => text.indexOf(stop)).filter((at) => at >= 0);
-    if (found.length > 0) {
-      this.isMet = true;
-      this.#held = "";
-      const before = text.slice(0, Math.min(...found));
-      if (before !== "") yield { kind: "content", text: before };
-      return;
-    }
-    const keep = this.#longestBeginning(text);
-    this.#held = text.slice(text.length - keep);
-    if (keep < text.length) yield { kind: "content", text: text.slice(0, text.length - keep) };
-  }
-
-  /** Length of the longest end of `text` that begins a stop text. */
-  #longestBeginning(text: string): number {
-    let longest = 0;
-    for (const stop of this.#texts) {
-      for (let length = Math.min(stop.length - 1, text.length); length > longest; length--) {
-        if (text.endsWith(stop.slice(0, length))) longest = length;
-      }
-    }
-    return longest;
   }
 }

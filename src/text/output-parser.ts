@@ -34,6 +34,9 @@ const BY_ID = /\udc00[\udc01-\udc07]/g;
 /** "deepseek": apart; "none": all of it content, tags included; "deepseek-legacy": apart and in the content too. */
 export type ReasoningFormat = "deepseek" | "deepseek-legacy" | "none";
 
+/** The thinking trace: not opened, open, closed. */
+export type TraceState = "none" | "open" | "closed";
+
 export interface OutputParserOptions {
   /** The rendered prompt: tells whether the output starts in the trace. */
   prompt?: string;
@@ -75,6 +78,7 @@ export class OutputParser {
   #buffer = "";
   #events: OutputEvent[] = [];
   #isReasoningOpen: boolean;
+  #hasReasoned: boolean;
   /** The call that is open, and its arguments so far. */
   #call: { index: number; text: string } | undefined;
   #numCalls = 0;
@@ -95,8 +99,15 @@ export class OutputParser {
     this.#byId = new Set(byId);
     this.#callId = callId;
     this.#isReasoningOpen = starts;
+    this.#hasReasoned = starts;
     // The line feed after <think> may stand in the prompt, or be the output's first character.
     this.#state = !starts ? "start" : prompt.endsWith(THINK_BEGIN) ? "think-begin" : "reasoning";
+  }
+
+  /** What is held back may still change it. */
+  get trace(): TraceState {
+    if (this.#isReasoningOpen) return "open";
+    return this.#hasReasoned ? "closed" : "none";
   }
 
   push(text: string): OutputEvent[] {
@@ -176,6 +187,7 @@ export class OutputParser {
     if (begun.startsWith(tag)) {
       this.#say("dropped", this.#take(space + tag.length));
       this.#isReasoningOpen = true;
+      this.#hasReasoned = true;
       return this.#go("think-begin");
     }
     if (!isEnd && tag.startsWith(begun)) return false;

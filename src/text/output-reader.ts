@@ -1,6 +1,12 @@
 /** Token ids to events: the streaming decoder and the parser, with special markers told apart by their ids. */
 import type { OutputEvent } from "./output-events.ts";
-import { MARKERS, type Marker, OutputParser, type OutputParserOptions } from "./output-parser.ts";
+import {
+  MARKERS,
+  type Marker,
+  OutputParser,
+  type OutputParserOptions,
+  type TraceState,
+} from "./output-parser.ts";
 import { createStreamDecoder, type StreamDecoder } from "./stream-decoder.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 
@@ -13,6 +19,10 @@ export class OutputReader {
     this.#markers = specialMarkers(tokenizer);
     this.#decoder = createStreamDecoder(tokenizer, { skipSpecial: true });
     this.#parser = new OutputParser({ ...options, byId: this.#markers.values() });
+  }
+
+  get trace(): TraceState {
+    return this.#parser.trace;
   }
 
   push(id: number): OutputEvent[] {

@@ -1,0 +1,49 @@
+/**
+ * What is in a checkpoint's folder, as one hash: tells whether it is still what an evaluation was made of.
+ *
+ * Small checkpoints are read whole. Of large ones (690 GB would take half an hour) the small files are, and of
+ * shards the header, the size and when they were written: a shard that is replaced is noticed, a bit that rots is not.
+ */
+import { createHash, type Hash } from "node:crypto";
+import type { Source } from "./source.ts";
+import { openStore } from "./stores.ts";
+
+/** Up to here everything is read: a moment's work. */
+const WHOLE_BYTES = 256e6;
+/** Configs, tokenizers, templates; no shard of any use is smaller. */
+const SMALL_BYTES = 64e6;
+const HEADER_BYTES = 1 << 20;
+const READ_BYTES = 1 << 22;
+
+/** What decides how a checkpoint answers. Notes, pictures and the build's own record do not. */
+const COUNTS = /\.(safetensors|json|jinja|model|txt)$/;
+const NOT = /^(chimera\.json|LICENSE.*|README.*)$/;
+
+/** SHA-256 in hex. Throws CheckpointError for a folder that cannot be read. */
+export async function folderFingerprint(location: string): Promise<string> {
+  const store = openStore(location);
+  const files = (await store.list()).filter(({ name }) => COUNTS.test(name) && !NOT.test(name));
+  const total = files.reduce((sum, { byteLength }) => sum + byteLength, 0);
+  const hash = createHash("sha256");
+  for (const { name, byteLength } of files.sort((a, b) => (a.name < b.name ? -1 : 1))) {
+    const source = await store.open(name);
+    try {
+      const isWhole = total <= WHOLE_BYTES || (byteLength <= SMALL_BYTES && !name.endsWith(".safetensors"));
+      hash.update(`${name}\n${byteLength}\n`);
+      if (!isWhole) hash.update(`${source.identity}\n`);
+      await hashStart(source, isWhole ? byteLength : Math.min(byteLength, HEADER_BYTES), hash);
+    } finally {
+      await source.close();
+    }
+  }
+  return hash.digest("hex");
+}
+
+async function hashStart(source: Source, byteLength: number, hash: Hash): Promise<void> {
+  const buffer = new Uint8Array(Math.min(READ_BYTES, byteLength));
+  for (let from = 0; from < byteLength; from += buffer.length) {
+    const some = buffer.subarray(0, Math.min(buffer.length, byteLength - from));
+    await source.read(some, from);
+    hash.update(some);
+  }
+}

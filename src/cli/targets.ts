@@ -1,0 +1,135 @@
+/**
+ * What commands that evaluate are pointed at: a checkpoint's folder, a recipe or plan, an endpoint as URL#MODEL, or
+ * the folder of a run that was made before. NAME=… in front says what it is called.
+ */
+import type { Command } from "commander";
+import { formatBytes, formatDuration } from "../base/format.ts";
+import type { Target } from "../eval/target.ts";
+import type { LoadEvent } from "../runtime/model-options.ts";
+import { UsageError } from "./exit.ts";
+import { addModelOptions, type ModelCommandOptions, parseCount, parseNumber } from "./model.ts";
+import { createProgress } from "./progress.ts";
+import { note } from "./terminal.ts";
+
+export interface TargetCommandOptions extends ModelCommandOptions {
+  batch?: number;
+  model?: string;
+  concurrency?: number;
+  timeout?: number;
+  retries?: number;
+}
+
+/** What was said, told apart before anything is opened. */
+export interface NamedTarget {
+  /** Unique among those of a command. */
+  name: string;
+  kind: "model" | "endpoint" | "run";
+  location: string;
+  /** Of an endpoint. */
+  model?: string;
+}
+
+export function addTargetOptions(command: Command): Command {
+  return addModelOptions(command, { speculates: false })
+    .option("--batch <n>", "answers that are computed at a time (default: 32)", parseCount)
+    .option("--model <name>", "the model of an endpoint, where its URL does not say (URL#MODEL)")
+    .option("--concurrency <n>", "requests to an endpoint at a time (default: 8)", parseCount)
+    .option("--timeout <seconds>", "longest wait for an endpoint's first word (default: 600)", parseNumber)
+    .option("--retries <n>", "tries after a failed request to an endpoint (default: 6)", parseNumber);
+}
+
+/** Throws UsageError for what is nothing that can be evaluated. */
+export async function nameTargets(
+  targets: readonly string[],
+  { model }: { model?: string } = {},
+): Promise<NamedTarget[]> {
+  const { fileExists } = await import("../checkpoint/node.ts");
+  const { isRunFolder, readRun } = await import("../eval/run-folder.ts");
+  const { nameOf } = await import("../library/eval-target.ts");
+  const named: NamedTarget[] = [];
+  for (const text of targets) {
+    const label = /^([\w.-]+)=(.+)$/s.exec(text);
+    const isLabelled = label !== null && !fileExists(text);
+    const location = isLabelled ? label[2]! : text;
+    const own = isLabelled ? label[1]! : undefined;
+    if (/^https?:\/\//i.test(location)) {
+      const [url, fragment] = splitFragment(location);
+      const asked = fragment ?? model;
+      const name = own ?? asked ?? new URL(url).host;
+      named.push({ name, kind: "endpoint", location: url, ...(asked === undefined ? {} : { model: asked }) });
+    } else if (isRunFolder(location)) {
+      named.push({ name: own ?? (await readRun(location)).config.name, kind: "run", location });
+    } else named.push({ name: own ?? nameOf(location), kind: "model", location });
+  }
+  return withUniqueNames(named);
+}
+
+function splitFragment(location: string): [url: string, model: string | undefined] {
+  let url: URL;
+  try {
+    url = new URL(location);
+  } catch {
+    throw new UsageError(
+      `Cannot use the endpoint "${location}": it is no URL, wanted one as http://host:8000/v1#model`,
+    );
+  }
+  const model = url.hash === "" ? undefined : decodeURIComponent(url.hash.slice(1));
+  url.hash = "";
+  return [url.href, model];
+}
+
+function withUniqueNames(targets: readonly NamedTarget[]): NamedTarget[] {
+  const used = new Set<string>();
+  return targets.map((target) => {
+    let name = target.name.replaceAll(/[^\w.-]+/g, "-").replace(/^[.-]+/, "") || "target";
+    for (let number = 2; used.has(name); number++) name = `${target.name}-${number}`;
+    used.add(name);
+    return { ...target, name };
+  });
+}
+
+/** Opens a model or an endpoint; whoever gets it closes it. */
+export async function openTarget(
+  { name, kind, location, model }: NamedTarget,
+  options: TargetCommandOptions & { signal?: AbortSignal },
+): Promise<Target> {
+  if (kind === "endpoint") {
+    const { apiKeyFor, openEndpoint } = await import("../eval/endpoint.ts");
+    const { concurrency, timeout, retries } = options;
+    const apiKey = apiKeyFor(location, process.env);
+    return openEndpoint({
+      url: location,
+      name,
+      ...(model === undefined ? {} : { model }),
+      ...(apiKey === undefined ? {} : { apiKey }),
+      ...(concurrency === undefined ? {} : { concurrency }),
+      ...(timeout === undefined ? {} : { timeoutMs: 1000 * timeout }),
+      ...(retries === undefined ? {} : { retries }),
+    });
+  }
+  const { openEvalTarget } = await import("../library/eval-target.ts");
+  const { namesChild } = await import("../library/model-source.ts");
+  const { planOf } = await import("./plan.ts");
+  const { batch, threads, context, cache, weights, expertMemory, parent, signal } = options;
+  const source = parent && namesChild(location) ? await planOf(location, parent) : location;
+  const progress = createProgress(options.progress, "load");
+  return openEvalTarget(source, {
+    ...{ name, weights },
+    onEvent: (event) => show(event, progress),
+    ...(batch === undefined ? {} : { slots: batch }),
+    ...(threads ? { threads } : {}),
+    ...(context ? { context } : {}),
+    ...(cache ? { cache } : {}),
+    ...(expertMemory === undefined ? {} : { expertMemory }),
+    ...(signal ? { signal } : {}),
+  }).finally(() => progress.end());
+}
+
+function show(event: LoadEvent, progress: ReturnType<typeof createProgress>): void {
+  progress.event(event);
+  if (event.kind === "progress") progress.update({ done: event.bytesDone, total: event.bytesTotal });
+  if (event.kind === "finished" && event.seconds > 2) {
+    progress.end();
+    note(`loaded ${formatBytes(event.bytes)} in ${formatDuration(event.seconds)}`);
+  }
+}

@@ -1,0 +1,7 @@
+/** Placeholder of the interface only. */
+import type { RefusalJudgeIdentity } from "./run-config.ts";
+
+export interface RefusalJudge {
+  readonly identity: RefusalJudgeIdentity;
+  judge(asked: { prompt: string; content: string }): Promise<{ refused: boolean; rule?: string }>;
+}

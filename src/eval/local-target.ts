@@ -1,0 +1,91 @@
+/** A model that runs here as the target of an evaluation: questions are answered many at a time. */
+import { Batch } from "../runtime/batch.ts";
+import { likelihoodsBehind } from "../runtime/likelihood.ts";
+import type { TextModel } from "../runtime/talk.ts";
+import type {
+  Answer,
+  AnswerRequest,
+  Likelihood,
+  LikelihoodRequest,
+  Target,
+  TargetIdentity,
+} from "./target.ts";
+
+export interface LocalTargetOptions {
+  name: string;
+  identity: TargetIdentity;
+  /** Answers that are computed at a time. Results do not depend on it. */
+  slots: number;
+  /** Ends the model, where the target is to end it. */
+  onClose?: () => Promise<void>;
+}
+
+/** Nobody else may use the model until the target is closed. */
+export function localTarget(text: TextModel, options: LocalTargetOptions): Target {
+  return new LocalTarget(text, options);
+}
+
+class LocalTarget implements Target {
+  readonly name: string;
+  readonly identity: TargetIdentity;
+  readonly concurrency: number;
+  readonly #text: TextModel;
+  readonly #batch: Batch;
+  readonly #onClose: (() => Promise<void>) | undefined;
+
+  constructor(text: TextModel, { name, identity, slots, onClose }: LocalTargetOptions) {
+    this.name = name;
+    this.identity = identity;
+    this.#text = text;
+    this.#batch = new Batch(text.model, { slots });
+    // Twice as many: a place that gets free is taken at once.
+    this.concurrency = 2 * this.#batch.slots;
+    this.#onClose = onClose;
+  }
+
+  async answer(request: AnswerRequest, signal?: AbortSignal): Promise<Answer> {
+    const { prompt, maxTokens, temperature, topP, seed, stop } = request;
+    const answer = await this.#text.answerIn(
+      this.#batch,
+      prompt.kind === "chat" ? prompt.messages : prompt.text,
+      { maxTokens, temperature, topP, seed, stop, ...(signal ? { signal } : {}) },
+    );
+    const { reasoning, content, finish, tokens, thinkingTokens, trace, seconds } = answer;
+    return {
+      ...{ reasoning, content, tokens, thinkingTokens, seconds },
+      finish: finish === "context" ? "length" : finish,
+      opensThinking: trace !== "none",
+      closesThinking: trace === "closed",
+      isEstimated: false,
+      attempts: 1,
+    };
+  }
+
+  /** Tokens are those of the whole text less those of the context, as evaluation harnesses count them. */
+  async likelihoods(
+    { context, continuations }: LikelihoodRequest,
+    signal?: AbortSignal,
+  ): Promise<Likelihood[]> {
+    const text = this.#text;
+    const wholes = continuations.map((continuation) => text.promptOf(context + continuation));
+    const before = text.promptOf(context);
+    // A continuation may join the context's last token; what all share before it is the context then.
+    const shared = wholes.reduce((length, ids) => Math.min(length, sharedLength(before, ids)), before.length);
+    const cut = Math.max(1, shared);
+    const sums = await likelihoodsBehind(text.model, before.slice(0, cut), {
+      continuations: wholes.map((ids) => ids.slice(cut)),
+      ...(signal ? { signal } : {}),
+    });
+    return sums.map((logLikelihood, i) => ({ logLikelihood, tokens: wholes[i]!.length - cut }));
+  }
+
+  async close(): Promise<void> {
+    await this.#onClose?.();
+  }
+}
+
+function sharedLength(a: readonly number[], b: readonly number[]): number {
+  let length = 0;
+  while (length < Math.min(a.length, b.length) && a[length] === b[length]) length++;
+  return length;
+}

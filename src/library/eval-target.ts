@@ -1,0 +1,78 @@
+/** From what people name to the target of an evaluation: a checkpoint's folder, a recipe or plan, a reference. */
+import { createHash } from "node:crypto";
+import { basename, extname, resolve } from "node:path";
+import { folderFingerprint } from "../checkpoint/fingerprint.ts";
+import { localTarget } from "../eval/local-target.ts";
+import type { Target, TargetIdentity } from "../eval/target.ts";
+import { isPlanFile, loadPlan } from "../plan/load-recipe.ts";
+import type { BuildPlan } from "../plan/plan.ts";
+import { planRecipe } from "../plan/plan-recipe.ts";
+import { loadModel } from "../runtime/load-model.ts";
+import type { ModelOptions } from "../runtime/model-options.ts";
+import { attachText } from "../runtime/talk.ts";
+import { modelReference, namesChild } from "./model-source.ts";
+
+export interface EvalTargetOptions extends ModelOptions {
+  /** For tables and folders. Default: the last part of the location. */
+  name?: string;
+  /** Answers that are computed at a time. Default 32. Results do not depend on it. */
+  slots?: number;
+}
+
+const DEFAULT_SLOTS = 32;
+
+/** Loads the model; whoever gets the target closes it. Throws as loadModel() does. */
+export async function openEvalTarget(
+  source: string | BuildPlan,
+  { name, slots = DEFAULT_SLOTS, ...options }: EvalTargetOptions = {},
+): Promise<Target> {
+  const what = typeof source === "string" && namesChild(source) ? await planAt(source) : source;
+  const reference = await modelReference(what);
+  const identity = await identityOf(what, source, options);
+  const model = await loadModel(reference, { mtp: false, sequences: slots, ...options });
+  try {
+    const text = await attachText(model);
+    return localTarget(text, {
+      name: name ?? nameOf(source),
+      identity,
+      slots,
+      onClose: async () => {
+        await text.close();
+        await model.dispose();
+      },
+    });
+  } catch (error) {
+    await model.dispose();
+    throw error;
+  }
+}
+
+async function planAt(path: string): Promise<BuildPlan> {
+  return (await isPlanFile(path)) ? loadPlan(path) : planRecipe(path);
+}
+
+export function nameOf(source: string | BuildPlan): string {
+  const location = typeof source === "string" ? source : (source.recipeFile ?? "child");
+  const last = basename(resolve(location));
+  return namesChild(location) ? last.slice(0, last.length - extname(last).length) : last;
+}
+
+async function identityOf(
+  what: string | BuildPlan,
+  source: string | BuildPlan,
+  { weights = "stored", cache = "f32" }: ModelOptions,
+): Promise<TargetIdentity> {
+  // What changes no token is none of it: threads, slots, where experts are kept.
+  const options = { weights, cache };
+  if (typeof what === "string")
+    return { kind: "checkpoint", location: what, digest: await folderFingerprint(what), options };
+  const location = typeof source === "string" ? source : (source.recipeFile ?? "");
+  return { kind: "recipe", location, digest: await childFingerprint(what), options };
+}
+
+/** Of a plan and of what its parents hold. */
+export async function childFingerprint(plan: BuildPlan): Promise<string> {
+  const hash = createHash("sha256").update(`${plan.digest}\n`);
+  for (const { location } of plan.parents) hash.update(`${await folderFingerprint(location)}\n`);
+  return hash.digest("hex");
+}

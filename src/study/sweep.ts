@@ -1,0 +1,161 @@
+/**
+ * A sweep: a row of children between parents, none of them written, each asked the same questions.
+ *
+ * The first λ is what the curves run over; further λs, thresholds and roles make a curve each. The parents whose λ
+ * varies, and the base, are asked as they are.
+ */
+import { StudyError } from "../base/errors.ts";
+import type { RunSummary } from "../eval/summary.ts";
+import { planRecipe } from "../plan/plan-recipe.ts";
+import type { Recipe, SelectableRole } from "../recipe/recipe.ts";
+import { shortNumber } from "./axis.ts";
+import { namesParent, type Point, recipeAt } from "./child-recipe.ts";
+import type { PoolRun, RunPool } from "./run-pool.ts";
+
+export interface LambdaAxis {
+  parent: string;
+  values: number[];
+}
+
+export interface SweepSettings {
+  recipe: Recipe;
+  /** At least one. */
+  lambda: LambdaAxis[];
+  /** δ. Empty: as the recipe says. */
+  thresholds: number[];
+  /** Each instead of the recipe's rules. Empty: the recipe's. */
+  roles: SelectableRole[][];
+  /** Where parents lie, by name, instead of where the recipe says. */
+  locations?: Readonly<Record<string, string>>;
+}
+
+export interface SweepPoint {
+  /** "r1=0.3 routed-experts": for tables. */
+  name: string;
+  /** Points of one curve differ in `x` only. */
+  curve: string;
+  /** λ of the first axis. */
+  x: number;
+  point: Point;
+}
+
+export interface MeasuredPoint extends SweepPoint {
+  /** Folder of the run. */
+  run: string;
+  summary: RunSummary;
+}
+
+export interface MeasuredParent {
+  name: string;
+  run: string;
+  summary: RunSummary;
+}
+
+export interface SweepResult {
+  points: MeasuredPoint[];
+  parents: MeasuredParent[];
+}
+
+export type SweepEvent =
+  | { kind: "parent"; parent: MeasuredParent; isFound: boolean }
+  | { kind: "point"; point: MeasuredPoint; isFound: boolean; done: number; total: number };
+
+/** All points, curve by curve. Throws StudyError for axes that say nothing of this recipe. */
+export function pointsOf({ recipe, lambda, thresholds, roles }: SweepSettings): SweepPoint[] {
+  requireAxes({ recipe, lambda, roles });
+  const [first, ...others] = lambda as [LambdaAxis, ...LambdaAxis[]];
+  const curves: { name: string[]; point: Point }[] = [];
+  for (const some of roles.length > 0 ? roles : [undefined]) {
+    for (const threshold of thresholds.length > 0 ? thresholds : [undefined]) {
+      for (const rest of combinations(others)) {
+        const name = [
+          ...(some ? [some.join("+")] : []),
+          ...(threshold === undefined ? [] : [`δ ${shortNumber(threshold)}`]),
+          ...Object.entries(rest).map(([parent, value]) => `λ(${parent}) ${shortNumber(value)}`),
+        ];
+        const point = {
+          lambda: rest,
+          ...(threshold === undefined ? {} : { threshold }),
+          ...(some ? { roles: some } : {}),
+        };
+        curves.push({ name, point });
+      }
+    }
+  }
+  return curves.flatMap(({ name, point }) =>
+    first.values.map((x) => ({
+      name: [`${first.parent}=${shortNumber(x)}`, ...name].join(" "),
+      curve: name.join(", ") || `λ(${first.parent})`,
+      x,
+      point: { ...point, lambda: { [first.parent]: x, ...point.lambda } },
+    })),
+  );
+}
+
+function requireAxes({ recipe, lambda, roles }: Pick<SweepSettings, "recipe" | "lambda" | "roles">): void {
+  const fail = (message: string, note?: string): never => {
+    throw new StudyError([{ code: "axis", message, ...(note === undefined ? {} : { note }) }]);
+  };
+  if (lambda.length === 0)
+    fail("Cannot sweep without an axis: no λ varies, wanted one", "As --lambda r1=0:1:0.1");
+  const names = recipe.parents.map(({ name }) => name);
+  for (const { parent, values } of lambda) {
+    if (!names.includes(parent))
+      fail(
+        `Cannot vary the λ of "${parent}": the recipe has no such parent, wanted one of ${names.join(", ")}`,
+      );
+    if (parent === recipe.base)
+      fail(
+        `Cannot vary the λ of "${parent}": it is the base, which gets the rest to 1`,
+        "Vary that of another parent",
+      );
+    if (roles.length === 0 && !namesParent(recipe, parent)) {
+      const note = "Name it there, or say which roles with --roles";
+      fail(`Cannot vary the λ of "${parent}": no rule of the recipe names it, wanted one that does`, note);
+    }
+    if (values.length === 0) fail(`Cannot vary the λ of "${parent}": there is no value, wanted one or more`);
+  }
+}
+
+function combinations(axes: readonly LambdaAxis[]): Record<string, number>[] {
+  return axes.reduce<Record<string, number>[]>(
+    (all, { parent, values }) => all.flatMap((one) => values.map((value) => ({ ...one, [parent]: value }))),
+    [{}],
+  );
+}
+
+/** Asks the parents, then point by point. What the pool holds is not asked again. */
+export async function sweep(
+  settings: SweepSettings,
+  pool: RunPool,
+  { onEvent }: { onEvent?: (event: SweepEvent) => void } = {},
+): Promise<SweepResult> {
+  const wanted = pointsOf(settings);
+  // All of them first: a recipe that cannot be planned is told before hours of work.
+  const { locations } = settings;
+  const [first] = wanted;
+  const plan = await planRecipe(recipeAt(settings.recipe, first!.point), locations ? { locations } : {});
+  const recipes = wanted.map(({ point }) => recipeAt(settings.recipe, point));
+  const varied = new Set([settings.recipe.base, ...settings.lambda.map(({ parent }) => parent)]);
+  const parents: MeasuredParent[] = [];
+  for (const { name, location } of plan.parents) {
+    if (!varied.has(name)) continue;
+    const found = await pool.runOf(location, name);
+    const parent = { name, ...measured(found) };
+    parents.push(parent);
+    onEvent?.({ kind: "parent", parent, isFound: found.isFound });
+  }
+  const points: MeasuredPoint[] = [];
+  for (const [i, point] of wanted.entries()) {
+    const found = await pool.runOf(recipes[i]!, point.name);
+    const one = { ...point, ...measured(found) };
+    points.push(one);
+    onEvent?.({ kind: "point", point: one, isFound: found.isFound, done: i + 1, total: wanted.length });
+  }
+  return { points, parents };
+}
+
+/** Of a run of the pool: where it lies, and what it says. */
+export function measured({ run }: PoolRun): { run: string; summary: RunSummary } {
+  return { run: run.folder, summary: run.summary! };
+}
