@@ -7,7 +7,7 @@
 import * as fs from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
-import { openError, readToEnd, rethrowPlace, statOrNone } from "./node-files.ts";
+import { listFiles, openError, openRegular, readToEnd, rethrowPlace, statOrNone } from "./node-files.ts";
 
 /** Splits a path to a single file from its folder; undefined when it is a folder or is not there. */
 export function asSingleFile(path: string): { folder: string; name: string } | undefined {
@@ -48,6 +48,26 @@ export async function readTextFile(path: string, limitBytes: number): Promise<st
   } finally {
     if (fd !== undefined) fs.closeSync(fd);
   }
+}
+
+/**
+ * A regular file anywhere, whole. Throws CheckpointError: "missing", "not-a-file" (a pipe is never waited for),
+ * "too-large".
+ */
+export async function readRegularFile(path: string, limitBytes: number): Promise<Uint8Array> {
+  const { fd } = openRegular(path);
+  try {
+    return readToEnd(fd, path, limitBytes);
+  } catch (error) {
+    throw openError(error, path);
+  } finally {
+    fs.closeSync(fd);
+  }
+}
+
+/** Names of the files of a folder, sorted. Throws CheckpointError. */
+export function fileNames(folder: string): string[] {
+  return listFiles(folder).map(({ name }) => name);
 }
 
 /** The first bytes of a file as text; empty when it cannot be read, or is a pipe, which can be read only once. */

@@ -48,13 +48,41 @@ export type Scoring =
    * right.
    */
   | { kind: "regex"; pattern: string; flags: string }
-  /** letter: the answer names a choice by its letter (A, B …); likelihood: the likeliest choice as a continuation. */
+  /**
+   * letter: the answer names a choice by its letter (A, B …); likelihood: the likeliest choice as a continuation
+   * of the prompt, each behind `delimiter`, which does not count for `normalise`.
+   */
   | { kind: "choice"; method: "letter" }
-  | { kind: "choice"; method: "likelihood"; normalise: "none" | "bytes" }
+  | {
+      kind: "choice";
+      method: "likelihood";
+      normalise: "none" | "characters" | "bytes";
+      delimiter: string;
+    }
   /** Right where the model answers (wanted: "answer") or declines ("decline"). */
   | { kind: "refusal"; wanted: "answer" | "decline" }
+  /**
+   * As lm-evaluation-harness compares: filters take a part out of the answer, which then is a wanted one as it is,
+   * but for what is ignored on both sides. Only its own task files ask for it.
+   */
+  | {
+      kind: "harness";
+      filters: HarnessFilter[];
+      ignoreCase: boolean;
+      ignorePunctuation: boolean;
+      ignoreNumbers: boolean;
+      /** Removed on both sides. */
+      ignore: { pattern: string; flags: string }[];
+    }
   /** Answers only. */
   | { kind: "none" };
+
+export type HarnessFilter =
+  /** The first or the last match: its first group that is not empty, or all of it where there are no groups. */
+  | { kind: "regex"; pattern: string; flags: string; select: "first" | "last"; fallback: string }
+  | { kind: "trim" }
+  | { kind: "lowercase" }
+  | { kind: "uppercase" };
 
 export interface GenerationSettings {
   /** Tokens of an answer at the most, thinking included. */
