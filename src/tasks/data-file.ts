@@ -16,6 +16,8 @@ import { MAX_QUESTIONS } from "./vocabulary.ts";
 export interface Row {
   fields: JsonObject;
   at: Position;
+  /** What it is called that has no id: its line, in a JSON list its place from 1. */
+  number: number;
 }
 
 export interface DataForm {
@@ -56,7 +58,7 @@ function readLines(text: string, faults: Faults): Row[] {
     try {
       const value = scanner.skip();
       scanner.end();
-      addRow(JSON.parse(value), { line, column: 1 }, rows, faults);
+      addRow(JSON.parse(value), { number: line, at: { line, column: 1 } }, { rows, faults });
     } catch (error) {
       addSyntaxFault(error, (offset) => ({ line, column: offset + 1 }), faults);
     }
@@ -79,10 +81,10 @@ function readList(text: string, faults: Faults): Row[] {
   const place = placer(text);
   const scanner = new JsonScanner(text);
   try {
-    scanner.array(MAX_QUESTIONS, () => {
+    scanner.array(MAX_QUESTIONS, (index) => {
       scanner.peek(); // passes over the space, so that the place is that of the value
       const at = place(scanner.offset);
-      addRow(JSON.parse(scanner.skip()), at, rows, faults);
+      addRow(JSON.parse(scanner.skip()), { number: index + 1, at }, { rows, faults });
     });
     scanner.end();
   } catch (error) {
@@ -107,15 +109,25 @@ function readTable(text: string, faults: Faults, form: DataForm): Row[] {
   }
   return table.slice(given ? 0 : 1).flatMap(({ cells, at }) => {
     if (cells.length === columns.length)
-      return [{ fields: Object.fromEntries(columns.map((column, index) => [column, cells[index]])), at }];
+      return [
+        {
+          fields: Object.fromEntries(columns.map((column, index) => [column, cells[index]])),
+          at,
+          number: at.line,
+        },
+      ];
     const message = `Cannot read a row: it has ${count(cells.length, "cell")}, wanted ${columns.length} as the first row`;
     faults.add(at, "wrong-cells", message);
     return [];
   });
 }
 
-function addRow(value: unknown, at: Position, rows: Row[], faults: Faults): void {
-  if (isObject(value)) rows.push({ fields: value, at });
+function addRow(
+  value: unknown,
+  { number, at }: { number: number; at: Position },
+  { rows, faults }: { rows: Row[]; faults: Faults },
+): void {
+  if (isObject(value)) rows.push({ fields: value, at, number });
   else {
     const what = Array.isArray(value) ? "a list" : value === null ? "null" : `a ${typeof value}`;
     faults.add(at, "wrong-type", `Cannot read a row: it is ${what}, wanted an object of fields`);

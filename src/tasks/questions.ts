@@ -57,7 +57,7 @@ export function readQuestions(
 function idOf(row: RowReader, draft: Draft, rules: QuestionRules): string | undefined {
   if (rules.id !== undefined) return row.text([rules.id], "an id: a text or a number");
   if (draft.id !== undefined) return draft.id;
-  return row.has("id") ? row.text(["id"], "an id: a text or a number") : `${rules.prefix}${row.row.at.line}`;
+  return row.has("id") ? row.text(["id"], "an id: a text or a number") : `${rules.prefix}${row.row.number}`;
 }
 
 function topicOf(row: RowReader, draft: Draft, { fields, topic }: QuestionRules): string | undefined {

@@ -5,24 +5,20 @@
  * lm-evaluation-harness are known by their keys. Nothing is ever downloaded: data are files beside the task.
  */
 import { basename, dirname, isAbsolute, join } from "node:path";
-import { CheckpointError, type Problem, TaskError } from "../base/errors.ts";
-import { fileNames, folderExists, readRegularFile } from "../checkpoint/node.ts";
-import { readDocument, START, type Value } from "../yaml/document.ts";
-import { type DocumentKind, Faults } from "../yaml/faults.ts";
+import { TaskError } from "../base/errors.ts";
+import { fileNames, folderExists } from "../checkpoint/node.ts";
+import { START, type Value } from "../yaml/document.ts";
+import type { Faults } from "../yaml/faults.ts";
 import type { Position } from "../yaml/position.ts";
 import { escapeControls, quote } from "../yaml/wording.ts";
 import { ADAPTERS, recognise } from "./adapters/formats.ts";
+import { isHarness } from "./adapters/lm-eval.ts";
 import { readRows } from "./data-file.ts";
+import { FileReader, faultsOf } from "./file-reader.ts";
+import { loadHarness } from "./load-harness.ts";
 import { digestOf, type KnownIds, type QuestionRules, readQuestions } from "./questions.ts";
 import { GENERATION, readSettings } from "./read-settings.ts";
 import type { Question, Task } from "./task.ts";
-import { MAX_DATA_BYTES, MAX_TASK_BYTES } from "./vocabulary.ts";
-
-export const TASK: DocumentKind = {
-  noun: "task",
-  maxBytes: MAX_TASK_BYTES,
-  error: (problems) => new TaskError(problems),
-};
 
 const DATA_FILE = /\.(?:jsonl|ndjson|json|csv)$/i;
 const YAML_FILE = /\.ya?ml$/i;
@@ -52,10 +48,10 @@ export async function loadTasks(paths: readonly string[]): Promise<Task[]> {
 
 class Loader {
   readonly #tasks: { task: Task; at: Position }[] = [];
-  readonly #problems: Problem[] = [];
+  readonly #reader = new FileReader();
 
   add(code: string, message: string, note?: string): void {
-    this.#problems.push({ code, message, ...(note === undefined ? {} : { note }) });
+    this.#reader.problems.push({ code, message, ...(note === undefined ? {} : { note }) });
   }
 
   finish(): Task[] {
@@ -66,18 +62,21 @@ class Loader {
         first.set(task.name, task);
         continue;
       }
-      const faults = new Faults(task.file, TASK);
+      const faults = faultsOf(task.file);
       const message = `Cannot use the task ${quote(task.name)}: another has its name, wanted names that differ`;
       faults.add(at, "duplicate-task", message, `The first is in "${escapeControls(other.file)}"`);
-      this.#take(faults);
+      this.#reader.take(faults);
     }
-    if (this.#problems.length > 0) throw new TaskError(this.#problems);
+    const { problems } = this.#reader;
+    if (problems.length > 0) throw new TaskError(problems);
     return this.#tasks.map(({ task }) => task);
   }
 
   async loadPath(path: string): Promise<void> {
     if (!folderExists(path)) return this.#loadFile(path);
-    const names = this.#read(path, START, () => fileNames(path));
+    const faults = faultsOf(path);
+    const names = await this.#reader.attempt({ faults, at: START }, () => fileNames(path));
+    this.#reader.take(faults);
     if (!names) return;
     const tasks = names.filter((name) => YAML_FILE.test(name) && !name.startsWith("_"));
     if (tasks.length === 0)
@@ -86,7 +85,7 @@ class Loader {
   }
 
   async #loadFile(file: string): Promise<void> {
-    const faults = new Faults(file, TASK);
+    const faults = faultsOf(file);
     if (DATA_FILE.test(file)) await this.#loadDataFile(file, faults);
     else if (YAML_FILE.test(file)) await this.#loadYaml(file, faults);
     else {
@@ -96,21 +95,15 @@ class Loader {
         `Cannot load a task from ${quote(file)}: its name has another ending, wanted ${wanted}`,
       );
     }
-    this.#take(faults);
+    this.#reader.take(faults);
   }
 
   async #loadYaml(file: string, faults: Faults): Promise<void> {
-    const bytes = await this.#readFile(file, MAX_TASK_BYTES, { faults, at: START });
-    if (!bytes) return;
-    let text: string;
-    try {
-      text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
-    } catch {
-      faults.add(START, "not-utf-8", "Cannot read the task: it is not valid UTF-8, wanted text");
-      return;
-    }
-    const root = readDocument(text, faults);
-    if (root) await this.#loadTask(root, file, faults);
+    const root = await this.#reader.readYaml(file, { place: { faults, at: START }, faults });
+    if (!root) return;
+    if (!isHarness(root)) return this.#loadTask(root, file, faults);
+    const loaded = await loadHarness(root, { file, faults, reader: this.#reader });
+    if (loaded) this.#addTask(loaded.task, loaded.at);
   }
 
   async #loadTask(root: Value, file: string, faults: Faults): Promise<void> {
@@ -123,16 +116,16 @@ class Loader {
     const isSound = !faults.found; // else every row would complain about the same
     for (const { path, at } of settings.data) {
       const dataFile = isAbsolute(path) ? path : join(dirname(file), path);
-      const bytes = await this.#readFile(dataFile, MAX_DATA_BYTES, { faults, at });
+      const bytes = await this.#reader.read(dataFile, { faults, at });
       if (!bytes) continue;
       const prefix = settings.data.length > 1 ? `${basename(path)}:` : "";
       const rules: QuestionRules = { adapter, scoring, fields, id, mode, prefix, topic: name };
-      const dataFaults = new Faults(dataFile, TASK);
+      const dataFaults = faultsOf(dataFile);
       const rows = readRows(bytes, dataFile, dataFaults, adapter.form);
       if (rows.length === 0 && !dataFaults.found) addEmpty(dataFaults);
       if (isSound)
         questions.push(...readQuestions(rows, rules, { file: dataFile, known, faults: dataFaults }));
-      this.#take(dataFaults);
+      this.#reader.take(dataFaults);
     }
     if (faults.found) return;
     const { description, system, nameAt } = settings;
@@ -153,7 +146,7 @@ class Loader {
 
   /** A data file without a task file: what it is its fields say. */
   async #loadDataFile(file: string, faults: Faults): Promise<void> {
-    const bytes = await this.#readFile(file, MAX_DATA_BYTES, { faults, at: START });
+    const bytes = await this.#reader.read(file, { faults, at: START });
     if (!bytes) return;
     const rows = readRows(bytes, file, faults, ADAPTERS.mmlu.form);
     const first = rows[0];
@@ -183,41 +176,6 @@ class Loader {
 
   #addTask(task: Omit<Task, "digest">, at: Position): void {
     this.#tasks.push({ task: { ...task, digest: digestOf(task) }, at });
-  }
-
-  #take(faults: Faults): void {
-    try {
-      faults.throwIfAny();
-    } catch (error) {
-      if (!(error instanceof TaskError)) throw error;
-      for (const problem of error.problems) this.#problems.push(problem);
-    }
-  }
-
-  async #readFile(
-    path: string,
-    limitBytes: number,
-    { faults, at }: { faults: Faults; at: Position },
-  ): Promise<Uint8Array | undefined> {
-    try {
-      return await readRegularFile(path, limitBytes);
-    } catch (error) {
-      if (!(error instanceof CheckpointError)) throw error;
-      faults.add(at, error.code, error.message, error.note);
-      return undefined;
-    }
-  }
-
-  #read<Result>(path: string, at: Position, read: () => Result): Result | undefined {
-    const faults = new Faults(path, TASK);
-    try {
-      return read();
-    } catch (error) {
-      if (!(error instanceof CheckpointError)) throw error;
-      faults.add(at, error.code, error.message, error.note);
-      this.#take(faults);
-      return undefined;
-    }
   }
 }
 

@@ -8,6 +8,14 @@
  */
 import { Environment, Interpreter, parse, tokenize } from "@huggingface/jinja";
 import { type Lexeme, lexTemplate } from "./template-lexer.ts";
+import {
+  addListMethods,
+  asksWhetherDefined,
+  printAsPython,
+  type RuntimeValue,
+  requireDefined,
+  STATEMENTS,
+} from "./template-strict.ts";
 
 export interface TemplateFailure {
   kind: "syntax" | "runtime" | "refused" | "too-long";
@@ -31,6 +39,12 @@ export interface RenderLimits {
   now: number;
 }
 
+/**
+ * chat: as transformers renders chat templates. strict: Jinja's own defaults with StrictUndefined and
+ * keep_trailing_newline, values printed as Python prints them, as lm-evaluation-harness renders prompts.
+ */
+export type TemplateDialect = "chat" | "strict";
+
 /** What the library's tree looks like here: only what statements hold of statements. */
 interface Node {
   type: string;
@@ -50,7 +64,8 @@ const BaseInterpreter = Interpreter as unknown as new (
   environment: Environment,
 ) => {
   run(program: Node): { value: string };
-  evaluate(node: Node | undefined, environment: Environment): { value: unknown };
+  evaluate(node: Node | undefined, environment: Environment): RuntimeValue;
+  evaluateBlock(body: readonly Node[], environment: Environment): RuntimeValue;
 };
 
 class Refusal extends Error {}
@@ -60,12 +75,18 @@ export class TemplateProgram {
   readonly #program: Node;
   readonly #offsets: ReadonlyMap<Node, number>;
 
+  readonly #dialect: TemplateDialect;
+
   /** Throws TemplateFault of kind "syntax". */
-  constructor(source: string) {
+  constructor(source: string, dialect: TemplateDialect = "chat") {
+    this.#dialect = dialect;
     const { lexemes, stopsAt } = lexTemplate(source);
     let tokens: Token[];
     try {
-      tokens = tokenize(source, { lstrip_blocks: true, trim_blocks: true }) as Token[];
+      const trims = dialect === "chat";
+      // The library drops the last line break.
+      const text = !trims && source.endsWith("\n") ? `${source}\n` : source;
+      tokens = tokenize(text, { lstrip_blocks: trims, trim_blocks: trims }) as Token[];
     } catch (error) {
       throw syntaxFault(lexicalProblem(source, stopsAt, error as Error), stopsAt);
     }
@@ -91,7 +112,11 @@ export class TemplateProgram {
     const environment = new Environment();
     for (const [name, value] of Object.entries(globals(limits.now))) environment.set(name, value);
     for (const [name, value] of Object.entries(variables)) environment.set(name, value);
-    const interpreter = new TracingInterpreter(environment, this.#offsets, limits.maxCharacters);
+    const { maxCharacters } = limits;
+    const interpreter = new TracingInterpreter(environment, this.#offsets, {
+      maxCharacters,
+      dialect: this.#dialect,
+    });
     try {
       return interpreter.run(this.#program).value;
     } catch (error) {
@@ -108,24 +133,46 @@ class TracingInterpreter extends BaseInterpreter {
   failedAt: number | undefined;
   readonly #offsets: ReadonlyMap<Node, number>;
   readonly #maxCharacters: number;
+  readonly #isStrict: boolean;
+  /** Depth of tests and filters that ask whether something is there. */
+  #asking = 0;
   #depth = 0;
   /** break and continue are errors too, which their loop catches. */
   #control: unknown;
 
-  constructor(environment: Environment, offsets: ReadonlyMap<Node, number>, maxCharacters: number) {
+  constructor(
+    environment: Environment,
+    offsets: ReadonlyMap<Node, number>,
+    { maxCharacters, dialect }: { maxCharacters: number; dialect: TemplateDialect },
+  ) {
     super(environment);
     this.#offsets = offsets;
     this.#maxCharacters = maxCharacters;
+    this.#isStrict = dialect === "strict";
   }
 
-  override evaluate(statement: Node | undefined, environment: Environment): { value: unknown } {
+  override evaluateBlock(body: readonly Node[], environment: Environment): RuntimeValue {
+    if (!this.#isStrict) return super.evaluateBlock(body, environment);
+    const values = body.map((node) => {
+      const value = this.evaluate(node, environment);
+      // Statements give no value, or the text of their block.
+      return STATEMENTS.has(node.type) && value.type === "NullValue" ? "" : printAsPython(value);
+    });
+    return super.evaluate({ type: "StringLiteral", value: values.join("") }, environment);
+  }
+
+  override evaluate(statement: Node | undefined, environment: Environment): RuntimeValue {
     this.#depth++;
+    const asks = this.#isStrict && statement !== undefined && asksWhetherDefined(statement);
+    if (asks) this.#asking++;
     try {
       // Before the stack ends: the library takes that error for an unknown variable.
       if (this.#depth > MAX_DEPTH) throw new Error(`calls and expressions nested deeper than ${MAX_DEPTH}`);
       const result = super.evaluate(statement, environment);
       if (typeof result.value === "string" && result.value.length > this.#maxCharacters)
         throw new TooLong(`it has more than ${this.#maxCharacters} characters`);
+      if (this.#isStrict && this.#asking === 0 && result.type === "UndefinedValue") requireDefined(statement);
+      if (this.#isStrict) addListMethods(result);
       return result;
     } catch (error) {
       if (statement?.type === "Break" || statement?.type === "Continue") this.#control = error;
@@ -133,6 +180,7 @@ class TracingInterpreter extends BaseInterpreter {
       throw error;
     } finally {
       this.#depth--;
+      if (asks) this.#asking--;
     }
   }
 }

@@ -6,6 +6,7 @@
 import { parentPort } from "node:worker_threads";
 import {
   type RenderLimits,
+  type TemplateDialect,
   type TemplateFailure,
   TemplateFault,
   TemplateProgram,
@@ -13,6 +14,8 @@ import {
 
 export interface RenderTask extends RenderLimits {
   source: string;
+  /** Default: "chat". */
+  dialect?: TemplateDialect;
   variables: Record<string, unknown>;
 }
 
@@ -23,10 +26,11 @@ export type RenderAnswer =
 
 const programs = new Map<string, TemplateProgram>();
 
-function answerTo({ source, variables, ...limits }: RenderTask): RenderAnswer {
+function answerTo({ source, dialect = "chat", variables, ...limits }: RenderTask): RenderAnswer {
   try {
-    const program = programs.get(source) ?? new TemplateProgram(source);
-    programs.set(source, program);
+    const key = `${dialect} ${source}`;
+    const program = programs.get(key) ?? new TemplateProgram(source, dialect);
+    programs.set(key, program);
     return { kind: "rendered", text: program.render(variables, limits) };
   } catch (error) {
     if (error instanceof TemplateFault) return { kind: "failed", failure: error.failure };

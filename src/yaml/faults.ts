@@ -52,6 +52,10 @@ export class Faults {
     return this.#problems.size > 0;
   }
 
+  get count(): number {
+    return this.#problems.size;
+  }
+
   add(at: Position, code: string, message: string, note?: string): void {
     const key = `${at.line}:${at.column}:${message}`;
     if (this.#problems.has(key)) return;

@@ -1,0 +1,20 @@
+/** Fields of a task of lm-evaluation-harness, which may stand in several files, and the way one is refused. */
+import type { Field } from "../../yaml/document.ts";
+import type { Faults } from "../../yaml/faults.ts";
+import { quote } from "../../yaml/wording.ts";
+
+/** A field, and the faults of the file it stands in. */
+export interface Placed {
+  field: Field;
+  faults: Faults;
+}
+
+export type HarnessFields = Map<string, Placed>;
+
+/** Adds a fault at the field's value: it cannot be asked or scored here as it is there. */
+export function refuse({ field, faults }: Placed, what: string, wanted: string, note?: string): undefined {
+  if (field.value.kind === "broken") return undefined;
+  const message = `Cannot use ${quote(field.key)}: ${what}, wanted ${wanted}`;
+  faults.add(field.value.at, "harness-unmapped", message, note);
+  return undefined;
+}
