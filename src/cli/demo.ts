@@ -1,11 +1,13 @@
 /**
  * chimera demo: the main job on the small parents that ship with the project. Assembles the R1T recipe,
- * verifies the child and says what was made, from what, and what to try next.
+ * verifies the child, asks parents and child the same dozen questions and says what was made, from what, and what to
+ * try next.
  */
 import { dirname, join, relative } from "node:path";
 import type { Command } from "commander";
 import { formatBytes, formatDuration, formatInteger } from "../base/format.ts";
 import type { PlanTensor } from "../plan/plan.ts";
+import { askFamily, showFamily } from "./demo-questions.ts";
 import { ExitStatus } from "./exit.ts";
 import { interruptible } from "./interrupt.ts";
 import { createProgress } from "./progress.ts";
@@ -14,9 +16,9 @@ import { clean, note, paint, paintError, print, printJson, quoted, table } from 
 export function addDemo(program: Command): void {
   program
     .command("demo")
-    .description("assemble and verify a child of the small parents that ship with chimera")
+    .description("assemble and verify a child of the small parents that ship with chimera, and ask all three")
     .option("-o, --output <folder>", "where the child goes", "out/demo-r1t")
-    .option("--json", "the reports of build and verify as JSON on stdout")
+    .option("--json", "the reports of build and verify, and the answers, as JSON on stdout")
     .addHelpText(
       "after",
       `
@@ -54,10 +56,16 @@ async function runDemo({ output, json }: { output: string; json?: boolean }): Pr
     }).finally(() => progress.end()),
   );
   const proof = await interruptible((signal) => verify(output, { all: true, signal }));
-  if (json) printJson({ build: report, verify: proof });
   for (const { message } of proof.findings) note(`${paintError("red", "mismatch:")} ${clean(message)}`);
-  if (!proof.ok) throw new ExitStatus(4);
-  if (json) return;
+  if (!proof.ok) {
+    if (json) printJson({ build: report, verify: proof });
+    throw new ExitStatus(4);
+  }
+  if (json) {
+    const runs = await interruptible((signal) => askFamily(output, signal));
+    printJson({ build: report, verify: proof, answers: runs });
+    return;
+  }
   showOrigins(
     plan.shards.flatMap(({ tensors }) => tensors),
     plan.parents.map(({ name }) => name),
@@ -70,6 +78,8 @@ async function runDemo({ output, json }: { output: string; json?: boolean }): Pr
   print(
     `${paint("green", "verified")}  ${formatInteger(copied)} tensors equal their parent's, ${files} other files, ${formatBytes(bytes)} hashed`,
   );
+  print();
+  showFamily(await interruptible((signal) => askFamily(output, signal)));
   print();
   suggest(output, (name) => quoted(relative(process.cwd(), packageFile(name)) || "."));
 }
@@ -93,6 +103,8 @@ function introduce(): void {
 function suggest(output: string, here: (name: string) => string): void {
   const half = quoted(join(dirname(output), "half"));
   const next: [what: string, command: string][] = [
+    ["200 questions", `eval ${here("models/mini-v3")} ${here("models/mini-r1")} ${quoted(output)} --n 200`],
+    ["how behaviour changes with λ", `sweep ${here("recipes/mini/r1t.yaml")} --lambda r1=0:1:0.1 --n 200`],
     ["ask the child something", `generate ${quoted(output)} -p "What is 17 + 25?"`],
     ["what is in the child", `inspect ${quoted(output)}`],
     ["what its parents differ in", `compare ${here("models/mini-v3")} ${here("models/mini-r1")}`],

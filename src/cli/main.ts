@@ -17,6 +17,9 @@ const COMMANDS: (() => Promise<(program: Command) => void>)[] = [
   async () => (await import("./logits.ts")).addLogits,
   async () => (await import("./perplexity.ts")).addPerplexity,
   async () => (await import("./eval.ts")).addEval,
+  async () => (await import("./sweep.ts")).addSweep,
+  async () => (await import("./search.ts")).addSearch,
+  async () => (await import("./ablate.ts")).addAblate,
   async () => (await import("./demo.ts")).addDemo,
 ];
 

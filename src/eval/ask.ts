@@ -1,7 +1,7 @@
 /** One question put to a target: all its turns, the score, and whether the answer is a refusal. */
 import { CheckpointError, EvaluationError } from "../base/errors.ts";
 import { judgeRefusal } from "../tasks/refusal-rules.ts";
-import { scoreAnswer } from "../tasks/scoring.ts";
+import { likeliestChoice, scoreAnswer } from "../tasks/scoring.ts";
 import type { GenerationSettings } from "../tasks/task.ts";
 import type { ChatMessage } from "../text/chat-template.ts";
 import { type Asked, seedOfQuestion } from "./choose-questions.ts";
@@ -102,21 +102,17 @@ async function askLikelihood(target: Target, asked: Asked, { signal }: AskOption
     const message = `Cannot score task "${task.name}" with "${target.name}": it tells no likelihoods, wanted a target that does`;
     throw new EvaluationError("no-likelihoods", message);
   }
-  const choices = question.choices ?? [];
+  const { choices = [] } = question;
+  const continuations = choices.map((choice) => scoring.delimiter + choice);
   const startedAt = performance.now();
-  const request = { context: question.turns[0]!, continuations: choices };
-  const likelihoods = await target.likelihoods(request, signal);
-  const lengthOf = (choice: string) =>
-    scoring.normalise === "bytes" ? Math.max(1, new TextEncoder().encode(choice).length) : 1;
-  const values = likelihoods.map(({ logLikelihood }, i) => logLikelihood / lengthOf(choices[i]!));
-  const best = values.indexOf(Math.max(...values));
-  const content = choices[best] ?? "";
+  const likelihoods = await target.likelihoods({ context: question.turns[0]!, continuations }, signal);
+  const values = likelihoods.map(({ logLikelihood }) => logLikelihood);
+  const content = choices[likeliestChoice(scoring.normalise, choices, values)] ?? "";
   const record: EvalRecord = {
     ...beginningOf(asked),
     ...{ reasoning: "", content, finish: "stop", opensThinking: false, closesThinking: false },
     ...{ tokens: null, thinkingTokens: null, answerTokens: null },
-    correct: question.answers.includes(content),
-    extracted: content.trim(),
+    ...scoreAnswer(scoring, question, content, false),
     refused: false,
     likelihoods,
   };

@@ -2,6 +2,7 @@
  * An evaluation: every question to the target, several at a time, each answer kept as it comes. What has an answer
  * in the folder is not asked again.
  */
+import { setMaxListeners } from "node:events";
 import { EvaluationError, Interrupted, TaskError } from "../base/errors.ts";
 import { VERSION } from "../base/version.ts";
 import type { GenerationSettings, Task } from "../tasks/task.ts";
@@ -119,11 +120,18 @@ export async function evaluate(
   }
 }
 
+/** Each question under way listens to it: dozens at a time are no leak. */
+function patientController(): AbortController {
+  const controller = new AbortController();
+  setMaxListeners(0, controller.signal);
+  return controller;
+}
+
 class Asker {
   readonly #target: Target;
   readonly #run: RunFolder;
   readonly #options: EvaluateOptions;
-  readonly #controller = new AbortController();
+  readonly #controller = patientController();
   readonly #startedAt = performance.now();
   #failuresInARow = 0;
   #fatal: unknown;

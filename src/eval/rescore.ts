@@ -63,7 +63,7 @@ async function scoreAgain(
   const { scoring } = task;
   const { refusedBy: _, extracted: __, ...rest } = record;
   if (scoring.kind === "choice" && scoring.method === "likelihood")
-    return { ...record, wanted: question.answers, correct: question.answers.includes(record.content) };
+    return { ...rest, wanted: question.answers, ...scoreAnswer(scoring, question, record.content, false) };
   const { refused, rule } = judge
     ? await judge.judge({ prompt: record.turns.at(-1)!, content: record.content })
     : judgeRefusal(record.content);

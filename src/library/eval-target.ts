@@ -26,7 +26,7 @@ export async function openEvalTarget(
   source: string | BuildPlan,
   { name, slots = DEFAULT_SLOTS, ...options }: EvalTargetOptions = {},
 ): Promise<Target> {
-  const what = typeof source === "string" && namesChild(source) ? await planAt(source) : source;
+  const what = await planned(source);
   const reference = await modelReference(what);
   const identity = await identityOf(what, source, options);
   const model = await loadModel(reference, { mtp: false, sequences: slots, ...options });
@@ -47,8 +47,17 @@ export async function openEvalTarget(
   }
 }
 
-async function planAt(path: string): Promise<BuildPlan> {
-  return (await isPlanFile(path)) ? loadPlan(path) : planRecipe(path);
+/** What decides its answers; no model is loaded for it. */
+export async function identifyEvalTarget(
+  source: string | BuildPlan,
+  options: ModelOptions = {},
+): Promise<TargetIdentity> {
+  return identityOf(await planned(source), source, options);
+}
+
+async function planned(source: string | BuildPlan): Promise<string | BuildPlan> {
+  if (typeof source !== "string" || !namesChild(source)) return source;
+  return (await isPlanFile(source)) ? loadPlan(source) : planRecipe(source);
 }
 
 export function nameOf(source: string | BuildPlan): string {
