@@ -87,15 +87,13 @@ export function structureless(count: number): Landscape {
 }
 
 export const LANDSCAPES: readonly Landscape[] = [
-  zdt("ZDT1", 2),
-  zdt("ZDT1", 5),
-  zdt("ZDT1", 10),
-  zdt("ZDT2", 5),
-  zdt("ZDT3", 5),
-  noisyZdt1(5),
   step(3, { noise: true }),
-  step(6, { noise: false }),
   step(6, { noise: true }),
   step(10, { noise: true }),
+  zdt("ZDT1", 10),
+  noisyZdt1(5),
+  zdt("ZDT2", 5),
+  zdt("ZDT3", 5),
   structureless(5),
+  zdt("ZDT1", 2),
 ];
