@@ -96,4 +96,5 @@ export const LANDSCAPES: readonly Landscape[] = [
   zdt("ZDT3", 5),
   structureless(5),
   zdt("ZDT1", 2),
+  zdt("ZDT1", 5),
 ];
