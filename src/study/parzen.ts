@@ -2,9 +2,9 @@
  * A density over a space, from points: one kernel on each, and a uniform one for what no point has shown yet.
  *
  * Dimensions are taken by themselves, as in the first TPE: a mixture in each, and the product of them. Kernels that
- * were places in all dimensions at once gained less (docs/SEARCH.md). A kernel is a normal
- * density cut off at the ends of the range and, where values are discrete, summed over the cell of each; for a list
- * without order the own value and an equal share of all.
+ * were places in all dimensions at once gained less (docs/SEARCH.md). A kernel is a normal density cut off at the
+ * ends of the range and, where values are discrete, summed over the cell of each; for a list without order the own
+ * value and an equal share of all.
  */
 import { type Draw, normal } from "./random-stream.ts";
 import { cellOf, countValues, type Dimension, isUnordered, unitOf, valueAt } from "./space.ts";

@@ -12,7 +12,7 @@ import type { Knowledge } from "./observed.ts";
 import { type Draw, normal } from "./random-stream.ts";
 import { type Dimension, isUnordered, unitOf, valueAt } from "./space.ts";
 
-/** Hope: so many deviations below the mean. 1 and 2 explore too much for 30 to 120 trials. */
+/** Hope: so many deviations below the mean. 2 explores too much for 30 to 60 trials (docs/SEARCH.md). */
 const HOPE = 0.5;
 const UNIFORM_CANDIDATES = 300;
 const NEAR_CANDIDATES = 300;
