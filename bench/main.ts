@@ -1,7 +1,7 @@
 /**
  * Benchmarks: what is checked first and timed then (docs/BENCHMARKS.md has the tables and what they mean).
  *
- * Usage: npm run bench -- [kernels] [inference] [hash] [copy] [merge] [scaling] [plan] [runtime] [experts] [mtp] [peer]     none named: all of them
+ * Usage: npm run bench -- [kernels] [inference] [hash] [copy] [merge] [scaling] [plan] [runtime] [experts] [mtp] [optimiser] [peer]     none named: all of them
  *
  * Figures are ratios where they can be: between runs of one session they move by ±10 %, between machines by
  * more. Folders: CHIMERA_BENCH_DISK (default: the system's temporary folder) and /dev/shm.
@@ -13,6 +13,7 @@ import { benchInference } from "./inference.ts";
 import { benchKernels } from "./kernels.ts";
 import { benchMerge } from "./merge.ts";
 import { benchMtp } from "./mtp.ts";
+import { benchOptimiser } from "./optimiser.ts";
 import { benchPeer } from "./peer.ts";
 import { removeWorkspaces } from "./places.ts";
 import { benchPlan } from "./plan.ts";
@@ -32,6 +33,7 @@ const SECTIONS: Record<string, () => string | Promise<string>> = {
   runtime: benchRuntime,
   experts: benchExperts,
   mtp: benchMtp,
+  optimiser: benchOptimiser,
   peer: benchPeer,
 };
 
