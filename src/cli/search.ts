@@ -1,6 +1,7 @@
 /** chimera search: a budget of children, chosen one after the other, and the front of those that no other beats. */
 import { type Command, Option } from "commander";
 import type { Cost, Gain, Objectives } from "../study/objectives.ts";
+import type { Method } from "../study/optimiser.ts";
 import type { SearchResult } from "../study/search.ts";
 import { UsageError } from "./exit.ts";
 import { interruptible } from "./interrupt.ts";
@@ -14,7 +15,7 @@ import {
   type StudyCommandOptions,
   withFile,
 } from "./study.ts";
-import { clean, paint, print, printJson, table } from "./terminal.ts";
+import { clean, paint, paintError, print, printJson, table } from "./terminal.ts";
 
 interface SearchCommandOptions extends StudyCommandOptions {
   objective: Gain;
@@ -24,6 +25,12 @@ interface SearchCommandOptions extends StudyCommandOptions {
 }
 
 const DEFAULT_BUDGET = 40;
+const METHOD_LABEL: Record<Method, string> = {
+  turns: "search",
+  gaussian: "search",
+  tpe: "search",
+  random: "random search",
+};
 
 export function addSearch(program: Command): void {
   const command = program
@@ -64,8 +71,8 @@ The folder gets a run for each child, search.json, the front as recipes
 same way; a search that was stopped goes on with the same command.
 
 Examples:
-  $ chimera search recipes/mini/space.yaml --objective accuracy --per token
-  $ chimera search recipes/mini/space.yaml --budget 80 --seed 2 --no-baseline`,
+  $ chimera search studies/mini/search.yaml --objective accuracy --per token
+  $ chimera search studies/mini/search.yaml --budget 80 --seed 2 --no-baseline`,
     )
     .action(run);
 }
@@ -96,15 +103,16 @@ async function run(path: string, given: SearchCommandOptions, command: Command):
       return;
     }
     study.say(figuresHead());
-    const methods = options.baseline ? (["tpe", "random"] as const) : (["tpe"] as const);
+    const methods = options.baseline ? (["turns", "random"] as const) : (["turns"] as const);
     const results: SearchResult[] = [];
     for (const method of methods) {
+      if (methods.length > 1) study.say(paintError("dim", METHOD_LABEL[method]));
       results.push(
         await search(settings, pool, {
           method,
           onEvent: ({ trial, isFound, isOnFront, method: by }) => {
             const mark = isOnFront ? " ◆" : "";
-            study.say(figuresLine(`${by} ${trial.index + 1}${mark}`, trial.summary, isFound));
+            study.say(figuresLine(`${METHOD_LABEL[by]} ${trial.index + 1}${mark}`, trial.summary, isFound));
           },
         }).finally(study.endProgress),
       );
@@ -145,7 +153,7 @@ async function show(
   for (const { method, trials: all } of results) {
     const share = (100 * dominatedShare(all, worst)).toFixed(1);
     print(
-      `${method.padEnd(7)} dominates ${share} % of what there is between no cost and ${worst.toFixed(1)}`,
+      `${METHOD_LABEL[method].padEnd(14)} dominates ${share} % of what there is between no cost and ${worst.toFixed(1)}`,
     );
   }
   print();

@@ -16,7 +16,7 @@ import type { NewRule } from "../recipe/write.ts";
 import { paretoFront } from "../statistics/pareto.ts";
 import { rewritten } from "./child-recipe.ts";
 import { costOf, gainOf, type Objectives } from "./objectives.ts";
-import { type Method, propose, type Trial } from "./optimiser.ts";
+import { isExhausted, type Method, propose, type Trial } from "./optimiser.ts";
 import type { RunPool } from "./run-pool.ts";
 import type { Dimension } from "./space.ts";
 import type { SearchVariable } from "./space-file.ts";
@@ -144,6 +144,8 @@ export async function search(
   await planRecipe(recipeOfPoint(settings, ends[1]!), locations ? { locations } : {});
   const trials: MeasuredTrial[] = [];
   for (let index = 0; index < budget; index++) {
+    const tried = trials.map(({ point }): Trial => ({ point }));
+    if (index >= ends.length && isExhausted(dimensions, tried)) break; // all there is has been asked
     const history = trials.map(({ point, gain, cost }): Trial => {
       return { point, objectives: gain === null || cost === null ? null : [-gain, cost] };
     });
