@@ -1,7 +1,6 @@
 /** chimera search: a budget of children, chosen one after the other, and the front of those that no other beats. */
 import { type Command, Option } from "commander";
 import type { Cost, Gain, Objectives } from "../study/objectives.ts";
-import type { Method } from "../study/optimiser.ts";
 import type { SearchResult } from "../study/search.ts";
 import { UsageError } from "./exit.ts";
 import { interruptible } from "./interrupt.ts";
@@ -25,12 +24,6 @@ interface SearchCommandOptions extends StudyCommandOptions {
 }
 
 const DEFAULT_BUDGET = 40;
-const METHOD_LABEL: Record<Method, string> = {
-  turns: "search",
-  gaussian: "search",
-  tpe: "search",
-  random: "random search",
-};
 
 export function addSearch(program: Command): void {
   const command = program
@@ -104,6 +97,7 @@ async function run(path: string, given: SearchCommandOptions, command: Command):
     }
     study.say(figuresHead());
     const methods = options.baseline ? (["turns", "random"] as const) : (["turns"] as const);
+    const { METHOD_LABEL, writeSearch } = await import("../study/search-report.ts");
     const results: SearchResult[] = [];
     for (const method of methods) {
       if (methods.length > 1) study.say(paintError("dim", METHOD_LABEL[method]));
@@ -117,7 +111,6 @@ async function run(path: string, given: SearchCommandOptions, command: Command):
         }).finally(study.endProgress),
       );
     }
-    const { writeSearch } = await import("../study/search-report.ts");
     const files = await writeSearch(folder, { settings, results });
     if (options.json) printJson({ folder, results });
     else await show(results, objectives, files);
@@ -131,6 +124,7 @@ async function show(
   files: readonly string[],
 ): Promise<void> {
   const { COST_LABEL, dominatedShare, GAIN_LABEL } = await import("../study/objectives.ts");
+  const { METHOD_LABEL, worstCost } = await import("../study/search-report.ts");
   const [{ dimensions, trials, front }] = results as [SearchResult];
   print();
   print(paint("bold", "Children that no other one beats"));
@@ -149,7 +143,7 @@ async function show(
   });
   print(table([header, ...rows], { right: header.map((_, i) => i) }));
   print();
-  const worst = Math.max(...results.flatMap(({ trials: all }) => all.map(({ cost }) => cost ?? 0)));
+  const worst = worstCost(results);
   for (const { method, trials: all } of results) {
     const share = (100 * dominatedShare(all, worst)).toFixed(1);
     print(

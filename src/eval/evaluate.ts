@@ -11,7 +11,14 @@ import { type Asked, chooseQuestions } from "./choose-questions.ts";
 import type { RefusalJudge } from "./judge.ts";
 import { commitOf, machineFacts } from "./machine.ts";
 import type { EvalRecord } from "./record.ts";
-import { digestOf, RUN_FORMAT, type RunConfig, type RunSettings, taskFacts } from "./run-config.ts";
+import {
+  digestOf,
+  questionsDigest,
+  RUN_FORMAT,
+  type RunConfig,
+  type RunSettings,
+  taskFacts,
+} from "./run-config.ts";
 import { type FinishedRun, isRunFolder, keyOf, RunFolder, readRun } from "./run-folder.ts";
 import { summarise } from "./summary.ts";
 import type { Target } from "./target.ts";
@@ -62,6 +69,7 @@ export async function runConfigOf(
     target: target.identity,
     tasks: taskFacts(tasks),
     n: asked.length < total ? asked.length : null,
+    questions: questionsDigest(asked),
     seed,
     generation,
     system: system ?? null,

@@ -4,6 +4,7 @@
  */
 import { createHash } from "node:crypto";
 import type { GenerationSettings, Task } from "../tasks/task.ts";
+import type { Asked } from "./choose-questions.ts";
 import type { TargetIdentity } from "./target.ts";
 
 export const RUN_FORMAT = "chimera-eval";
@@ -17,6 +18,8 @@ export interface RunSettings {
   tasks: { name: string; digest: string }[];
   /** Questions of all tasks together; null: all there are. */
   n: number | null;
+  /** SHA-256 of the names of the questions asked: the same draw, also by another version. */
+  questions: string;
   seed: number;
   /** Said on top of what the tasks say. */
   generation: Partial<GenerationSettings>;
@@ -71,6 +74,11 @@ function sorted(value: unknown): unknown {
   return Object.fromEntries(entries.map(([key, each]) => [key, sorted(each)]));
 }
 
+export function questionsDigest(asked: readonly Asked[]): string {
+  const names = asked.map(({ task, question }) => [task.name, question.id]);
+  return createHash("sha256").update(JSON.stringify(names)).digest("hex");
+}
+
 export function taskFacts(tasks: readonly Task[]): RunSettings["tasks"] {
   return tasks.map(({ name, digest }) => ({ name, digest }));
 }
@@ -98,6 +106,7 @@ export function settingsDifferences(held: RunSettings, wanted: RunSettings): str
     if (before && before.digest !== task.digest) differences.push(`task "${task.name}" as it was before`);
   }
   say("n", held.n, wanted.n);
+  if (held.n === wanted.n && held.seed === wanted.seed) say("questions", held.questions, wanted.questions);
   say("seed", held.seed, wanted.seed);
   say("generation", held.generation, wanted.generation);
   say("system", held.system, wanted.system);
