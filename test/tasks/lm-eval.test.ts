@@ -1,9 +1,10 @@
 /** Tasks of lm-evaluation-harness: the same prompts and verdicts, and a refusal at the line for all else. */
 import assert from "node:assert/strict";
-import { existsSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
-import { scoreAnswer } from "../../src/tasks/scoring.ts";
+import { likeliestChoice, scoreAnswer } from "../../src/tasks/scoring.ts";
+import type { Scoring } from "../../src/tasks/task.ts";
 import { loadTasks } from "../../src/tasks/task-file.ts";
 import { folderOf, loadOne, problemsOf } from "./support.ts";
 
@@ -78,30 +79,56 @@ test("loadTasks() takes fields by their names, lists as several right answers, a
   assert.equal(scoreAnswer(scoring, questions[0]!, " two", false).correct, false); // as there, nothing is trimmed
 });
 
-const EXPECTED = join(DATA, "expected.json");
+/** A line of expected.ndjson, which scripts/lm-eval-verdicts.py made with lm_eval itself. */
+interface Expected {
+  task: string;
+  questions: { prompt: string; verdicts: { answer?: string; likelihoods?: number[]; correct: boolean }[] }[];
+  continuations?: string[];
+  until?: string[];
+}
 
-if (existsSync(EXPECTED)) {
-  interface Expected {
-    task: string;
-    questions: { prompt: string; verdicts: { answer: string; correct: boolean }[] }[];
-  }
-  for (const { task: name, questions } of JSON.parse(readFileSync(EXPECTED, "utf8")) as Expected[]) {
-    test(`${name} has the prompts and the verdicts of lm_eval itself`, async () => {
-      const task = (await loadTasks([DATA])).find((each) => each.name === name)!;
-      assert.deepEqual(
-        task.questions.map(({ turns }) => turns[0]),
-        questions.map(({ prompt }) => prompt),
-      );
-      for (const [index, { verdicts }] of questions.entries()) {
-        for (const { answer, correct } of verdicts)
-          assert.equal(
-            scoreAnswer(task.scoring, task.questions[index]!, answer, false).correct,
-            correct,
-            JSON.stringify(answer),
-          );
+const EXPECTED = readFileSync(join(DATA, "expected.ndjson"), "utf8").trim().split("\n");
+
+test("the verdicts of lm_eval are there for every task", async () => {
+  const tasks = await loadTasks([DATA]);
+  const names = EXPECTED.map((line) => (JSON.parse(line) as Expected).task);
+  assert.deepEqual(names.sort(), tasks.map(({ name }) => name).sort());
+});
+
+for (const line of EXPECTED) {
+  const expected = JSON.parse(line) as Expected;
+  test(`${expected.task} has the prompts and the verdicts of lm_eval itself`, async () => {
+    const task = (await loadTasks([DATA])).find(({ name }) => name === expected.task)!;
+    const { scoring, questions } = task;
+    const prompts = expected.questions.map(({ prompt }) => prompt);
+    assert.deepEqual(
+      questions.flatMap(({ turns }) => turns),
+      prompts,
+    );
+    if (expected.until) assert.deepEqual(task.generation.stop, expected.until);
+    let numRight = 0;
+    for (const [index, { verdicts }] of expected.questions.entries()) {
+      const question = questions[index]!;
+      for (const { answer, likelihoods, correct } of verdicts) {
+        const content = answer ?? likeliest(scoring, question.choices!, likelihoods!);
+        const what = JSON.stringify({ index, answer, likelihoods });
+        assert.equal(scoreAnswer(scoring, question, content, false).correct, correct, what);
+        numRight += Number(correct);
       }
-    });
-  }
+    }
+    assert.ok(numRight > 2, `${numRight} answers are right`);
+    if (!expected.continuations || scoring.kind !== "choice" || scoring.method !== "likelihood") return;
+    const { delimiter } = scoring;
+    assert.deepEqual(
+      questions[0]!.choices!.map((choice) => delimiter + choice),
+      expected.continuations,
+    );
+  });
+}
+
+function likeliest(scoring: Scoring, choices: readonly string[], likelihoods: readonly number[]): string {
+  assert.ok(scoring.kind === "choice" && scoring.method === "likelihood");
+  return choices[likeliestChoice(scoring.normalise, choices, likelihoods)]!;
 }
 
 const GOOD = `task: t
