@@ -29,13 +29,14 @@ export function findAnswerNumber(answer: string): FoundNumber | undefined {
   return lastNumber(text);
 }
 
-/** A wanted answer: a text that is one number and nothing else but a sign of currency, "%" or a unit's "$". */
+/** A wanted answer: a text that is one number and nothing else but "%" or a sign of currency. */
 export function parseNumber(text: string): FoundNumber | undefined {
-  const [first, second] = [...findNumbers(plain(text))];
-  if (!first || second || /\d,\d/.test(text) !== /\d,\d{2,3}(?!\d)/.test(text)) return undefined;
-  const rest = plain(text)
-    .replace(TOKEN, "")
-    .replace(/[\s$€£¥%]/g, "");
+  const bare = plain(text);
+  const [first, second] = [...findNumbers(bare)];
+  const runs = [...bare.matchAll(TOKEN)].map((token) => token[2]!.replace(/[.,]+$/, ""));
+  if (!first || second || runs.some((run) => !GROUPED.test(run) && !/^\d*\.?\d*$/.test(run)))
+    return undefined;
+  const rest = bare.replace(TOKEN, "").replace(/[\s$€£¥%]/g, "");
   return rest === (first.text.includes("/") ? "/" : "") ? first : undefined;
 }
 

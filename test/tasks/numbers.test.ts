@@ -96,7 +96,20 @@ test("parseNumber() takes a text that is one number, with its signs", () => {
   for (const text of ["42", " 42 ", "-1,234.5", "$42", "42%", "3/4", "1e3", "073", "４２"]) {
     assert.ok(parseNumber(text), text);
   }
-  for (const text of ["", "x", "1 2", "1,2", "42 apples", "1.2.3", "12/25/2024", "--", "4x", "a4"]) {
+  for (const text of [
+    "",
+    "x",
+    "1 2",
+    "1,2",
+    "1,23",
+    "1...5",
+    "42 apples",
+    "1.2.3",
+    "12/25/2024",
+    "--",
+    "4x",
+    "a4",
+  ]) {
     assert.equal(parseNumber(text), undefined, text);
   }
 });
