@@ -7,7 +7,7 @@
  * 4. the answer begins with one: "B) Paris", "(B) Paris", "**B.** Paris" – unless other lines begin with other
  *    letters, as where the choices are repeated;
  * 5. the last line is nothing but a letter;
- * 6. the answer is the text of exactly one choice.
+ * 6. the answer, or what the last "the answer is …" says, is the text of exactly one choice.
  *
  * A bare letter within a sentence is none: "A cat" and "I think" choose nothing. Lower case counts only where
  * the letter stands alone or in brackets.
@@ -26,7 +26,15 @@ export function findChoice(answer: string, choices: readonly string[]): number |
     const index = indexOf(rule(text));
     if (index !== undefined) return index;
   }
-  const whole = comparable(answer);
+  const stated = [...text.matchAll(STATED_TEXT)].at(-1)?.[1];
+  return equalChoice(answer, choices) ?? (stated === undefined ? undefined : equalChoice(stated, choices));
+}
+
+const STATED_TEXT = /(?:[Aa]nswer(?: is|:)|答案(?:是|为|:))\s*(\S.{0,500})$/gm;
+
+/** The choice that is this text, if exactly one is. */
+function equalChoice(text: string, choices: readonly string[]): number | undefined {
+  const whole = comparable(text);
   const equal = choices.flatMap((choice, index) => (comparable(choice) === whole ? [index] : []));
   return equal.length === 1 ? equal[0] : undefined;
 }
@@ -59,13 +67,16 @@ function boxedLetter(text: string): string | undefined {
 
 // A letter of a choice: not the beginning of a word, and not the article or the pronoun: "is A cat", "is I who".
 const UPPER = `([A-Z])(?![A-Za-z0-9'’])(?!(?<=[AI]) (?!because|since|as |and |for |which|with )[a-z])`;
-const LETTER = String.raw`(?:\(\s?([A-Za-z])\s?\)|["“'「【\[]?${UPPER})`;
+// In lower case only at the end of a line: "the answer is a".
+const LETTER = String.raw`(?:\(\s?([A-Za-z])\s?\)|["“'「【\[]?${UPPER}|([A-Za-z])(?=[.!。\s]*$))`;
 const STATEMENTS = [
-  String.raw`(?:[Aa]nswer|ANSWER|[Cc]hoice|[Oo]ption|[Ss]olution)(?: here)?(?: ?[:=]| (?:is|would be|should be|must be|has to be|will be))\s*(?:[:：]\s*)?(?:(?:most likely|likely|clearly|therefore|definitely|simply|indeed|thus) )?(?:(?:option|choice|letter|answer|Option|Choice|Letter) )?${LETTER}`,
+  String.raw`(?:[Aa]nswer|ANSWER|[Aa]ns|[Cc]orrect|[Cc]hoice|[Oo]ption|[Ss]olution)(?: here)?(?: ?[:=]| (?:is|would be|should be|must be|has to be|will be))\s*(?:[:：]\s*)?(?:(?:most likely|likely|clearly|therefore|definitely|simply|indeed|thus) )?(?:(?:option|choice|letter|answer|Option|Choice|Letter) )?${LETTER}`,
   String.raw`\b(?:I(?:'d| would| will|'ll)? (?:choose|pick|select|go with|say)|[Cc]hoose|[Pp]ick|[Ss]elect)(?: (?:option|choice|letter|answer))? ${LETTER}`,
   String.raw`(?:^|[\s("'])\(?([A-Z])\)? (?:is|seems|appears to be) (?:clearly |definitely |therefore |thus )?(?:the )?(?:correct|right|best)(?! (?:in|about|to|that))`,
-  String.raw`(?:答案|选项|结论)(?:应该|应当|应)?(?:是|为|选|:)?\s*[:：]?\s*(?:选项)?${LETTER}`,
+  String.raw`(?:答案|选项|结论|正确的)(?:应该|应当|应)?(?:是|为|选|:)?\s*[:：]?\s*(?:选项)?${LETTER}`,
   String.raw`(?:应选|故选|所以选|因此选|我选|选择|(?<![项不])选)\s*[:：]?\s*(?:选项|答案)?\s*${LETTER}`,
+  String.raw`(?:\b[Ii]t (?:is|must be|has to be|should be)|\b(?:[Tt]herefore|[Tt]hus|[Hh]ence|[Ss]o),?) (?:option |choice )?${LETTER}(?=[.!]?\s*$)`,
+  String.raw`<answer>\s*${LETTER}`,
   String.raw`(?<![A-Za-z])([A-Z])\s*(?:选项)?(?:是|为)?(?:正确|对的)`,
 ].map((pattern) => new RegExp(pattern, "gmu"));
 
@@ -82,10 +93,11 @@ function statedLetter(text: string): string | undefined {
 }
 
 function loneLetter(text: string): string | undefined {
-  return /^[\s("'“「【[]{0,9}([A-Za-z])[\s)"'”」】\].,:。]{0,9}$/.exec(text.trim())?.[1];
+  return /^[\s("'“「【[]{0,9}([A-Za-z])[\s)"'”」】\].,:。!]{0,9}$/.exec(text.trim())?.[1];
 }
 
-const LEADING = /^[\s"'“「【[]{0,9}(?:\(([A-Za-z])\)|([A-Z])(?:[).:、。]|\s*$))/;
+const LEADING =
+  /^[\s"'“「【[]{0,9}(?:[Oo]ption |[Cc]hoice |选项)?(?:\(([A-Za-z])\)|([A-Z])(?:[).:、。!]|\s*$| [-–—] |,? (?:because|since)\b))/;
 
 function leadingLetter(text: string): string | undefined {
   const letters = text

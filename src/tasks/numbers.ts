@@ -5,10 +5,11 @@
  * - signs "-", "+", "−" (U+2212) and "–", where nothing stands before them that could be subtracted from;
  * - digits in groups of three by commas (also the Indian 1,00,000), thin spaces, or LaTeX's "{,}" and "\,";
  *   a comma is never a decimal mark, so that "1, 2" and "1,2" are two numbers;
- * - decimals with a point, "1e3", "5 × 10^3", fractions of whole numbers "3/4" and \frac{3}{4};
+ * - decimals with a point, "1e3", "5 × 10^3", powers "2^10", fractions of whole numbers "3/4", \frac{3}{4} and the
+ *   mixed 3\frac{1}{2};
  * - signs of currency and "%" are passed over: "$42" and "42%" are 42;
  * - full-width digits are digits.
- * What does not: digits behind a Latin letter (x2, CO2) or "^" (m^2), versions (1.2.3).
+ * What does not: digits behind a Latin letter (x2, CO2), exponents (m^2), versions (1.2.3).
  */
 import { divide, parseDecimal, type Rational } from "./rational.ts";
 
@@ -28,30 +29,34 @@ export function findAnswerNumber(answer: string): FoundNumber | undefined {
   return lastNumber(text);
 }
 
-/** A wanted answer: a text that is one number and nothing else but a sign of currency, "%" or a unit's "$". */
+/** A wanted answer: a text that is one number and nothing else but "%" or a sign of currency. */
 export function parseNumber(text: string): FoundNumber | undefined {
-  const [first, second] = [...findNumbers(plain(text))];
-  if (!first || second || /\d,\d/.test(text) !== /\d,\d{2,3}(?!\d)/.test(text)) return undefined;
-  const rest = plain(text)
-    .replace(TOKEN, "")
-    .replace(/[\s$€£¥%]/g, "");
+  const bare = plain(text);
+  const [first, second] = [...findNumbers(bare)];
+  const runs = [...bare.matchAll(TOKEN)].map((token) => token[2]!.replace(/[.,]+$/, ""));
+  if (!first || second || runs.some((run) => !GROUPED.test(run) && !/^\d*\.?\d*$/.test(run)))
+    return undefined;
+  const rest = bare.replace(TOKEN, "").replace(/[\s$€£¥%]/g, "");
   return rest === (first.text.includes("/") ? "/" : "") ? first : undefined;
 }
 
-/** Contents of \boxed{…} in the order of the text; braces within may nest. */
+// Each box is searched for a number: an answer of nothing but boxes must not take long.
+const MAX_BOXES = 100;
+
+/** Contents of the last \boxed{…} in the order of the text; braces within may nest. */
 export function boxes(text: string): string[] {
-  const found: string[] = [];
-  for (const { index, 0: opening } of text.matchAll(/\\(?:boxed|fbox)\s*\{/g)) {
-    let depth = 1;
-    let at = index + opening.length;
-    for (; at < text.length && depth > 0; at++) {
-      if (text[at] === "{") depth++;
-      else if (text[at] === "}") depth--;
+  const open: { start: number; isBox: boolean }[] = [];
+  const found: { start: number; end: number }[] = [];
+  for (const { index, 0: mark } of text.matchAll(/\\(?:boxed|fbox)\s{0,9}\{|[{}]/g)) {
+    if (mark !== "}") open.push({ start: index + mark.length, isBox: mark !== "{" });
+    else {
+      // One that is never closed was cut off: what it holds so far is no answer.
+      const last = open.pop();
+      if (last?.isBox) found.push({ start: last.start, end: index });
     }
-    // One that is never closed was cut off; what it holds so far is no answer.
-    if (depth === 0) found.push(text.slice(index + opening.length, at - 1));
   }
-  return found;
+  found.sort((a, b) => a.start - b.start);
+  return found.slice(-MAX_BOXES).map(({ start, end }) => text.slice(start, end));
 }
 
 /** Full-width forms and LaTeX's as their plain ones. */
@@ -60,14 +65,23 @@ function plain(text: string): string {
     .replace(/[０-９．＋－％／＄]/g, (char) => String.fromCharCode(char.charCodeAt(0) - 0xfee0))
     .replace(/[\u2212\u2013]/g, "-")
     .replace(/(?<=\d)(?:\{,\}|\\,|\\!|,\\!|[\u2009\u202f\u00a0])(?=\d{3}(?!\d))/g, ",")
-    .replace(/\\[dt]?frac\s*\{\s*(-?\d{1,400})\s*\}\s*\{\s*(\d{1,400})\s*\}/g, "$1/$2")
+    .replace(/\\[dt]?frac\s?(\d)\s?(\d)(?!\d)/g, "\\frac{$1}{$2}")
+    .replace(
+      MIXED,
+      (_, whole: string, above: string, below: string) =>
+        `${whole === "" ? above : BigInt(whole) * BigInt(below) + BigInt(above)}/${below}`,
+    )
+    .replace(/\^\{\s?([-+]?\d{1,3})\s?\}/g, "^$1")
     .replace(/\\[$%]/g, (escaped) => escaped.charAt(1));
 }
+
+/** \\frac{1}{2}, or 3\\frac{1}{2} for 7/2. */
+const MIXED = /(\d{0,100}) ?\\[dt]?frac\s?\{\s?(-?\d{1,100})\s?\}\s?\{\s?(\d{1,100})\s?\}/g;
 
 // Sign, currency, digits with marks between them; an exponent; a power of ten. No part of it can be matched in
 // two ways, so that it takes no more than linear time.
 const TOKEN =
-  /(?<![A-Za-z_^\d.])(?:(?<![\dA-Za-z)\]])([-+])(?!\s))?[$€£¥]?((?:\d|\.\d)[\d.,]*)(?:[eE]([-+]?\d{1,3})(?![\w.]))?(?:\s?(?:×|\*|\\times|\\cdot)\s?10\^(?:\{([-+]?\d{1,3})\}|([-+]?\d{1,3})))?/gu;
+  /(?<![A-Za-z_^\d.]|\^[-+])(?:(?<![\dA-Za-z)\]])([-+])(?!\s))?[$€£¥]?((?:\d|\.\d)[\d.,]*)(?:[eE]([-+]?\d{1,3})(?![\w.]))?(?:\s?(?:[x×*]|\\times|\\cdot)\s?10\^([-+]?\d{1,3})|\^([-+]?\d{1,2})(?!\d))?/gu;
 
 function* findNumbers(text: string): Generator<FoundNumber> {
   const tokens = [...text.matchAll(TOKEN)];
@@ -91,16 +105,28 @@ function lastNumber(text: string): FoundNumber | undefined {
 const GROUPED = /^(?:\d{1,3}(?:,\d{3})+|\d{1,2}(?:,\d{2})+,\d{3})(?:\.\d+)?$/;
 
 function readToken(token: RegExpExecArray): FoundNumber | undefined {
-  const [, sign = "", run, exponent, braced, bare] = token;
+  const [, sign = "", run, exponent, ofTen, power] = token;
   const digits = run!.replace(/[.,]+$/, "");
-  const power = exponent ?? braced ?? bare;
   // A list such as "1,2,3" or "1...5": its last number.
   const parts = GROUPED.test(digits) ? [digits.replaceAll(",", "")] : digits.split(/,|\.{2,}/);
   const last = parts.at(-1)!;
-  const isSigned = parts.length === 1;
-  const text = `${isSigned && sign === "-" ? "-" : ""}${last}${power === undefined ? "" : `e${power}`}`;
+  const plainText = `${parts.length === 1 && sign === "-" ? "-" : ""}${last}`;
+  if (power !== undefined) return powerOf(plainText, power);
+  const shift = exponent ?? ofTen;
+  const text = shift === undefined ? plainText : `${plainText}e${shift}`;
   const value = parseDecimal(text);
   return value && { value, text: text.startsWith(".") ? `0${text}` : text };
+}
+
+/** 10^-3, 2^10: of whole numbers. -2^2 is -4. */
+function powerOf(base: string, power: string): FoundNumber | undefined {
+  if (!/^-?\d{1,4}$/.test(base)) return undefined;
+  const size = BigInt(base.replace("-", "")) ** BigInt(Math.abs(Number(power)));
+  const signed = base.startsWith("-") ? -size : size;
+  const one: Rational = { numerator: 1n, denominator: 1n };
+  const value = { numerator: signed, denominator: 1n };
+  const result = power.startsWith("-") ? divide(one, value) : value;
+  return result && { value: result, text: `${base}^${power}` };
 }
 
 interface Slash {

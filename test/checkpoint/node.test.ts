@@ -13,8 +13,10 @@ import { join } from "node:path";
 import { test } from "node:test";
 import {
   asSingleFile,
+  fileNames,
   folderExists,
   processStart,
+  readRegularFile,
   readTextFile,
   realLocation,
   writeFileAtomically,
@@ -36,6 +38,30 @@ test("readTextFile() reads text, and refuses what is too large, missing or a fol
   await assert.rejects(readTextFile(folder, 5), { name: "CheckpointError", code: "not-a-file" });
   await assert.rejects(readTextFile(`${path}\0`, 5), { name: "CheckpointError", code: "read-failed" });
   await assert.rejects(readTextFile("/dev/zero", 1000), { name: "CheckpointError", code: "too-large" });
+});
+
+test("readRegularFile() reads bytes, and waits for nothing that is no file", async (t) => {
+  const folder = temporaryFolder(t);
+  const path = join(folder, "x.jsonl");
+  writeFileSync(path, Uint8Array.of(0xff, 0));
+  execFileSync("mkfifo", [join(folder, "pipe")]);
+  assert.deepEqual([...(await readRegularFile(path, 2))], [0xff, 0]);
+  await assert.rejects(readRegularFile(path, 1), { name: "CheckpointError", code: "too-large" });
+  await assert.rejects(readRegularFile(join(folder, "y"), 5), { name: "CheckpointError", code: "missing" });
+  await assert.rejects(readRegularFile(folder, 5), { name: "CheckpointError", code: "not-a-file" });
+  await assert.rejects(readRegularFile(join(folder, "pipe"), 5), {
+    name: "CheckpointError",
+    code: "not-a-file",
+  });
+  await assert.rejects(readRegularFile("/dev/zero", 5), { name: "CheckpointError", code: "not-a-file" });
+});
+
+test("fileNames() lists the files of a folder in order, folders and pipes not", async (t) => {
+  const folder = temporaryFolder(t);
+  for (const name of ["b", "a"]) writeFileSync(join(folder, name), "");
+  mkdirSync(join(folder, "c"));
+  assert.deepEqual(fileNames(folder), ["a", "b"]);
+  assert.throws(() => fileNames(join(folder, "a")), { name: "CheckpointError", code: "not-a-folder" });
 });
 
 test("readTextFile() reads a pipe to its end", { timeout: 10_000 }, async (t) => {

@@ -80,6 +80,71 @@ for (const [answer, letter] of NAMED) {
   });
 }
 
+const MORE: [answer: string, letter: string | undefined][] = [
+  ["The correct answer is D. None of the above", "D"],
+  ['Answer is "C"', "C"],
+  ["答案选B", "B"],
+  ["选项B", "B"],
+  ["正确选项是（C）", "C"],
+  ["Answer: A.", "A"],
+  ["The answer is A, because", "A"],
+  ["So the answer is: **A. Paris**", "A"],
+  ["A is incorrect. B is correct", "B"],
+  ["A is not correct; B is the correct answer.", "B"],
+  ["Both A and B seem plausible; however, C is right.", "C"],
+  ["I'll go with B.", "B"],
+  ["My answer: C", "C"],
+  ["Final answer: C", "C"],
+  ["**Final Answer**\nC", "C"],
+  ["**Final Answer:**\n\nC", "C"],
+  ["<answer>C</answer>", "C"],
+  ["It must be B.", "B"],
+  ["Therefore, B.", "B"],
+  ["答案是 B 选项", "B"],
+  ["所以正确答案是：B．", "B"],
+  ["The answer is London.", "B"],
+  ["The answer is (A) Paris, not (B).", "A"],
+  ["A. Paris", "A"],
+  ["A: Paris", "A"],
+  ["A - Paris", "A"],
+  ["Option B", "B"],
+  ["Choice (C)", "C"],
+  ["B, because London is bigger", "B"],
+  ["B because", "B"],
+  ["A because", "A"],
+  ["The answer could be A or B, but I choose C.", "C"],
+  ["The right choice is B", "B"],
+  ["correct: B", "B"],
+  ["Ans: B", "B"],
+  ["The answer is choice D", "D"],
+  ["I think the answer is C.", "C"],
+  ["The answer is **(C)**", "C"],
+  ["The answer is $\\boxed{C}$", "C"],
+  ["\\boxed{\\textbf{(C)}}", "C"],
+  ["\\boxed{C. Rome}", "C"],
+  ["\\boxed{Rome}", undefined],
+  ["the answer is a", "A"],
+  ["Answer: b", "B"],
+  ["answer is not A but B", undefined],
+  ["It is C", "C"],
+  ["C!", "C"],
+  ["我选择C，因为罗马", "C"],
+  ["应该选择 D", "D"],
+  ["本题选C", "C"],
+  ["A选项错误；B选项正确。", "B"],
+  ["答案不是A，而是B", undefined],
+  ["正确的是C", "C"],
+  ["答案为：\n\nC", "C"],
+  ["Answer:\nC", "C"],
+];
+
+for (const [answer, letter] of MORE) {
+  test(`findChoice() finds ${letter} of four choices in ${JSON.stringify(answer)}`, () => {
+    const index = findChoice(answer, ["Paris", "London", "Rome", "None of the above"]);
+    assert.equal(index === undefined ? undefined : letterOf(index), letter);
+  });
+}
+
 test("findChoice() names no choice by a text that two of them have", () => {
   assert.equal(findChoice("yes", ["yes", "Yes", "no"]), undefined);
 });

@@ -69,6 +69,21 @@ const FOUND: [answer: string, number: string | undefined][] = [
   ["$\\boxed{073}$", "073"],
   ["\\fbox{8} 9", "8"],
   ["12:30", "30"],
+  ["\\frac12", "1/2"],
+  ["\\boxed{3\\frac{1}{2}}", "7/2"],
+  ["3x10^2", "3e2"],
+  ["10^{-3}", "10^-3"],
+  ["2^{10}", "2^10"],
+  ["x^{2} = 9", "9"],
+  ["x^2", undefined],
+  ["x^{-2}", undefined],
+  ["0^-1", undefined],
+  ["42 \\text{ cm}^2", "42"],
+  ["90^\\circ", "90"],
+  ["t_2 = 8", "8"],
+  ["between -5 and -3", "-3"],
+  ["A: 10%", "10"],
+  ["$x = -42$", "-42"],
 ];
 
 for (const [answer, number] of FOUND) {
@@ -81,7 +96,20 @@ test("parseNumber() takes a text that is one number, with its signs", () => {
   for (const text of ["42", " 42 ", "-1,234.5", "$42", "42%", "3/4", "1e3", "073", "４２"]) {
     assert.ok(parseNumber(text), text);
   }
-  for (const text of ["", "x", "1 2", "1,2", "42 apples", "1.2.3", "12/25/2024", "--", "4x", "a4"]) {
+  for (const text of [
+    "",
+    "x",
+    "1 2",
+    "1,2",
+    "1,23",
+    "1...5",
+    "42 apples",
+    "1.2.3",
+    "12/25/2024",
+    "--",
+    "4x",
+    "a4",
+  ]) {
     assert.equal(parseNumber(text), undefined, text);
   }
 });
@@ -98,6 +126,10 @@ test("numbers that are written differently are equal, others are not", () => {
     ["007", "7"],
     ["12345678901234567890", "12345678901234567890.0"],
     ["50%", "50"],
+    ["10^-3", "0.001"],
+    ["2^10", "1024"],
+    ["-2^2", "-4"],
+    ["3\\frac{1}{2}", "3.5"],
   ] as const)
     assert.ok(equal(a, b), `${a} ${b}`);
   for (const [a, b] of [

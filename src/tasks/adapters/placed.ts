@@ -1,6 +1,7 @@
-/** Fields of a task of lm-evaluation-harness, which may stand in several files, and the way one is refused. */
-import type { Field } from "../../yaml/document.ts";
+/** Fields of a task of lm-evaluation-harness, which may stand in several files: reading and refusing one. */
+import type { Field, Value } from "../../yaml/document.ts";
 import type { Faults } from "../../yaml/faults.ts";
+import { readText } from "../../yaml/fields.ts";
 import { quote } from "../../yaml/wording.ts";
 
 /** A field, and the faults of the file it stands in. */
@@ -17,4 +18,13 @@ export function refuse({ field, faults }: Placed, what: string, wanted: string, 
   const message = `Cannot use ${quote(field.key)}: ${what}, wanted ${wanted}`;
   faults.add(field.value.at, "harness-unmapped", message, note);
   return undefined;
+}
+
+/** null and false, which say what is so anyway. */
+export function isNothing(value: Value): boolean {
+  return value.kind === "scalar" && (value.value === null || value.value === false);
+}
+
+export function textOf(placed: Placed | undefined, wanted: string): string | undefined {
+  return placed && readText(placed.field.value, quote(placed.field.key), wanted, placed.faults);
 }
