@@ -126,7 +126,7 @@ export class AnswerReader {
     const { code, status } = error as { code?: unknown; status?: unknown };
     const told = [code, status].map(Number).find((value) => value >= 400 && value < 600);
     const shown = this.#shown(messageOf(data));
-    if (told !== undefined) return faultOfStatus(told, data, { shown });
+    if (told !== undefined) return faultOfStatus(told, data, { quoted: shown });
     return new EndpointFault("unreachable", `it answers with the error "${shown}"`);
   }
 }

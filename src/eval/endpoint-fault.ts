@@ -2,6 +2,7 @@
  * What went wrong with one try of a request: which code it ends as, and whether asking again may mend it.
  * The message says what is, as the middle part of an error: `it answers 503 "overloaded"`.
  */
+import { shown } from "../checkpoint/shown.ts";
 
 export type FaultCode = "not-authorised" | "refused" | "question-refused" | "unreachable" | "bad-answer";
 
@@ -34,13 +35,13 @@ export class EndpointFault extends Error {
 /** Too early, too many, a time-out of the server's own. */
 const PASSING = new Set([408, 425, 429]);
 
-/** The fault of an answer whose status is not 200. `said`: what to show of its body. */
+/** The fault of an answer whose status is not 200. `quoted`: what messages show of what it said. */
 export function faultOfStatus(
   status: number,
   said: string,
-  { retryAfterMs, shown = said }: { retryAfterMs?: number | undefined; shown?: string } = {},
+  { retryAfterMs, quoted = said }: { retryAfterMs?: number | undefined; quoted?: string } = {},
 ): EndpointFault {
-  const message = `it answers ${status}${shown === "" ? "" : ` "${shown}"`}`;
+  const message = `it answers ${status}${quoted === "" ? "" : ` "${quoted}"`}`;
   if (PASSING.has(status) || status >= 500)
     return new EndpointFault("unreachable", message, { status, said, retryAfterMs });
   if (status === 401 || status === 403) return new EndpointFault("not-authorised", message, { status, said });
@@ -53,15 +54,9 @@ export function faultOfStatus(
   return new EndpointFault("refused", message, { status, said });
 }
 
-/** What a server said, fit for a terminal: one line without control characters and secrets, 200 characters at most. */
+/** What a server said, fit for a terminal: one line without secrets, its control characters escaped, and cut. */
 export function shownText(text: string, secrets: readonly string[] = []): string {
   let clean = text;
   for (const secret of secrets) clean = clean.replaceAll(secret, "…");
-  // Format characters too: they turn the direction of what stands behind them.
-  clean = clean
-    .replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]+/gu, " ")
-    .replace(/\s+/g, " ")
-    .trim();
-  const characters = Array.from(clean.slice(0, 1000));
-  return characters.length > 200 ? `${characters.slice(0, 199).join("")}…` : characters.join("");
+  return shown(clean.replace(/\s+/g, " ").trim());
 }

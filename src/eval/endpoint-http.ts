@@ -152,7 +152,7 @@ export class HttpClient {
     }
     const retryAfterMs = parseRetryAfter(response.headers["retry-after"], Date.now());
     const said = await errorText(bytes, signal);
-    throw faultOfStatus(status, said, { retryAfterMs, shown: this.shown(messageOf(said)) });
+    throw faultOfStatus(status, said, { retryAfterMs, quoted: this.shown(messageOf(said)) });
   }
 
   async *#bytes(response: IncomingMessage, exchange: Exchange): AsyncGenerator<Uint8Array> {
