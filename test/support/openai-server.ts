@@ -22,6 +22,8 @@ export type Misbehaviour =
   | { kind: "silent" }
   /** Sends half of the answer and holds the connection. */
   | { kind: "stall" }
+  /** Sends the whole answer and holds the connection. */
+  | { kind: "linger" }
   /** Sends pieces of an answer for ever. */
   | { kind: "endless" }
   /** Literally this, with status 200. */
@@ -43,7 +45,7 @@ export interface ServerOptions {
   /** Ignores `stream`. */
   isWhole?: boolean;
   /** Smallest max_tokens of an echo, or none at all. Default 0. */
-  echo?: 0 | 1 | "none";
+  echo?: number | "none";
   /** For the first requests to answer, in order; later ones are answered. */
   script?: Misbehaviour[];
   /** Names another model from this answer on, counted from 0. */
@@ -250,6 +252,10 @@ function misbehave(
     case "stall":
       response.writeHead(200, { "Content-Type": type });
       response.write(bytes.subarray(0, bytes.length >> 1));
+      return;
+    case "linger":
+      response.writeHead(200, { "Content-Type": type });
+      response.write(bytes);
       return;
     case "endless":
       response.writeHead(200, { "Content-Type": "text/event-stream" });
