@@ -7,8 +7,8 @@
  */
 import { gatherOutput } from "../text/output-events.ts";
 import { OutputParser, startsInReasoning, THINK_BEGIN, THINK_END } from "../text/output-parser.ts";
+import { messageOf, parseJson } from "./endpoint-body.ts";
 import { EndpointFault, faultOfStatus } from "./endpoint-fault.ts";
-import { messageOf, parseJson } from "./endpoint-http.ts";
 import type { Answer, AnswerRequest } from "./target.ts";
 
 /** What an answer says of itself; the rest is the asker's. */
@@ -48,6 +48,8 @@ export class AnswerReader {
   #usage: Usage | undefined;
   /** The server has said that nothing follows. */
   isDone = false;
+  /** When it last said something, by performance.now(). */
+  lastAt = 0;
 
   /** `shown` makes a server's text fit for a message. */
   constructor(prompt: AnswerRequest["prompt"], shown: (text: string) => string) {
@@ -58,6 +60,7 @@ export class AnswerReader {
   /** The data of an event, or a whole body. Throws EndpointFault. */
   push(data: string): void {
     if (this.isDone) return;
+    this.lastAt = performance.now();
     if (data.trim() === "[DONE]") {
       this.isDone = true;
       return;

@@ -8,6 +8,7 @@
 import { Agent as HttpAgent, type IncomingMessage, request as requestHttp } from "node:http";
 import { Agent as HttpsAgent, request as requestHttps } from "node:https";
 import { EvaluationError, Interrupted } from "../base/errors.ts";
+import { errorText, messageOf, parseJson, textOf } from "./endpoint-body.ts";
 import { EndpointFault, faultOfStatus, shownText } from "./endpoint-fault.ts";
 import { type EndpointUrl, parseEndpointUrl } from "./endpoint-url.ts";
 import { parseRetryAfter } from "./retry.ts";
@@ -36,14 +37,14 @@ export interface HttpResponse {
 
 /** A whole answer; 100,000 tokens in events of 400 bytes are 40 MB. */
 export const MAX_BODY: number = 256 * 2 ** 20;
-/** What is read of a body that only says what is wrong. */
-const MAX_ERROR_BODY = 64 * 2 ** 10;
 /** From the last thing said to the end of the body, which nearly always comes with it. */
 const END_MS = 1000;
 
 /** The connection of one request, and why it was closed from here. */
 interface Exchange {
   fault: Error | undefined;
+  /** The connection is there: from now on the whole of the answer may take so long. */
+  begin(ms: number): void;
   limit(ms: number, fault: () => Error): void;
   end(): void;
 }
@@ -54,6 +55,7 @@ export class HttpClient {
   readonly #agent: HttpAgent | HttpsAgent;
   readonly #authorization: string | undefined;
   readonly #secrets: string[];
+  #isClosed = false;
 
   /** Throws EvaluationError "bad-url" and "bad-key". */
   constructor(options: HttpOptions) {
@@ -85,6 +87,7 @@ export class HttpClient {
   async send(path: string, body: unknown, signal?: AbortSignal): Promise<HttpResponse> {
     for (;;) {
       if (signal?.aborted) throw new Interrupted("The request was stopped");
+      if (this.#isClosed) throw closed();
       try {
         return await this.#send(path, body, signal);
       } catch (error) {
@@ -100,7 +103,9 @@ export class HttpClient {
     return parseJson(await textOf(bytes), (text) => this.shown(text));
   }
 
+  /** Requests that are on their way end with Interrupted. */
   close(): void {
+    this.#isClosed = true;
     this.#agent.destroy();
   }
 
@@ -122,11 +127,21 @@ export class HttpClient {
       },
     });
     const { timeoutMs, maxSeconds } = this.#options;
-    const exchange = watch((fault) => request.destroy(fault), { maxMs: maxSeconds * 1000, signal });
-    exchange.limit(timeoutMs, () => silent(`it sends nothing for ${timeoutMs / 1000} s`));
+    let giveUp = (_: Error): void => {};
+    const close = (fault: Error) => {
+      request.destroy(fault);
+      giveUp(fault); // a request without a connection tells nobody of its end
+    };
+    const exchange = watch(close, signal);
+    // A request may wait for a connection, as long as there are others; that is not the server's time.
+    request.once("socket", () => {
+      exchange.begin(maxSeconds * 1000);
+      exchange.limit(timeoutMs, () => silent(`it sends nothing for ${timeoutMs / 1000} s`));
+    });
     let response: IncomingMessage;
     try {
       response = await new Promise<IncomingMessage>((resolve, reject) => {
+        giveUp = reject;
         request.once("response", resolve);
         // Stays: a connection that breaks later says so here and at the response.
         request.on("error", reject);
@@ -135,6 +150,7 @@ export class HttpClient {
     } catch (error) {
       exchange.end();
       if (exchange.fault) throw exchange.fault;
+      if (this.#isClosed) throw closed();
       const { code, message } = error as NodeJS.ErrnoException;
       if (request.reusedSocket && (code === "ECONNRESET" || code === "EPIPE")) throw new StaleConnection();
       throw new EndpointFault("unreachable", `it cannot be reached (${this.shown(code ?? message)})`);
@@ -168,6 +184,7 @@ export class HttpClient {
       }
     } catch (error) {
       if (exchange.fault) throw exchange.fault;
+      if (this.#isClosed) throw closed();
       if (error instanceof EndpointFault) throw error;
       throw new EndpointFault("unreachable", "its connection breaks in the middle of an answer");
     } finally {
@@ -179,6 +196,10 @@ export class HttpClient {
 
 class StaleConnection extends Error {}
 
+function closed(): Interrupted {
+  return new Interrupted("The endpoint was closed");
+}
+
 function silent(message: string): EndpointFault {
   return new EndpointFault("unreachable", message);
 }
@@ -187,82 +208,36 @@ function silent(message: string): EndpointFault {
 const MAX_TIMER_MS = 2 ** 31 - 1;
 
 /** Closes the connection when the signal fires, when the whole takes too long, or when nothing comes. */
-function watch(
-  close: (fault: Error) => void,
-  { maxMs, signal }: { maxMs: number; signal: AbortSignal | undefined },
-): Exchange {
+function watch(close: (fault: Error) => void, signal: AbortSignal | undefined): Exchange {
   let quiet: NodeJS.Timeout | undefined;
+  let whole: NodeJS.Timeout | undefined;
+  let isOver = false;
   const stop = (fault: Error) => {
     exchange.fault ??= fault;
     close(exchange.fault);
   };
+  const after = (ms: number, fault: () => Error) =>
+    isOver ? undefined : setTimeout(() => stop(fault()), Math.min(ms, MAX_TIMER_MS));
   const interrupt = () => stop(new Interrupted("The request was stopped"));
-  const endless = () => new EndpointFault("bad-answer", `its answer does not end within ${maxMs / 1000} s`);
-  const whole = setTimeout(() => stop(endless()), Math.min(maxMs, MAX_TIMER_MS));
   signal?.addEventListener("abort", interrupt, { once: true });
   const exchange: Exchange = {
     fault: undefined,
+    begin(ms) {
+      whole = after(
+        ms,
+        () => new EndpointFault("bad-answer", `its answer does not end within ${ms / 1000} s`),
+      );
+    },
     limit(ms, fault) {
       clearTimeout(quiet);
-      quiet = setTimeout(() => stop(fault()), Math.min(ms, MAX_TIMER_MS));
+      quiet = after(ms, fault);
     },
     end() {
+      isOver = true;
       clearTimeout(quiet);
       clearTimeout(whole);
       signal?.removeEventListener("abort", interrupt);
     },
   };
   return exchange;
-}
-
-/** The body of an error; what is wrong with its connection matters less than its status. */
-async function errorText(
-  bytes: AsyncGenerator<Uint8Array>,
-  signal: AbortSignal | undefined,
-): Promise<string> {
-  const chunks: Uint8Array[] = [];
-  let length = 0;
-  try {
-    for await (const chunk of bytes) {
-      chunks.push(chunk);
-      length += chunk.length;
-      if (length > MAX_ERROR_BODY) break;
-    }
-  } catch (error) {
-    if (signal?.aborted) throw error;
-  }
-  return Buffer.concat(chunks).toString("utf8").slice(0, MAX_ERROR_BODY);
-}
-
-export async function textOf(bytes: AsyncGenerator<Uint8Array>): Promise<string> {
-  const chunks: Uint8Array[] = [];
-  for await (const chunk of bytes) chunks.push(chunk);
-  return Buffer.concat(chunks).toString("utf8");
-}
-
-/** Throws EndpointFault for what is no JSON; `shown` makes a server's text fit for a message. */
-export function parseJson(text: string, shown: (text: string) => string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    throw new EndpointFault("bad-answer", `it answers "${shown(text)}", wanted JSON`);
-  }
-}
-
-/** {"error": {"message": …}}, {"error": …}, {"message": …} or {"detail": …}; else the text as it is. */
-export function messageOf(said: string): string {
-  let value: unknown;
-  try {
-    value = JSON.parse(said);
-  } catch {
-    return said;
-  }
-  for (let depth = 0; depth < 3; depth++) {
-    if (typeof value === "string") return value;
-    const fields = value as { error?: unknown; message?: unknown; detail?: unknown } | null;
-    const inner = fields?.error ?? fields?.message ?? fields?.detail;
-    if (inner === undefined || inner === null) return said;
-    value = inner;
-  }
-  return typeof value === "string" ? value : said;
 }

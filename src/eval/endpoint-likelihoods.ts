@@ -51,12 +51,13 @@ export class EchoScorer {
     }
     const choice = (value as { choices?: ({ logprobs?: unknown } | null)[] } | null)?.choices?.[0];
     if (!choice) throw new EndpointFault("bad-answer", "its answer has no choices, wanted one");
-    if (!isEchoed(choice.logprobs)) throw this.#unable("its answer has no token_logprobs and text_offset");
-    return choice.logprobs;
+    const echoed = echoedTokens(choice.logprobs, prompt);
+    if (!echoed) throw this.#unable("its answer has no token_logprobs with their places");
+    return echoed;
   }
 
   #unable(what: string): EvaluationError {
-    const message = `Cannot ask "${this.#model}" for likelihoods at "${this.#http.url.shown}": ${what}, wanted an echo with logprobs`;
+    const message = `Cannot ask "${this.#http.shown(this.#model)}" for likelihoods at "${this.#http.url.shown}": ${what}, wanted an echo with logprobs`;
     const note =
       'Few servers tell likelihoods; a task of choices can be scored with "method: letter" instead';
     return new EvaluationError("no-likelihoods", message, { note });
@@ -93,13 +94,22 @@ export function sumContinuation(
   return { logLikelihood: sum, tokens: numTokens };
 }
 
-function isEchoed(value: unknown): value is EchoedTokens {
-  if (value === null || typeof value !== "object") return false;
-  const { tokens, token_logprobs: logprobs, text_offset: offsets } = value as Partial<EchoedTokens>;
-  if (!Array.isArray(tokens) || !Array.isArray(logprobs) || !Array.isArray(offsets)) return false;
-  const isWhole = tokens.length === logprobs.length && tokens.length === offsets.length;
-  const isCounted = offsets.every((offset) => Number.isSafeInteger(offset) && offset >= 0);
-  return isWhole && isCounted && tokens.every((token) => typeof token === "string");
+/** What a server tells of the tokens, where it tells enough. Places that it leaves out follow from the texts. */
+function echoedTokens(value: unknown, prompt: string): EchoedTokens | undefined {
+  const { tokens, token_logprobs: logprobs, text_offset: told } = (value ?? {}) as Partial<EchoedTokens>;
+  if (!Array.isArray(tokens) || !Array.isArray(logprobs) || tokens.length !== logprobs.length)
+    return undefined;
+  if (!tokens.every((token) => typeof token === "string")) return undefined;
+  const isPlace = (offset: unknown) => Number.isSafeInteger(offset) && (offset as number) >= 0;
+  if (Array.isArray(told) && told.length === tokens.length && told.every(isPlace))
+    return { tokens, token_logprobs: logprobs, text_offset: told };
+  if (!tokens.join("").includes(prompt)) return undefined;
+  let end = 0;
+  const offsets = tokens.map((token) => {
+    end += length(token);
+    return end - length(token);
+  });
+  return { tokens, token_logprobs: logprobs, text_offset: offsets };
 }
 
 /** In code points, as servers count. */

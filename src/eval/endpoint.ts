@@ -2,12 +2,13 @@
  * A server that speaks OpenAI's protocol as the target of an evaluation: vLLM, SGLang, llama.cpp, DeepSeek's own
  * and others. Answers are streamed, so that a slow model is told from a dead one by its bytes.
  */
-import { EvaluationError } from "../base/errors.ts";
-import { AnswerReader, type ReadAnswer } from "./endpoint-answer.ts";
+
+import { AnswerReader } from "./endpoint-answer.ts";
+import { Asker } from "./endpoint-asker.ts";
+import { textOf } from "./endpoint-body.ts";
 import { EndpointFault } from "./endpoint-fault.ts";
-import { HttpClient, type HttpResponse, textOf } from "./endpoint-http.ts";
+import { HttpClient, type HttpResponse } from "./endpoint-http.ts";
 import { EchoScorer } from "./endpoint-likelihoods.ts";
-import { retrying } from "./retry.ts";
 import { SseParser } from "./sse.ts";
 import type {
   Answer,
@@ -60,53 +61,6 @@ export async function openEndpoint(options: EndpointOptions): Promise<Target> {
   }
 }
 
-/** Requests with retries; faults become EvaluationErrors that name the server. */
-class Asker {
-  readonly http: HttpClient;
-  readonly #retry: { retries: number; delayMs: number };
-
-  constructor(http: HttpClient, retry: { retries: number; delayMs: number }) {
-    this.http = http;
-    this.#retry = retry;
-  }
-
-  async ask<T>(
-    what: string,
-    once: () => Promise<T>,
-    signal: AbortSignal | undefined,
-  ): Promise<{ value: T; attempts: number }> {
-    let attempts = 0;
-    const counted = () => {
-      attempts++;
-      return once();
-    };
-    try {
-      return await retrying(counted, { ...this.#retry, signal });
-    } catch (error) {
-      if (!(error instanceof EndpointFault)) throw error;
-      const tries = attempts > 1 ? `, ${attempts} times` : "";
-      const wanted = error.message.includes(", wanted ") ? "" : ", wanted an answer";
-      const message = `Cannot ${what} "${this.http.url.shown}": ${error.message}${tries}${wanted}`;
-      const note = noteOf(error);
-      throw new EvaluationError(error.code, message, note === undefined ? {} : { note });
-    }
-  }
-
-  async onlyModel(signal: AbortSignal | undefined): Promise<string> {
-    const get = () => this.http.json("/models", undefined, signal);
-    const { value } = await this.ask("list the models of", get, signal);
-    const { data } = (value ?? {}) as { data?: unknown };
-    const listed = Array.isArray(data) ? data.map((entry: { id?: unknown } | null) => entry?.id) : [];
-    const models = [...new Set(listed)].filter((id) => typeof id === "string" && id !== "") as string[];
-    if (models.length === 1) return models[0]!;
-    const shown = models.slice(0, 20).map((id) => `"${this.http.shown(id)}"`);
-    const more = models.length > shown.length ? ` and ${models.length - shown.length} more` : "";
-    const has = models.length === 0 ? "lists no model" : `has ${models.length}: ${shown.join(", ")}${more}`;
-    const message = `Cannot choose a model of "${this.http.url.shown}": it ${has}, wanted one`;
-    throw new EvaluationError("no-model", message, { note: "Name the model" });
-  }
-}
-
 class Endpoint implements Target {
   readonly name: string;
   readonly concurrency: number;
@@ -132,16 +86,16 @@ class Endpoint implements Target {
   async answer(request: AnswerRequest, signal?: AbortSignal): Promise<Answer> {
     const once = async () => {
       const startedAt = performance.now();
-      const read = await this.#answerOnce(request, signal);
-      return { ...read, seconds: (performance.now() - startedAt) / 1000 };
+      const reader = await this.#answerOnce(request, signal);
+      return { ...reader.end(), seconds: (reader.lastAt - startedAt) / 1000 };
     };
-    const { value, attempts } = await this.#asker.ask(`ask "${this.#model}" at`, once, signal);
+    const { value, attempts } = await this.#asker.ask(`ask ${this.#quoted} at`, once, signal);
     return { ...value, attempts };
   }
 
   async likelihoods(request: LikelihoodRequest, signal?: AbortSignal): Promise<Likelihood[]> {
     const found: Likelihood[] = [];
-    const what = `ask "${this.#model}" for likelihoods at`;
+    const what = `ask ${this.#quoted} for likelihoods at`;
     for (const continuation of request.continuations) {
       const once = () => this.#scorer.score({ context: request.context, continuation }, signal);
       found.push((await this.#asker.ask(what, once, signal)).value);
@@ -149,11 +103,15 @@ class Endpoint implements Target {
     return found;
   }
 
+  get #quoted(): string {
+    return `"${this.#asker.http.shown(this.#model)}"`;
+  }
+
   async close(): Promise<void> {
     this.#asker.http.close();
   }
 
-  async #answerOnce(request: AnswerRequest, signal: AbortSignal | undefined): Promise<ReadAnswer> {
+  async #answerOnce(request: AnswerRequest, signal: AbortSignal | undefined): Promise<AnswerReader> {
     const withUsage = this.#knowsStreamOptions;
     try {
       return await this.#stream(request, withUsage, signal);
@@ -168,7 +126,7 @@ class Endpoint implements Target {
     }
   }
 
-  async #stream(request: AnswerRequest, withUsage: boolean, signal?: AbortSignal): Promise<ReadAnswer> {
+  async #stream(request: AnswerRequest, withUsage: boolean, signal?: AbortSignal): Promise<AnswerReader> {
     const { http } = this.#asker;
     const { prompt, maxTokens, temperature, topP, seed, stop } = request;
     const path = prompt.kind === "chat" ? "/chat/completions" : "/completions";
@@ -184,7 +142,7 @@ class Endpoint implements Target {
     const reader = new AnswerReader(prompt, (text) => http.shown(text));
     if (/^text\/event-stream/i.test(response.contentType)) {
       await readEvents(response, reader);
-      return reader.end();
+      return reader;
     }
     // It does not stream, it does and does not say so, or it is no such server at all.
     const text = await textOf(response.bytes);
@@ -192,7 +150,7 @@ class Endpoint implements Target {
     const isStream = /^\s*(data|event|id)?:/.test(text);
     const all = isStream ? [...events.push(Buffer.from(text)), ...events.end()] : [text];
     for (const event of all) reader.push(event);
-    return reader.end();
+    return reader;
   }
 }
 
@@ -211,22 +169,5 @@ async function readEvents(response: HttpResponse, reader: AnswerReader): Promise
     if (reader.isDone && error instanceof EndpointFault) return;
     if (!(error instanceof RangeError)) throw error;
     throw new EndpointFault("bad-answer", `its answer is no stream of events: ${error.message}`);
-  }
-}
-
-function noteOf({ code, status }: EndpointFault): string | undefined {
-  switch (code) {
-    case "not-authorised":
-      return "Set CHIMERA_API_KEY, or the key that the provider's own variable holds";
-    case "refused":
-      return status === 404 ? "The URL or the model's name may be wrong" : undefined;
-    case "question-refused":
-      return "The question may be too long for the model, or a setting of its task unknown to the server";
-    case "unreachable":
-      return "What is answered is kept; go on when the server is there again";
-    case "bad-answer":
-      return undefined;
-    default:
-      throw code satisfies never;
   }
 }

@@ -128,7 +128,7 @@ test("answer() sends what decides an answer, and no empty list of stop texts", a
   assert.equal("stop" in other[1]!.body, false);
 });
 
-test("thinkingTokens is a share by characters where the server tells only the sum, and nothing without usage", async () => {
+test("answer() estimates thinkingTokens by characters where the server tells only the sum, and tells none without usage", async () => {
   const { answer: told } = await ask({ usage: "detailed" });
   const { answer } = await ask({ usage: "sum" });
   assert.deepEqual(said(answer), said(told));
@@ -173,7 +173,7 @@ test("likelihoods() are the model's own, also where a server must generate a tok
   }
 });
 
-test("concurrency limits the connections, which are used again", async () => {
+test("openEndpoint() limits its connections, and uses them again", async () => {
   const server = await startServer({ says: {} });
   const target = await openEndpoint({
     url: server.url,

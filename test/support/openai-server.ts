@@ -46,6 +46,8 @@ export interface ServerOptions {
   isWhole?: boolean;
   /** Smallest max_tokens of an echo, or none at all. Default 0. */
   echo?: number | "none";
+  /** What it says to an echo, in place of the model. */
+  echoes?: object;
   /** For the first requests to answer, in order; later ones are answered. */
   script?: Misbehaviour[];
   /** Names another model from this answer on, counted from 0. */
@@ -154,7 +156,8 @@ class Handler {
   }
 
   async #echo(body: { prompt: string; max_tokens: number }, response: ServerResponse): Promise<void> {
-    const { echo: least = 0, model } = this.#options;
+    const { echo: least = 0, echoes, model } = this.#options;
+    if (echoes) return json(response, 200, echoes);
     if (least === "none") return json(response, 200, { choices: [{ index: 0, text: "", logprobs: null }] });
     if (body.max_tokens < least) return fail(response, 400, `max_tokens must be at least ${least}`);
     const told = await echo(model!, body.prompt);
