@@ -94,7 +94,8 @@ export async function openTarget(
   options: TargetCommandOptions & { signal?: AbortSignal },
 ): Promise<Target> {
   if (kind === "endpoint") {
-    const { apiKeyFor, openEndpoint } = await import("../eval/endpoint.ts");
+    const { openEndpoint } = await import("../eval/endpoint.ts");
+    const { apiKeyFor } = await import("../eval/endpoint-url.ts");
     const { concurrency, timeout, retries } = options;
     const apiKey = apiKeyFor(location, process.env);
     return openEndpoint({

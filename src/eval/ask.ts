@@ -49,7 +49,7 @@ async function askInWords(target: Target, asked: Asked, options: AskOptions): Pr
   }
   const last = answers.at(-1)!;
   const { refused, rule } = options.judge
-    ? await options.judge.judge({ prompt: question.turns.at(-1)!, content: last.content })
+    ? await options.judge.judge({ prompt: question.turns.at(-1)!, content: last.content }, signal)
     : judgeRefusal(last.content);
   const tokens = sumOf(answers.map((answer) => answer.tokens));
   const thinkingTokens = sumOf(answers.map((answer) => answer.thinkingTokens));

@@ -39,7 +39,7 @@ export interface RenderOptions {
 }
 
 export interface TemplateLimits {
-  /** Default 2000. */
+  /** Default 10,000: a loaded machine takes its time too. */
   timeMs?: number;
   /** Default 16 million. */
   maxCharacters?: number;
@@ -97,7 +97,7 @@ export class ChatTemplate {
   /** Templates by name; "default" is the usual one, "tool_use" that for conversations with tools. */
   constructor(
     texts: ReadonlyMap<string, TemplateText>,
-    { timeMs = 2000, maxCharacters = 16_000_000 }: TemplateLimits = {},
+    { timeMs = 10_000, maxCharacters = 16_000_000 }: TemplateLimits = {},
   ) {
     this.#texts = texts;
     this.#timeMs = timeMs;

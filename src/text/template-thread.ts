@@ -11,6 +11,15 @@ export type ThreadAnswer =
 
 const HEAP_MB = 512;
 
+/**
+ * Where this thread was busy for longer than the limit, the answer may lie here unread: timers come before messages. Two
+ * turns of the loop let it in.
+ */
+async function patience(): Promise<void> {
+  await new Promise((resolve) => setImmediate(resolve));
+  await new Promise((resolve) => setImmediate(resolve));
+}
+
 interface Task {
   task: RenderTask;
   timeMs: number;
@@ -65,7 +74,7 @@ export class TemplateThread {
       const give = () => {
         try {
           worker.postMessage(task);
-          timer = setTimeout(() => finish({ kind: "timeout" }), timeMs);
+          timer = setTimeout(() => void patience().then(() => finish({ kind: "timeout" })), timeMs);
         } catch (cause) {
           const what = `Cannot give the chat template its variables: ${(cause as Error).message}`;
           settle(() => reject(new TypeError(what, { cause })));
