@@ -75,7 +75,7 @@ export class TextModel {
   readonly model: Model;
   readonly tokenizer: Tokenizer;
   readonly #masked: readonly number[];
-  #template: ChatTemplate | undefined;
+  #template: Promise<ChatTemplate> | undefined;
 
   constructor(model: Model, tokenizer: Tokenizer) {
     this.model = model;
@@ -84,8 +84,9 @@ export class TextModel {
   }
 
   /** The chat template. Throws CheckpointError when there is none, or when it is broken. */
-  async template(): Promise<ChatTemplate> {
-    this.#template ??= await loadChatTemplate(this.model.source);
+  template(): Promise<ChatTemplate> {
+    // The promise, not the template: of many who ask at once each would load one, with a thread of its own.
+    this.#template ??= loadChatTemplate(this.model.source);
     return this.#template;
   }
 
@@ -215,7 +216,8 @@ export class TextModel {
 
   /** Ends the template's thread; the model stays. */
   async close(): Promise<void> {
-    await this.#template?.close();
+    const template = await this.#template?.catch(() => undefined); // one that is broken has been told
+    await template?.close();
   }
 
   /** Ends everything. */

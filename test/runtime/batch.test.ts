@@ -167,6 +167,18 @@ describe("Batch", () => {
     assert.equal((await other).finish, "stop");
   });
 
+  test("answerIn() renders prompts on one thread, however many come at once", async () => {
+    const own = await attachText(model);
+    const before = process.report.getReport() as unknown as { workers: unknown[] };
+    const batch = new Batch(model);
+    await Promise.all(
+      QUESTIONS.map((question) => own.answerIn(batch, ask(question), { temperature: 0, maxTokens: 2 })),
+    );
+    const after = process.report.getReport() as unknown as { workers: unknown[] };
+    await own.close();
+    assert.equal(after.workers.length - before.workers.length, 1);
+  });
+
   test("run() refuses prompts that are empty or too long", async () => {
     const batch = new Batch(model);
     const job = { choose: () => 5, onToken: () => true };
