@@ -24,6 +24,16 @@ export { type BuildOptions, type BuildReport, build } from "./build/build.ts";
 export type { BuildEvent, VerifyEvent } from "./build/events.ts";
 export { type Finding, type VerifyOptions, type VerifyReport, verify } from "./build/verify.ts";
 export { virtualChild } from "./build/virtual-child.ts";
+export { compareRuns, type MetricComparison, type RunComparison } from "./eval/compare-runs.ts";
+export { type EndpointOptions, openEndpoint } from "./eval/endpoint.ts";
+export { type EvaluateEvent, type EvaluateOptions, evaluate } from "./eval/evaluate.ts";
+export { openJudge, type RefusalJudge } from "./eval/judge.ts";
+export type { EvalRecord, EvalTiming } from "./eval/record.ts";
+export type { RunConfig, RunSettings } from "./eval/run-config.ts";
+export { type FinishedRun, readRun } from "./eval/run-folder.ts";
+export type { GroupSummary, RunSummary } from "./eval/summary.ts";
+export type { Answer, AnswerRequest, Target } from "./eval/target.ts";
+export { type EvalTargetOptions, openEvalTarget } from "./library/eval-target.ts";
 export {
   type Forward,
   type GenerateIdsOptions,
@@ -65,4 +75,8 @@ export { type CompareEvent, type CompareOptions, type CompareReport, compare } f
 export type { CompareRow } from "./survey/distance.ts";
 export { distanceMap } from "./survey/distance-map.ts";
 export { type InspectReport, inspect } from "./survey/inspect.ts";
+export { judgeRefusal, REFUSAL_RULES } from "./tasks/refusal-rules.ts";
+export { scoreAnswer } from "./tasks/scoring.ts";
+export type { Question, Scoring, Task } from "./tasks/task.ts";
+export { loadTasks } from "./tasks/task-file.ts";
 export type { OutputEvent } from "./text/output-events.ts";
