@@ -1,11 +1,12 @@
 /**
  * Benchmarks: what is checked first and timed then (docs/BENCHMARKS.md has the tables and what they mean).
  *
- * Usage: npm run bench -- [kernels] [inference] [hash] [copy] [merge] [scaling] [plan] [runtime] [experts] [mtp] [optimiser] [peer]     none named: all of them
+ * Usage: npm run bench -- [kernels] [inference] [hash] [copy] [merge] [scaling] [plan] [runtime] [experts] [mtp] [batch] [optimiser] [peer]     none named: all of them
  *
  * Figures are ratios where they can be: between runs of one session they move by ±10 %, between machines by
  * more. Folders: CHIMERA_BENCH_DISK (default: the system's temporary folder) and /dev/shm.
  */
+import { benchBatch } from "./batch.ts";
 import { benchCopy } from "./copy.ts";
 import { benchExperts } from "./experts.ts";
 import { benchHash } from "./hash.ts";
@@ -33,6 +34,7 @@ const SECTIONS: Record<string, () => string | Promise<string>> = {
   runtime: benchRuntime,
   experts: benchExperts,
   mtp: benchMtp,
+  batch: benchBatch,
   optimiser: benchOptimiser,
   peer: benchPeer,
 };
