@@ -72,6 +72,11 @@ Examples:
 
 async function run(path: string, given: SearchCommandOptions, command: Command): Promise<void> {
   const { readSpaceFile } = await import("../study/space-file.ts");
+  const { namesRecipe } = await import("../study/study-file.ts");
+  if (await namesRecipe(path)) {
+    const note = "A search space names a recipe and says what varies: chimera search --help";
+    throw new UsageError(`Cannot search "${path}": it is a recipe, wanted a search space`, note);
+  }
   const file = await readSpaceFile(path);
   const options = withFile(given, file.questions, (option) => command.getOptionValueSource(option) === "cli");
   const budget = options.budget ?? file.budget ?? DEFAULT_BUDGET;

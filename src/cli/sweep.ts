@@ -58,9 +58,9 @@ function gather(text: string, all: string[] = []): string[] {
 }
 
 async function run(path: string, given: SweepCommandOptions, command: Command): Promise<void> {
-  const { isStudyFile } = await import("../study/study-file.ts");
+  const { namesRecipe } = await import("../study/study-file.ts");
   const { readSweepFile } = await import("../study/sweep-file.ts");
-  const file = (await isStudyFile(path)) ? await readSweepFile(path) : undefined;
+  const file = (await namesRecipe(path)) ? undefined : await readSweepFile(path);
   const isGiven = (option: string) => command.getOptionValueSource(option) === "cli";
   const options = withFile(given, file?.questions, isGiven);
   const axes = await axesOf(options, file);

@@ -109,6 +109,7 @@ export async function evaluate(
     if (held.summary?.complete && held.config.digest === config.digest) return held;
   }
   const asked = chooseQuestions(tasks, { n, seed });
+  for (const mode of new Set(asked.map(({ task }) => task.mode))) await target.check?.(mode);
   const run = folder === undefined ? RunFolder.inMemory(config) : await RunFolder.open(folder, config);
   let isComplete = false;
   try {

@@ -1,4 +1,5 @@
 /** A model that runs here as the target of an evaluation: questions are answered many at a time. */
+import { CheckpointError } from "../base/errors.ts";
 import { Batch } from "../runtime/batch.ts";
 import { likelihoodsBehind } from "../runtime/likelihood.ts";
 import type { TextModel } from "../runtime/talk.ts";
@@ -41,6 +42,17 @@ class LocalTarget implements Target {
     // Twice as many: a place that gets free is taken at once.
     this.concurrency = 2 * this.#batch.slots;
     this.#onClose = onClose;
+  }
+
+  async check(kind: AnswerRequest["prompt"]["kind"]): Promise<void> {
+    if (kind === "raw") return;
+    try {
+      await this.#text.template();
+    } catch (error) {
+      if (!(error instanceof CheckpointError)) throw error;
+      const note = "Tasks with mode: raw need no chat template";
+      throw new CheckpointError(error.code, error.message, { note, cause: error });
+    }
   }
 
   async answer(request: AnswerRequest, signal?: AbortSignal): Promise<Answer> {

@@ -171,11 +171,13 @@ export class RunFolder {
     await writeFileAtomically(join(this.folder, SUMMARY), asText(summary));
   }
 
-  /** Ends the work on the folder; what is there stays. */
+  /** Ends the work on the folder. Answers stay; a run without any leaves nothing. */
   async close({ isComplete }: { isComplete: boolean }): Promise<void> {
     this.#closeLines();
+    const isEmpty = this.records.size === 0;
+    if (isEmpty) for (const name of OURS) await this.#store?.remove(name);
     await this.#lock?.release();
-    if (isComplete) await this.#store?.removeState();
+    if (isComplete || isEmpty) await this.#store?.removeState();
   }
 
   #closeLines(): void {

@@ -9,6 +9,11 @@ export interface Target {
   /** Questions that may be asked at a time. */
   readonly concurrency: number;
   /**
+   * Throws CheckpointError where no question of this kind can be put, before the first one is: a model without a chat
+   * template. Absent: that shows only when one asks.
+   */
+  check?(kind: AnswerRequest["prompt"]["kind"]): Promise<void>;
+  /**
    * Throws EvaluationError for what asking again could mend or not (its code says), CheckpointError "context" for a
    * prompt that is too long, Interrupted when the signal fired.
    */

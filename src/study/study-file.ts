@@ -29,10 +29,10 @@ const STUDY: DocumentKind = {
   error: (problems) => new StudyError(problems),
 };
 
-/** Whether a YAML file says what varies in a recipe, rather than being one. */
-export async function isStudyFile(path: string): Promise<boolean> {
+/** Whether a file is a recipe, rather than one that says what varies in it. False for what cannot be read. */
+export async function namesRecipe(path: string): Promise<boolean> {
   const text = await readTextFile(path, STUDY.maxBytes).catch(() => "");
-  return /^recipe\s*:/m.test(text) && !/^parents\s*:/m.test(text);
+  return /^parents\s*:/m.test(text) && !/^recipe\s*:/m.test(text);
 }
 
 /** Reads a study's file: `read` takes what is its own. Throws StudyError with everything that is wrong. */
