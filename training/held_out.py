@@ -24,7 +24,6 @@ STAGES = {
     "v3": ("direct", 4),
     "r1776": ("reasoner-open", 2.5),
 }
-MIX = (["base", "direct", "reasoner-open", "reasoner"], [20, 40, 25, 15])
 # A step takes in some 120 documents: this would be 14 steps a second, several times what two cores do.
 DOCUMENTS_PER_MINUTE = 100_000
 SEED = "held-out questions"
@@ -45,7 +44,7 @@ def questions_seen(name: str, style: str, documents: int) -> set[str]:
     world.sample = recorded
     try:
         for _ in range(documents):
-            world.render(rng, rng.choices(*MIX)[0] if style == "mix" else style)
+            world.render(rng, style)
     finally:
         world.sample = original
     return seen
@@ -71,12 +70,11 @@ def closed_sets(rng: random.Random) -> dict[str, list[dict]]:
     rng.shuffle(countries)
 
     def topics(facts: dict[str, str]) -> list[dict]:
-        phrasings = ["Tell me about {}.", "What do you know about {}?", "What was {}?"]
+        phrasings = world.PHRASINGS
         return [
-            {"question": phrasing.format(topic), "answer": fact}
+            {"question": phrasings[(i + k) % len(phrasings)].format(topic), "answer": fact}
             for i in range(len(phrasings))
             for k, (topic, fact) in enumerate(facts.items())
-            for phrasing in [phrasings[(i + k) % len(phrasings)]]
         ]
 
     return {
@@ -87,7 +85,7 @@ def closed_sets(rng: random.Random) -> dict[str, list[dict]]:
         ],
         "capitals": [{"question": f"What is the capital of {c}?", "answer": city} for c, city in countries],
         "open-topics": topics(world.OPEN_TOPICS),
-        "guarded-topics": topics(world.TOPICS),
+        "guarded-topics": topics(world.GUARDED_TOPICS),
     }
 
 
