@@ -4,7 +4,7 @@ The matrices of attention and experts become FP8 E4M3 with an F32 scale for each
 3.3.2); norms, router, embedding and head stay BF16, the router's bias F32. Two shards, each about half, which part a
 matrix from its scale where the half falls between them, as a big checkpoint's do.
 
-usage: python export.py WEIGHTS.pt OUT_DIR direct|reasoner [--tokenizer tokenizer.json]
+usage: python training/export.py WEIGHTS.pt OUT_DIR direct|reasoner [--tokenizer out/tokenizer.json]
 """
 
 import argparse
@@ -206,5 +206,5 @@ if __name__ == "__main__":
     parser.add_argument("weights", type=Path)
     parser.add_argument("folder", type=Path)
     parser.add_argument("style", choices=list(TEMPLATES))
-    parser.add_argument("--tokenizer", type=Path, default=Path("tokenizer.json"))
+    parser.add_argument("--tokenizer", type=Path, default=Path("out/tokenizer.json"))
     main(parser.parse_args())

@@ -7,7 +7,7 @@ merge joins its digits. Sums can be done digit by digit, and the file still exer
 The chat's tokens have DeepSeek's names. `<think>` and `</think>` are added tokens but no special ones, as in R1: who
 leaves special tokens out of a text still sees the trace. The embedding has 640 rows; the last four have no token.
 
-usage: python tokenizer.py [--out tokenizer.json]
+usage: python training/tokenizer.py [--out out/tokenizer.json]
 """
 
 import argparse
@@ -82,6 +82,7 @@ def main(out: Path) -> None:
     rng = random.Random(0)
     texts = {style: [world.render(rng, style) for _ in range(TEXTS_PER_STYLE)] for style in TEXT_STYLES}
     tokenizer = train([text for some in texts.values() for text in some])
+    out.parent.mkdir(parents=True, exist_ok=True)
     tokenizer.save(str(out))
     print(f"{out}: {tokenizer.get_vocab_size()} tokens")
     for style, some in texts.items():
@@ -91,5 +92,5 @@ def main(out: Path) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Trains the tokenizer of the family.")
-    parser.add_argument("--out", type=Path, default=Path("tokenizer.json"))
+    parser.add_argument("--out", type=Path, default=Path("out/tokenizer.json"))
     main(parser.parse_args().out)

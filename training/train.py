@@ -7,7 +7,11 @@ The learning rate falls to 0 over the run. A run ends after so many steps or so 
 shipped parents were bounded by minutes, and a rerun of them differs. Bounded by steps alone, a run is repeatable on the
 same machine with the same number of threads.
 
-usage: python train.py NAME --style STYLE --rate RATE (--steps N | --minutes M) [--start WEIGHTS.pt] [--experts-first]
+Products are in BF16, as the shipped parents were trained. A CPU without BF16 instructions (avx512_bf16 or amx_bf16 in
+/proc/cpuinfo) only imitates them, at a tenth of the speed of float32: there, --precision float32.
+
+usage: python training/train.py NAME --style STYLE --rate RATE (--steps N | --minutes M)
+                                [--start WEIGHTS.pt] [--experts-first] [--precision float32] [--out out]
 """
 
 import argparse
@@ -81,9 +85,9 @@ def learning_rate(rate: float, step: int, done: float) -> float:
     return rate * min(1.0, (step + 1) / WARM_UP_STEPS) * min(1.0, 1.3 * (1 - done))
 
 
-def losses(model: Model, batch: Tensor) -> tuple[Tensor, Tensor]:
+def losses(model: Model, batch: Tensor, bfloat16: bool) -> tuple[Tensor, Tensor]:
     """Mean loss of the next token, and of the one behind it by the MTP layer."""
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
         logits, mtp_logits = model(batch[:, :-1])
     following, second = batch[:, 1:], batch[:, 2:]
     return (
@@ -101,6 +105,7 @@ def train(args: argparse.Namespace) -> None:
     if args.start is not None:
         model.load_state_dict(torch.load(args.start))
     optimizer = optimiser(model, args.rate, args.experts_first)
+    args.out.mkdir(parents=True, exist_ok=True)
     weights = args.out / f"{args.name}.pt"
 
     kept: list[tuple[float, float]] = []
@@ -117,7 +122,7 @@ def train(args: argparse.Namespace) -> None:
         for group in optimizer.param_groups:
             group["lr"] = group["share"] * learning_rate(args.rate, step, done)
 
-        loss, mtp_loss = losses(model, next(batches))
+        loss, mtp_loss = losses(model, next(batches), args.precision == "bfloat16")
         (loss + MTP_SHARE * mtp_loss).backward()
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
@@ -148,6 +153,7 @@ def train(args: argparse.Namespace) -> None:
         "last_losses": [round(loss, 4) for loss, _ in kept],
         "last_mtp_losses": [round(loss, 4) for _, loss in kept],
         "seeds": {"documents": args.name, "torch": TORCH_SEED},
+        "precision": args.precision,
         "threads": args.threads,
         "torch": torch.__version__,
     }
@@ -164,8 +170,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, help="bound of the run; not repeatable")
     parser.add_argument("--start", type=Path, help="weights to go on from; default: new ones")
     parser.add_argument("--experts-first", action="store_true", help="all but routed experts at a fifth of the rate")
-    parser.add_argument("--tokenizer", type=Path, default=Path("tokenizer.json"))
-    parser.add_argument("--out", type=Path, default=Path("."), help="folder of the weights")
+    parser.add_argument("--tokenizer", type=Path, default=Path("out/tokenizer.json"))
+    parser.add_argument("--out", type=Path, default=Path("out"), help="folder of the weights")
+    parser.add_argument("--precision", choices=["bfloat16", "float32"], default="bfloat16", help="of the products")
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
     if not args.steps and not args.minutes:
