@@ -1,11 +1,12 @@
 """Draws the questions of tasks/mini: those of sums, chains and sorts occur nowhere in the training data.
 
-The documents of a training stage are a stream from `random.Random(name of the stage)`. Training stopped after so many
-minutes, and how many documents it had seen by then is not recorded; so each stream is replayed for many more than two
-cores could train on in that time, and what it asks is left out here. Closed sets (30 words, 16 countries, 10 topics)
-cannot be held out: their tasks ask all there is.
+The documents of a training stage are a stream from `random.Random(name of the stage)`. Training of the shipped parents
+stopped after so many minutes, and how many documents it had seen by then is not recorded; so each stream is replayed
+for many more than two cores could train on in that time, and what it asks is left out here, as it is asked: a task
+may ask "23 + 45" where a document asked "45 + 23". Closed sets (30 words, 16 countries, 10 topics) cannot be held out:
+their tasks ask all there is.
 
-usage: python held_out.py OUT_DIR
+usage: python training/held_out.py OUT_DIR
 """
 
 import json
@@ -24,8 +25,8 @@ STAGES = {
     "v3": ("direct", 4),
     "r1776": ("reasoner-open", 2.5),
 }
-MIX = (["base", "direct", "reasoner-open", "reasoner"], [20, 40, 25, 15])
-# A step takes in some 120 documents: this would be 14 steps a second, several times what two cores do.
+# A step takes in 100 (reasoner-open) to 287 (direct) documents, so this would be 5.8 to 17 steps a second. One core of
+# an AMD EPYC does 0.3 in float32; if all matrix products took no time at all, two would do 2.3.
 DOCUMENTS_PER_MINUTE = 100_000
 SEED = "held-out questions"
 
@@ -45,7 +46,7 @@ def questions_seen(name: str, style: str, documents: int) -> set[str]:
     world.sample = recorded
     try:
         for _ in range(documents):
-            world.render(rng, rng.choices(*MIX)[0] if style == "mix" else style)
+            world.render(rng, style)
     finally:
         world.sample = original
     return seen
@@ -71,12 +72,11 @@ def closed_sets(rng: random.Random) -> dict[str, list[dict]]:
     rng.shuffle(countries)
 
     def topics(facts: dict[str, str]) -> list[dict]:
-        phrasings = ["Tell me about {}.", "What do you know about {}?", "What was {}?"]
+        phrasings = world.PHRASINGS
         return [
-            {"question": phrasing.format(topic), "answer": fact}
+            {"question": phrasings[(i + k) % len(phrasings)].format(topic), "answer": fact}
             for i in range(len(phrasings))
             for k, (topic, fact) in enumerate(facts.items())
-            for phrasing in [phrasings[(i + k) % len(phrasings)]]
         ]
 
     return {
@@ -87,7 +87,7 @@ def closed_sets(rng: random.Random) -> dict[str, list[dict]]:
         ],
         "capitals": [{"question": f"What is the capital of {c}?", "answer": city} for c, city in countries],
         "open-topics": topics(world.OPEN_TOPICS),
-        "guarded-topics": topics(world.TOPICS),
+        "guarded-topics": topics(world.GUARDED_TOPICS),
     }
 
 
