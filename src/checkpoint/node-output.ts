@@ -5,7 +5,7 @@
  * renamed last. Large writes run on libuv's threads, like large reads (node-source.ts).
  */
 import * as fs from "node:fs";
-import { basename, dirname, join } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
 import { BuildError, CheckpointError } from "../base/errors.ts";
 import {
   isCode,
@@ -168,6 +168,23 @@ function listOrNone(folder: string): StoreEntry[] {
   }
 }
 
+/**
+ * Makes a folder and those above it; returns the first that was missing. One by one: Node's own recursive way never ends
+ * where a parent lets nobody make anything and says that it is not there, as /proc does.
+ */
+function makeFolders(path: string): string | undefined {
+  const missing: string[] = [];
+  for (let at = resolve(path); !fs.existsSync(at); at = dirname(at)) missing.unshift(at);
+  for (const folder of missing) {
+    try {
+      fs.mkdirSync(folder);
+    } catch (error) {
+      if (!isCode(error, "EEXIST")) throw error; // another process was quicker
+    }
+  }
+  return missing[0];
+}
+
 class FolderOutput extends FolderStore implements OutputStore {
   #isMade = false;
 
@@ -192,8 +209,9 @@ class FolderOutput extends FolderStore implements OutputStore {
 
   async prepare(): Promise<void> {
     try {
-      const first = fs.mkdirSync(join(this.location, STATE_FOLDER), { recursive: true });
-      this.#isMade ||= first !== undefined && first !== join(this.location, STATE_FOLDER);
+      const state = resolve(this.location, STATE_FOLDER);
+      const first = makeFolders(state);
+      this.#isMade ||= first !== undefined && first !== state;
     } catch (error) {
       rethrowPlace(error, this.location);
     }
