@@ -159,11 +159,6 @@ export class HttpClient {
       throw new EndpointFault("unreachable", `it cannot be reached (${this.shown(code ?? message)})`);
     }
     const status = response.statusCode ?? 0;
-    if (status >= 300 && status < 400) {
-      exchange.end();
-      response.destroy();
-      throw faultOfStatus(status, "");
-    }
     const bytes = this.#bytes(response, exchange);
     if (status === 200) {
       const expectEnd = () => exchange.limit(END_MS, () => silent("it does not end its answer"));
