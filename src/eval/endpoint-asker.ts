@@ -1,4 +1,5 @@
 /** Requests to an endpoint with retries; what goes wrong for good becomes an error that names the server. */
+import { setMaxListeners } from "node:events";
 import { EvaluationError } from "../base/errors.ts";
 import { EndpointFault } from "./endpoint-fault.ts";
 import type { HttpClient } from "./endpoint-http.ts";
@@ -19,6 +20,8 @@ export class Asker {
     once: () => Promise<T>,
     signal: AbortSignal | undefined,
   ): Promise<{ value: T; attempts: number }> {
+    // Each question that is on its way listens, and Node warns of more than ten.
+    if (signal) setMaxListeners(0, signal);
     let attempts = 0;
     const counted = () => {
       attempts++;

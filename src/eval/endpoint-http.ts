@@ -45,7 +45,9 @@ interface Exchange {
   fault: Error | undefined;
   /** The connection is there: from now on the whole of the answer may take so long. */
   begin(ms: number): void;
+  /** From now on so long until the next call. */
   limit(ms: number, fault: () => Error): void;
+  stop(fault: Error): void;
   end(): void;
 }
 
@@ -55,6 +57,7 @@ export class HttpClient {
   readonly #agent: HttpAgent | HttpsAgent;
   readonly #authorization: string | undefined;
   readonly #secrets: string[];
+  readonly #open = new Set<Exchange>();
   #isClosed = false;
 
   /** Throws EvaluationError "bad-url" and "bad-key". */
@@ -106,6 +109,7 @@ export class HttpClient {
   /** Requests that are on their way end with Interrupted. */
   close(): void {
     this.#isClosed = true;
+    for (const exchange of this.#open) exchange.stop(closed());
     this.#agent.destroy();
   }
 
@@ -132,7 +136,7 @@ export class HttpClient {
       request.destroy(fault);
       giveUp(fault); // a request without a connection tells nobody of its end
     };
-    const exchange = watch(close, signal);
+    const exchange = watch(close, { signal, open: this.#open });
     // A request may wait for a connection, as long as there are others; that is not the server's time.
     request.once("socket", () => {
       exchange.begin(maxSeconds * 1000);
@@ -150,17 +154,11 @@ export class HttpClient {
     } catch (error) {
       exchange.end();
       if (exchange.fault) throw exchange.fault;
-      if (this.#isClosed) throw closed();
       const { code, message } = error as NodeJS.ErrnoException;
       if (request.reusedSocket && (code === "ECONNRESET" || code === "EPIPE")) throw new StaleConnection();
       throw new EndpointFault("unreachable", `it cannot be reached (${this.shown(code ?? message)})`);
     }
     const status = response.statusCode ?? 0;
-    if (status >= 300 && status < 400) {
-      exchange.end();
-      response.destroy();
-      throw faultOfStatus(status, "");
-    }
     const bytes = this.#bytes(response, exchange);
     if (status === 200) {
       const expectEnd = () => exchange.limit(END_MS, () => silent("it does not end its answer"));
@@ -184,7 +182,6 @@ export class HttpClient {
       }
     } catch (error) {
       if (exchange.fault) throw exchange.fault;
-      if (this.#isClosed) throw closed();
       if (error instanceof EndpointFault) throw error;
       throw new EndpointFault("unreachable", "its connection breaks in the middle of an answer");
     } finally {
@@ -208,20 +205,23 @@ function silent(message: string): EndpointFault {
 const MAX_TIMER_MS = 2 ** 31 - 1;
 
 /** Closes the connection when the signal fires, when the whole takes too long, or when nothing comes. */
-function watch(close: (fault: Error) => void, signal: AbortSignal | undefined): Exchange {
+function watch(
+  close: (fault: Error) => void,
+  { signal, open }: { signal: AbortSignal | undefined; open: Set<Exchange> },
+): Exchange {
   let quiet: NodeJS.Timeout | undefined;
   let whole: NodeJS.Timeout | undefined;
   let isOver = false;
-  const stop = (fault: Error) => {
-    exchange.fault ??= fault;
-    close(exchange.fault);
-  };
   const after = (ms: number, fault: () => Error) =>
-    isOver ? undefined : setTimeout(() => stop(fault()), Math.min(ms, MAX_TIMER_MS));
-  const interrupt = () => stop(new Interrupted("The request was stopped"));
+    isOver ? undefined : setTimeout(() => exchange.stop(fault()), Math.min(ms, MAX_TIMER_MS));
+  const interrupt = () => exchange.stop(new Interrupted("The request was stopped"));
   signal?.addEventListener("abort", interrupt, { once: true });
   const exchange: Exchange = {
     fault: undefined,
+    stop(fault) {
+      exchange.fault ??= fault;
+      close(exchange.fault);
+    },
     begin(ms) {
       whole = after(
         ms,
@@ -234,10 +234,12 @@ function watch(close: (fault: Error) => void, signal: AbortSignal | undefined): 
     },
     end() {
       isOver = true;
+      open.delete(exchange);
       clearTimeout(quiet);
       clearTimeout(whole);
       signal?.removeEventListener("abort", interrupt);
     },
   };
+  open.add(exchange);
   return exchange;
 }

@@ -49,6 +49,8 @@ export interface EndpointOptions {
 export async function openEndpoint(options: EndpointOptions): Promise<Target> {
   const { url, name, apiKey, concurrency = 8 } = options;
   const { timeoutMs = 600_000, idleMs = 120_000, maxSeconds = 3600 } = options;
+  if (!Number.isInteger(concurrency) || concurrency < 1)
+    throw new RangeError(`Cannot ask ${concurrency} questions at a time, wanted a whole number from 1 on`);
   const http = new HttpClient({ url, name, apiKey, concurrency, timeoutMs, idleMs, maxSeconds });
   const { retries = 6, retryDelayMs = 1000 } = options;
   const asker = new Asker(http, { retries, delayMs: retryDelayMs });

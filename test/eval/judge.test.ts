@@ -4,7 +4,8 @@ import { test } from "node:test";
 import { EvaluationError } from "../../src/base/errors.ts";
 import { openEndpoint } from "../../src/eval/endpoint.ts";
 import { openJudge, verdictOf } from "../../src/eval/judge.ts";
-import { type Misbehaviour, type OpenAiServer, startServer } from "../support/openai-server.ts";
+import type { Misbehaviour } from "../support/misbehaviour.ts";
+import { type OpenAiServer, startServer } from "../support/openai-server.ts";
 
 test("verdictOf() the last of the two words, as a word", () => {
   const cases: [string, string | undefined][] = [

@@ -6,29 +6,8 @@ import { createServer, type IncomingMessage, type ServerResponse } from "node:ht
 import type { AddressInfo } from "node:net";
 import type { LanguageModel } from "../../src/library/language-model.ts";
 import type { ChatMessage } from "../../src/text/chat-template.ts";
+import { type Bodies, type Misbehaviour, misbehave } from "./misbehaviour.ts";
 import { echo, type Served, serve, type Wishes } from "./served-model.ts";
-
-/** What a request meets instead of an answer. */
-export type Misbehaviour =
-  | { kind: "status"; status: number; body?: string; headers?: Record<string, string> }
-  /** The connection breaks before a byte. */
-  | { kind: "drop" }
-  /** It breaks after so many bytes of the answer; default: half of it. */
-  | { kind: "cut"; bytes?: number }
-  | { kind: "malformed" }
-  | { kind: "empty-choices" }
-  | { kind: "html" }
-  /** Sends nothing and holds the connection. */
-  | { kind: "silent" }
-  /** Sends half of the answer and holds the connection. */
-  | { kind: "stall" }
-  /** Sends the whole answer and holds the connection. */
-  | { kind: "linger" }
-  /** Sends pieces of an answer for ever. */
-  | { kind: "endless" }
-  /** Literally this, with status 200. */
-  | { kind: "literal"; body: string | Uint8Array; type?: string }
-  | { kind: "answer" };
 
 export interface ServerOptions {
   /** Who answers; without one `says`. */
@@ -213,80 +192,6 @@ class Handler {
     const trace = pieces(reasoning).map((piece) => ({ [where]: piece }));
     return [...trace, ...pieces(content).map((piece) => ({ content: piece }))];
   }
-}
-
-interface Bodies {
-  type: string;
-  text: string;
-}
-
-function misbehave(
-  fault: Misbehaviour,
-  response: ServerResponse,
-  { type, text }: Bodies,
-  writeBytes = 1 << 20,
-): void {
-  const bytes = Buffer.from(text);
-  switch (fault.kind) {
-    case "status":
-      response.writeHead(fault.status, { "Content-Type": "application/json", ...fault.headers });
-      response.end(fault.body ?? JSON.stringify({ error: { message: `status ${fault.status}` } }));
-      return;
-    case "drop":
-      response.destroy();
-      return;
-    case "cut":
-      response.writeHead(200, { "Content-Type": type });
-      response.write(bytes.subarray(0, fault.bytes ?? bytes.length >> 1), () => response.destroy());
-      return;
-    case "malformed":
-      response.writeHead(200, { "Content-Type": type });
-      response.end(type === "text/event-stream" ? `data: {"choices": [{"delta"\n\n` : `{"choices": [`);
-      return;
-    case "empty-choices":
-      json(response, 200, { id: "x", model: "mini", choices: [] });
-      return;
-    case "html":
-      response.writeHead(200, { "Content-Type": "text/html" });
-      response.end("<html><body>\u001b[31mWelcome to the gateway</body></html>");
-      return;
-    case "silent":
-      return;
-    case "stall":
-      response.writeHead(200, { "Content-Type": type });
-      response.write(bytes.subarray(0, bytes.length >> 1));
-      return;
-    case "linger":
-      response.writeHead(200, { "Content-Type": type });
-      response.write(bytes);
-      return;
-    case "endless":
-      response.writeHead(200, { "Content-Type": "text/event-stream" });
-      babble(response);
-      return;
-    case "literal":
-      response.writeHead(200, { "Content-Type": fault.type ?? "text/event-stream" });
-      response.end(fault.body);
-      return;
-    case "answer":
-      response.writeHead(200, { "Content-Type": type });
-      write(response, bytes, writeBytes);
-      return;
-    default:
-      throw fault satisfies never;
-  }
-}
-
-function write(response: ServerResponse, bytes: Buffer, size: number): void {
-  if (response.destroyed) return;
-  if (bytes.length <= size) response.end(bytes);
-  else response.write(bytes.subarray(0, size), () => write(response, bytes.subarray(size), size));
-}
-
-function babble(response: ServerResponse): void {
-  if (response.destroyed) return;
-  const event = { model: "mini", choices: [{ index: 0, delta: { content: "and " } }] };
-  response.write(`data: ${JSON.stringify(event)}\n\n`, () => setTimeout(() => babble(response), 5));
 }
 
 function said(says: Partial<Served> = {}): Served {
