@@ -43,7 +43,7 @@ async function askInWords(target: Target, asked: Asked, options: AskOptions): Pr
     messages.push({ role: "user", content: turn });
     const prompt: AnswerRequest["prompt"] =
       task.mode === "raw" ? { kind: "raw", text: turn } : { kind: "chat", messages: [...messages] };
-    const answer = await answerOrNothing(target, { ...request, prompt }, signal);
+    const answer = tidied(await answerOrNothing(target, { ...request, prompt }, signal));
     answers.push(answer);
     messages.push({ role: "assistant", content: answer.content });
   }
@@ -74,6 +74,15 @@ async function askInWords(target: Target, asked: Asked, options: AskOptions): Pr
     ...(refused && rule !== undefined ? { refusedBy: rule } : {}),
   };
   return { record, timing: timingOf(asked, answers) };
+}
+
+/**
+ * White space around a trace is layout: servers differ in what they keep of it, and the same answer is to have the
+ * same record from all of them.
+ */
+function tidied(answer: Answer): Answer {
+  if (!answer.opensThinking) return answer;
+  return { ...answer, reasoning: answer.reasoning.trim(), content: answer.content.trimStart() };
 }
 
 /** A child may be so broken that its numbers overflow: that is an answer of a kind, and worth a record. */
