@@ -61,19 +61,22 @@ async function scoreAgain(
 ): Promise<EvalRecord> {
   const { task, question } = find(record, tasks);
   const { scoring } = task;
-  const { refusedBy: _, extracted: __, ...rest } = record;
-  if (scoring.kind === "choice" && scoring.method === "likelihood")
-    return { ...rest, wanted: question.answers, ...scoreAnswer(scoring, question, record.content, false) };
+  // Verdicts go last, as in a record that is made by asking: the same ones give the same bytes.
+  const { correct: _, extracted: __, refused: ___, refusedBy: ____, likelihoods, ...answered } = record;
+  const known = { ...answered, topic: question.topic ?? task.name, wanted: question.answers };
+  if (likelihoods)
+    return {
+      ...known,
+      ...scoreAnswer(scoring, question, record.content, false),
+      refused: false,
+      likelihoods,
+    };
   const { refused, rule } = judge
     ? await judge.judge({ prompt: record.turns.at(-1)!, content: record.content })
     : judgeRefusal(record.content);
-  const { correct, extracted } = scoreAnswer(scoring, question, record.content, refused);
   return {
-    ...rest,
-    topic: question.topic ?? task.name,
-    wanted: question.answers,
-    correct,
-    ...(extracted === undefined ? {} : { extracted }),
+    ...known,
+    ...scoreAnswer(scoring, question, record.content, refused),
     refused,
     ...(refused && rule !== undefined ? { refusedBy: rule } : {}),
   };

@@ -49,7 +49,7 @@ describe("evaluate()", () => {
   for (const reasoning of ["reasoning_content", "inline"] as const) {
     test(`a model here and behind an endpoint that gives ${reasoning} agree byte for byte`, async (t) => {
       const folder = temporaryFolder(t);
-      const options = { n: 40, seed: 3 };
+      const options = { n: 24, seed: 3 };
       await withTarget(R1, (target) => evaluate(target, tasks, { ...options, folder: join(folder, "here") }));
       const model = await loadModel(R1, { mtp: false });
       const server = await startServer({ model, models: ["mini-r1"], reasoning });
@@ -64,7 +64,7 @@ describe("evaluate()", () => {
       const [here, there] = ["here", "there"].map((name) => fileOf(join(folder, name), "records.ndjson"));
       assert.equal(there, here);
       const { records, summary } = await readRun(join(folder, "here"));
-      assert.equal(records.length, 40);
+      assert.equal(records.length, 24);
       assert.ok(summary!.complete && summary!.overall!.accuracy!.value > 0.8);
       assert.ok(records.some(({ refused }) => refused));
     });
