@@ -19,8 +19,18 @@ const READ_BYTES = 1 << 22;
 const COUNTS = /\.(safetensors|json|jinja|model|txt)$/;
 const NOT = /^(chimera\.json|LICENSE.*|README.*)$/;
 
+export interface FingerprintOptions {
+  /** Folders up to this size are read whole. */
+  wholeBytes?: number;
+  /** Of each shard of larger ones. */
+  headerBytes?: number;
+}
+
 /** SHA-256 in hex. Throws CheckpointError for a folder that cannot be read. */
-export async function folderFingerprint(location: string): Promise<string> {
+export async function folderFingerprint(
+  location: string,
+  { wholeBytes = WHOLE_BYTES, headerBytes = HEADER_BYTES }: FingerprintOptions = {},
+): Promise<string> {
   const store = openStore(location);
   const files = (await store.list()).filter(({ name }) => COUNTS.test(name) && !NOT.test(name));
   const total = files.reduce((sum, { byteLength }) => sum + byteLength, 0);
@@ -28,10 +38,10 @@ export async function folderFingerprint(location: string): Promise<string> {
   for (const { name, byteLength } of files.sort((a, b) => (a.name < b.name ? -1 : 1))) {
     const source = await store.open(name);
     try {
-      const isWhole = total <= WHOLE_BYTES || (byteLength <= SMALL_BYTES && !name.endsWith(".safetensors"));
+      const isWhole = total <= wholeBytes || (byteLength <= SMALL_BYTES && !name.endsWith(".safetensors"));
       hash.update(`${name}\n${byteLength}\n`);
       if (!isWhole) hash.update(`${source.identity}\n`);
-      await hashStart(source, isWhole ? byteLength : Math.min(byteLength, HEADER_BYTES), hash);
+      await hashStart(source, isWhole ? byteLength : Math.min(byteLength, headerBytes), hash);
     } finally {
       await source.close();
     }

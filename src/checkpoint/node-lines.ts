@@ -28,8 +28,10 @@ export function openJsonLines(path: string): JsonLines {
   try {
     const bytes = readToEnd(fd, path, MAX_BYTES);
     const whole = bytes.lastIndexOf(10) + 1;
+    // First: of a file that is damaged nothing is cut off.
+    const lines = parse(bytes.subarray(0, whole), path);
     if (whole < bytes.length) fs.ftruncateSync(fd, whole);
-    return new AppendedLines(fd, path, { lines: parse(bytes.subarray(0, whole), path), length: whole });
+    return new AppendedLines(fd, path, { lines, length: whole });
   } catch (error) {
     fs.closeSync(fd);
     throw error;

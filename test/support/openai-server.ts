@@ -13,6 +13,8 @@ export interface ServerOptions {
   /** Who answers; without one `says`. */
   model?: LanguageModel;
   says?: Partial<Served>;
+  /** What the model has answered before, by request: servers that share it compute an answer once. */
+  memory?: Map<string, Promise<Served>>;
   /** What it lists, and calls itself: the first. Default: "mini". */
   models?: string[];
   /** Where the trace stands. Default: "reasoning_content". */
@@ -129,8 +131,14 @@ class Handler {
 
   /** One after the other: the order of answers is that of requests. */
   #run(body: { messages?: ChatMessage[]; prompt?: string } & Wishes): Promise<Served> {
-    const next = this.#turn.then(() => serve(this.#options.model!, body.messages ?? body.prompt ?? "", body));
+    const { model, memory } = this.#options;
+    const { messages, prompt = "", max_tokens, temperature, top_p, seed, stop } = body;
+    const key = JSON.stringify([messages, prompt, max_tokens, temperature, top_p, seed, stop]);
+    const known = memory?.get(key);
+    if (known) return known;
+    const next = this.#turn.then(() => serve(model!, messages ?? prompt, body));
     this.#turn = next.catch(() => undefined);
+    memory?.set(key, next);
     return next;
   }
 
