@@ -32,7 +32,7 @@ const STUDY: DocumentKind = {
 /** Whether a YAML file says what varies in a recipe, rather than being one. */
 export async function isStudyFile(path: string): Promise<boolean> {
   const text = await readTextFile(path, STUDY.maxBytes).catch(() => "");
-  return /^recipe\s*:/m.test(text) && !/^parents\s*:/m.test(text);
+  return /^(recipe|lambda)\s*:/m.test(text) && !/^parents\s*:/m.test(text);
 }
 
 /** Reads a study's file: `read` takes what is its own. Throws StudyError with everything that is wrong. */
