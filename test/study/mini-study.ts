@@ -7,7 +7,7 @@ import { identifyEvalTarget, openEvalTarget } from "../../src/library/eval-targe
 import { RunPool } from "../../src/study/run-pool.ts";
 import { loadTasks } from "../../src/tasks/task-file.ts";
 
-export const MAX_TOKENS = 40;
+export const MAX_TOKENS = 24;
 
 export interface MiniPool {
   pool: RunPool;
