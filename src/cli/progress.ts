@@ -74,6 +74,8 @@ class Meter implements Progress {
 
   update(state: ProgressState): void {
     const now = performance.now();
+    // Less than before: another run has begun, with a rate of its own.
+    if (this.#last && state.done < this.#last.done) this.#samples.length = 0;
     this.#last = state;
     this.#samples.push({ at: now, done: state.done });
     while (this.#samples.length > 2 && now - this.#samples[0]!.at > WINDOW_MS) this.#samples.shift();

@@ -25,7 +25,8 @@ export function writeRecipe(parts: RecipeParts, { comment }: { comment?: string 
   const { dtype, maxShardSize } = output;
   const document = new Document({
     version: 1,
-    parents: Object.fromEntries(parents.map(({ name, path }) => [name, path])),
+    // A Map: an object would move names like "1776" to the front, and the order is that of summation.
+    parents: new Map(parents.map(({ name, path }) => [name, path])),
     base,
     rules: rules.map(ruleValue),
     tokenizer,

@@ -18,15 +18,19 @@ function parseRange(text: string): number[] {
   const [from, to, step = (to! - from!) / 10] = parts as [number, number, number?];
   if (from === to) return [from];
   const steps = (to - from) / step;
-  if (!(steps > 0)) throw wrong(text, `a step of ${step} does not lead from ${from} to ${to}`);
+  if (!(steps > 0 && Number.isFinite(steps)))
+    throw wrong(text, `a step of ${step} does not lead from ${from} to ${to}`);
   if (steps > MOST_VALUES - 1)
     throw wrong(text, `${Math.floor(steps) + 1} values, wanted at most ${MOST_VALUES}`);
   const count = Math.floor(steps + 1e-9) + 1;
-  return Array.from({ length: count }, (_, i) => round(from + i * step));
+  const digits = digitsFor(Math.max(Math.abs(from), Math.abs(to)));
+  // + 0: what rounds to -0 is 0.
+  return Array.from({ length: count }, (_, i) => Number((from + i * step).toFixed(digits)) + 0);
 }
 
-function round(value: number): number {
-  return Number(value.toFixed(10));
+/** Decimals that keep twelve digits of the largest value: thresholds may be as small as they like. */
+function digitsFor(largest: number): number {
+  return Math.min(100, Math.max(0, 12 - Math.floor(Math.log10(largest))));
 }
 
 function number(part: string, text: string): number {

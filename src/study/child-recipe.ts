@@ -56,7 +56,9 @@ export function withRule(recipe: Recipe, rule: NewRule): Recipe {
 /** The recipe with other rules. */
 export function rewritten(recipe: Recipe, rules: readonly NewRule[]): Recipe {
   const text = writeRecipe({ ...recipe, rules: rules.map((rule) => withoutIdleTest(rule, recipe.base)) });
-  return parseRecipe(text, recipe.file === undefined ? {} : { file: recipe.file });
+  const child = parseRecipe(text, recipe.file === undefined ? {} : { file: recipe.file });
+  // What is wrong with a parent is told of the file that people have.
+  return { ...child, parents: recipe.parents };
 }
 
 /** A test where no other parent counts is a fault in a recipe, and happens at λ = 0. */

@@ -81,27 +81,29 @@ export async function spreadOverLayers(
   const { arch, tensors } = parents.find(({ name }) => name === recipe.base)!;
   return variables.flatMap((variable) => {
     if (!variable.perLayer) return [variable];
-    const layers = new Set<number>();
+    const layers = new Map<number, Set<SearchVariable["selectors"][number]>>();
     for (const name of tensors.keys()) {
       const place = arch.locate(name);
-      const isMeant = variable.selectors.some((selector) =>
-        selects({ ...selector, at: { line: 1, column: 1 } }, place, name),
-      );
-      if (isMeant && place.layer !== undefined) layers.add(place.layer);
+      const { layer } = place;
+      if (layer === undefined) continue;
+      for (const selector of variable.selectors) {
+        if (!selects({ ...selector, at: { line: 1, column: 1 } }, place, name)) continue;
+        layers.set(layer, (layers.get(layer) ?? new Set()).add(selector));
+      }
     }
     if (layers.size === 0) {
       const message = `Cannot search "${variable.name}" per layer: it selects nothing within layers, wanted tensors of a layer`;
       throw new StudyError([{ code: "empty-selection", message }]);
     }
+    // Only those that reach the layer: another one may be for other layers.
     return [...layers]
-      .sort((a, b) => a - b)
-      .map((layer) => ({
+      .sort(([a], [b]) => a - b)
+      .map(([layer, some]) => ({
         ...variable,
         name: `${variable.name} of layer ${layer}`,
-        selectors: variable.selectors.map((selector) => ({
-          ...selector,
-          layers: [{ from: layer, to: layer }],
-        })),
+        selectors: variable.selectors
+          .filter((selector) => some.has(selector))
+          .map((selector) => ({ ...selector, layers: [{ from: layer, to: layer }] })),
         perLayer: false,
       }));
   });

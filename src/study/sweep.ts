@@ -6,6 +6,7 @@
  */
 import { StudyError } from "../base/errors.ts";
 import type { RunSummary } from "../eval/summary.ts";
+import type { BuildPlan } from "../plan/plan.ts";
 import { planRecipe } from "../plan/plan-recipe.ts";
 import type { Recipe, SelectableRole } from "../recipe/recipe.ts";
 import { shortNumber } from "./axis.ts";
@@ -61,9 +62,16 @@ export type SweepEvent =
   | { kind: "point"; point: MeasuredPoint; isFound: boolean; done: number; total: number };
 
 /** All points, curve by curve. Throws StudyError for axes that say nothing of this recipe. */
-export function pointsOf({ recipe, lambda, thresholds, roles }: SweepSettings): SweepPoint[] {
-  requireAxes({ recipe, lambda, roles });
-  const [first, ...others] = lambda as [LambdaAxis, ...LambdaAxis[]];
+export function pointsOf(settings: SweepSettings): SweepPoint[] {
+  requireAxes(settings);
+  const once = <T>(values: readonly T[]) => [
+    ...new Map(values.map((value) => [String(value), value])).values(),
+  ];
+  const [thresholds, roles] = [once(settings.thresholds), once(settings.roles)];
+  const [first, ...others] = settings.lambda.map(({ parent, values }) => ({
+    parent,
+    values: once(values),
+  })) as [LambdaAxis, ...LambdaAxis[]];
   const curves: { name: string[]; point: Point }[] = [];
   for (const some of roles.length > 0 ? roles : [undefined]) {
     for (const threshold of thresholds.length > 0 ? thresholds : [undefined]) {
@@ -92,12 +100,17 @@ export function pointsOf({ recipe, lambda, thresholds, roles }: SweepSettings): 
   );
 }
 
-function requireAxes({ recipe, lambda, roles }: Pick<SweepSettings, "recipe" | "lambda" | "roles">): void {
+function requireAxes({ recipe, lambda, thresholds, roles }: SweepSettings): void {
   const fail = (message: string, note?: string): never => {
     throw new StudyError([{ code: "axis", message, ...(note === undefined ? {} : { note }) }]);
   };
   if (lambda.length === 0)
     fail("Cannot sweep without an axis: no λ varies, wanted one", "As --lambda r1=0:1:0.1");
+  const negative = thresholds.find((threshold) => threshold < 0);
+  if (negative !== undefined)
+    fail(`Cannot use the threshold ${negative}: a difference is never negative, wanted a number from 0`);
+  if (roles.some((some) => some.length === 0))
+    fail("Cannot sweep over roles: a list of them is empty, wanted one or more");
   const names = recipe.parents.map(({ name }) => name);
   for (const { parent, values } of lambda) {
     if (!names.includes(parent))
@@ -113,6 +126,8 @@ function requireAxes({ recipe, lambda, roles }: Pick<SweepSettings, "recipe" | "
       const note = "Name it there, or say which roles with --roles";
       fail(`Cannot vary the λ of "${parent}": no rule of the recipe names it, wanted one that does`, note);
     }
+    if (lambda.filter((axis) => axis.parent === parent).length > 1)
+      fail(`Cannot vary the λ of "${parent}" twice, wanted one axis for it`);
     if (values.length === 0) fail(`Cannot vary the λ of "${parent}": there is no value, wanted one or more`);
   }
 }
@@ -131,11 +146,13 @@ export async function sweep(
   { onEvent }: { onEvent?: (event: SweepEvent) => void } = {},
 ): Promise<SweepResult> {
   const wanted = pointsOf(settings);
-  // All of them first: a recipe that cannot be planned is told before hours of work.
+  // All of them first: a recipe that cannot be planned is told before hours of work. Points of a curve are alike.
   const { locations } = settings;
-  const [first] = wanted;
-  const plan = await planRecipe(recipeAt(settings.recipe, first!.point), locations ? { locations } : {});
   const recipes = wanted.map(({ point }) => recipeAt(settings.recipe, point));
+  const starts = new Map(wanted.map(({ curve }, i) => [curve, recipes[i]!]));
+  const plans: BuildPlan[] = [];
+  for (const recipe of starts.values()) plans.push(await planRecipe(recipe, locations ? { locations } : {}));
+  const plan = plans[0]!;
   const varied = new Set([settings.recipe.base, ...settings.lambda.map(({ parent }) => parent)]);
   const parents: MeasuredParent[] = [];
   for (const { name, location } of plan.parents) {
