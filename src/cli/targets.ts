@@ -2,7 +2,7 @@
  * What commands that evaluate are pointed at: a checkpoint's folder, a recipe or plan, an endpoint as URL#MODEL, or
  * the folder of a run that was made before. NAME=… in front says what it is called.
  */
-import type { Command } from "commander";
+import { type Command, InvalidArgumentError } from "commander";
 import { formatBytes, formatDuration } from "../base/format.ts";
 import type { Target } from "../eval/target.ts";
 import type { LoadEvent } from "../runtime/model-options.ts";
@@ -17,6 +17,7 @@ export interface TargetCommandOptions extends ModelCommandOptions {
   concurrency?: number;
   timeout?: number;
   retries?: number;
+  extraBody?: Record<string, unknown>;
 }
 
 /** What was said, told apart before anything is opened. */
@@ -35,7 +36,24 @@ export function addTargetOptions(command: Command): Command {
     .option("--model <name>", "the model of an endpoint, where its URL does not say (URL#MODEL)")
     .option("--concurrency <n>", "requests to an endpoint at a time (default: 8)", parseCount)
     .option("--timeout <seconds>", "longest wait for an endpoint's first word (default: 600)", parseNumber)
-    .option("--retries <n>", "tries after a failed request to an endpoint (default: 6)", parseNumber);
+    .option("--retries <n>", "tries after a failed request to an endpoint (default: 6)", parseNumber)
+    .option(
+      "--extra-body <json>",
+      'what requests to an endpoint say besides: {"chat_template_kwargs":{"thinking":true}}; null takes a key away',
+      parseObject,
+    );
+}
+
+function parseObject(text: string): Record<string, unknown> {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    throw new InvalidArgumentError("wanted JSON");
+  }
+  if (typeof value === "object" && value !== null && !Array.isArray(value))
+    return value as Record<string, unknown>;
+  throw new InvalidArgumentError("wanted a JSON object");
 }
 
 /** Throws UsageError for what is nothing that can be evaluated. */
@@ -96,7 +114,7 @@ export async function openTarget(
   if (kind === "endpoint") {
     const { openEndpoint } = await import("../eval/endpoint.ts");
     const { apiKeyFor } = await import("../eval/endpoint-url.ts");
-    const { concurrency, timeout, retries } = options;
+    const { concurrency, timeout, retries, extraBody } = options;
     const apiKey = apiKeyFor(location, process.env);
     return openEndpoint({
       url: location,
@@ -106,6 +124,7 @@ export async function openTarget(
       ...(concurrency === undefined ? {} : { concurrency }),
       ...(timeout === undefined ? {} : { timeoutMs: 1000 * timeout }),
       ...(retries === undefined ? {} : { retries }),
+      ...(extraBody === undefined ? {} : { extraBody }),
     });
   }
   const { openEvalTarget } = await import("../library/eval-target.ts");

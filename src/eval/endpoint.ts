@@ -39,6 +39,11 @@ export interface EndpointOptions {
   retries?: number;
   /** Of the first pause; each next one is twice as long. Default 1000. */
   retryDelayMs?: number;
+  /**
+   * What requests say besides, or otherwise: { chat_template_kwargs: { thinking: true } }. null takes a key away, as
+   * { temperature: null, max_tokens: null, max_completion_tokens: 8192 } for servers that do not know it.
+   */
+  extraBody?: Readonly<Record<string, unknown>>;
   signal?: AbortSignal;
 }
 
@@ -56,7 +61,8 @@ export async function openEndpoint(options: EndpointOptions): Promise<Target> {
   const asker = new Asker(http, { retries, delayMs: retryDelayMs });
   try {
     const model = options.model ?? (await asker.onlyModel(options.signal));
-    return new Endpoint(asker, { name, concurrency, model });
+    const { extraBody = {} } = options;
+    return new Endpoint(asker, { name, concurrency, model, extraBody });
   } catch (error) {
     http.close();
     throw error;
@@ -70,18 +76,26 @@ class Endpoint implements Target {
   readonly #asker: Asker;
   readonly #model: string;
   readonly #scorer: EchoScorer;
+  readonly #extraBody: Readonly<Record<string, unknown>>;
   /** The server knows stream_options. */
   #knowsStreamOptions = true;
 
   constructor(
     asker: Asker,
-    { name, concurrency, model }: { name: string; concurrency: number; model: string },
+    {
+      name,
+      concurrency,
+      model,
+      extraBody,
+    }: { name: string; concurrency: number; model: string; extraBody: Readonly<Record<string, unknown>> },
   ) {
     this.#asker = asker;
     this.name = name;
     this.concurrency = concurrency;
     this.#model = model;
-    this.identity = { kind: "endpoint", url: asker.http.url.shown, model };
+    const extra = Object.keys(extraBody).length > 0 ? { extraBody } : {};
+    this.identity = { kind: "endpoint", url: asker.http.url.shown, model, ...extra };
+    this.#extraBody = extraBody;
     this.#scorer = new EchoScorer(asker.http, model);
   }
 
@@ -132,14 +146,16 @@ class Endpoint implements Target {
     const { http } = this.#asker;
     const { prompt, maxTokens, temperature, topP, seed, stop } = request;
     const path = prompt.kind === "chat" ? "/chat/completions" : "/completions";
-    const body = {
+    const body: Record<string, unknown> = {
       model: this.#model,
       ...(prompt.kind === "chat" ? { messages: prompt.messages } : { prompt: prompt.text }),
       ...{ max_tokens: maxTokens, temperature, top_p: topP, seed },
       ...(stop.length > 0 ? { stop } : {}),
       stream: true,
       ...(withUsage ? { stream_options: { include_usage: true } } : {}),
+      ...this.#extraBody,
     };
+    for (const [key, value] of Object.entries(body)) if (value === null) delete body[key];
     const response = await http.send(path, body, signal);
     const reader = new AnswerReader(prompt, (text) => http.shown(text));
     if (/^text\/event-stream/i.test(response.contentType)) {

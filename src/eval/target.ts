@@ -32,7 +32,7 @@ export type TargetIdentity =
   /** A child that is not written; `digest`: of its plan and of what is in its parents' folders. */
   | { kind: "recipe"; location: string; digest: string; options: Record<string, unknown> }
   /** `url` without user, password and query. */
-  | { kind: "endpoint"; url: string; model: string };
+  | { kind: "endpoint"; url: string; model: string; extraBody?: Readonly<Record<string, unknown>> };
 
 export interface AnswerRequest {
   /** chat: messages; raw: a text behind which the model goes on. */
