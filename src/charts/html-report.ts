@@ -57,7 +57,7 @@ th{font-weight:600}.n{text-align:right}
 dl{display:grid;grid-template-columns:max-content 1fr;gap:.2rem 1.2rem;margin:1rem 0}dt{color:var(--soft)}dd{margin:0;overflow-wrap:anywhere}
 pre{background:var(--panel);padding:.8rem 1rem;overflow-x:auto;border-radius:6px;font-size:.88rem;line-height:1.45}
 details{margin:1rem 0}summary{cursor:pointer;font-weight:600}
-@media print{details:not([open])>*:not(summary){display:block}body{font-size:11pt}figure,tr{break-inside:avoid}}
+@media print{details::details-content{content-visibility:visible;block-size:auto}body{font-size:11pt}figure,tr{break-inside:avoid}}
 `;
 
 export function htmlReport({ title, lead, sections }: Report): string {

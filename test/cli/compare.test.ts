@@ -3,8 +3,8 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { temporaryFolder } from "../support/temporary-folder.ts";
+import { parseXml } from "../support/xml-check.ts";
 import { single } from "../survey/mini.ts";
-import { parseXml } from "../survey/xml-check.ts";
 import { runMain } from "./run-main.ts";
 
 const PAIR = ["models/mini-v3", "models/mini-r1"];

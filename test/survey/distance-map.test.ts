@@ -5,8 +5,8 @@ import type { Aggregate } from "../../src/survey/aggregate.ts";
 import { type CompareReport, compare } from "../../src/survey/compare.ts";
 import { distanceMap } from "../../src/survey/distance-map.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
+import { elementsOf, parseXml, type XmlElement } from "../support/xml-check.ts";
 import { MINI_R1, MINI_V3, single } from "./mini.ts";
-import { elementsOf, parseXml, type XmlElement } from "./xml-check.ts";
 
 const titles = (svg: XmlElement): string[] =>
   [...elementsOf(svg)].filter(({ name }) => name === "title").map(({ text }) => text);
