@@ -218,7 +218,9 @@ class Handler {
   #parts({ text, reasoning, content }: Served): Record<string, string>[] {
     const { reasoning: where = "reasoning_content" } = this.#options;
     if (where === "inline") return pieces(text).map((piece) => ({ content: piece }));
-    const trace = pieces(reasoning).map((piece) => ({ [where]: piece }));
+    // What stands between the tags, as servers cut it: a line feed first.
+    const feed = reasoning !== "" && text.startsWith("<think>\n") ? "\n" : "";
+    const trace = pieces(feed + reasoning).map((piece) => ({ [where]: piece }));
     return [...trace, ...pieces(content).map((piece) => ({ content: piece }))];
   }
 }
