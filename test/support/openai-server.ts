@@ -56,6 +56,8 @@ export interface ServerOptions {
   renamedFrom?: { answer: number; name: string };
   /** A key without which it answers 401. */
   apiKey?: string;
+  /** Default: any that is free. */
+  port?: number;
   /** Bytes of each write. */
   writeBytes?: number;
 }
@@ -105,7 +107,7 @@ export async function startServer(options: ServerOptions = {}): Promise<OpenAiSe
     await handler.handle(entry, response);
   });
   server.on("connection", () => connections++);
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  await new Promise<void>((resolve) => server.listen(options.port ?? 0, "127.0.0.1", resolve));
   const { port } = server.address() as AddressInfo;
   return {
     ...{ url: `http://127.0.0.1:${port}/v1`, log, closed },
