@@ -107,9 +107,8 @@ describe("chimera eval, ended in the middle", () => {
 });
 
 describe("chimera eval, its results", () => {
-  let folder: string;
+  const folder = temporaryFolder({ after });
   before(async () => {
-    folder = temporaryFolder({ after });
     for (const [name, usage, tokens] of [
       ["a", "detailed", "250"],
       ["b", "none", "60"],
