@@ -62,6 +62,9 @@ const BUILD_STATUS: Record<string, number> = {
 /** What trying again may mend is 75; what is wrong with an endpoint or a folder that is there, 3. */
 const EVAL_STATUS: Record<string, number> = {
   locked: 75,
+  "disk-space": 5,
+  "disk-full": 5,
+  "write-failed": 1,
   unreachable: 75,
   "too-many-failures": 75,
   incomplete: 75,

@@ -91,16 +91,26 @@ function splitFragment(location: string): [url: string, model: string | undefine
       `Cannot use the endpoint "${location}": it is no URL, wanted one as http://host:8000/v1#model`,
     );
   }
-  const model = url.hash === "" ? undefined : decodeURIComponent(url.hash.slice(1));
+  const model = url.hash.slice(1) === "" ? undefined : decoded(url.hash.slice(1));
   url.hash = "";
   return [url.href, model];
+}
+
+/** A model's name may hold a "%" that begins no escape. */
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
 }
 
 function withUniqueNames(targets: readonly NamedTarget[]): NamedTarget[] {
   const used = new Set<string>();
   return targets.map((target) => {
-    let name = target.name.replaceAll(/[^\w.-]+/g, "-").replace(/^[.-]+/, "") || "target";
-    for (let number = 2; used.has(name); number++) name = `${target.name}-${number}`;
+    const base = target.name.replaceAll(/[^\w.-]+/g, "-").replace(/^[.-]+/, "") || "target";
+    let name = base;
+    for (let number = 2; used.has(name); number++) name = `${base}-${number}`;
     used.add(name);
     return { ...target, name };
   });

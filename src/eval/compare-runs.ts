@@ -90,7 +90,9 @@ function compareRecords(
   const others = new Map(b.map((record) => [keyOf(record), record]));
   const pairs = a.flatMap((record) => {
     const other = others.get(keyOf(record));
-    return other ? [{ a: record, b: other }] : [];
+    // A question that was asked in other words is another one, whatever its id.
+    const isSame = other !== undefined && JSON.stringify(other.turns) === JSON.stringify(record.turns);
+    return isSame ? [{ a: record, b: other }] : [];
   });
   if (pairs.length === 0) {
     const message = `Cannot compare "${nameA}" with "${nameB}": they have no question in common, wanted runs of the same tasks`;

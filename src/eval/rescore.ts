@@ -2,10 +2,12 @@
  * A run scored again, from what was answered then: after a task's scoring was mended, or by other rules of refusal. Nobody
  * is asked a question. A run never changes, so the result is another run, which says where it comes from.
  */
+import { resolve } from "node:path";
 import { EvaluationError } from "../base/errors.ts";
 import { VERSION } from "../base/version.ts";
+import { shown } from "../checkpoint/shown.ts";
 import { judgeRefusal } from "../tasks/refusal-rules.ts";
-import { scoreAnswer } from "../tasks/scoring.ts";
+import { likeliestChoice, scoreAnswer } from "../tasks/scoring.ts";
 import type { Question, Task } from "../tasks/task.ts";
 import type { RefusalJudge } from "./judge.ts";
 import { commitOf, machineFacts } from "./machine.ts";
@@ -23,6 +25,10 @@ export async function rescore(
   tasks: readonly Task[],
   { folder, judge }: { folder?: string; judge?: RefusalJudge } = {},
 ): Promise<FinishedRun> {
+  if (folder !== undefined && resolve(folder) === resolve(run.folder)) {
+    const message = `Cannot score "${shown(run.folder)}" again into itself: a run never changes, wanted another folder`;
+    throw new EvaluationError("other-run", message);
+  }
   const scored: EvalRecord[] = [];
   for (const record of run.records) scored.push(await scoreAgain(record, tasks, judge));
   const names = new Set(scored.map(({ task }) => task));
@@ -64,13 +70,16 @@ async function scoreAgain(
   // Verdicts go last, as in a record that is made by asking: the same ones give the same bytes.
   const { correct: _, extracted: __, refused: ___, refusedBy: ____, likelihoods, ...answered } = record;
   const known = { ...answered, topic: question.topic ?? task.name, wanted: question.answers };
-  if (likelihoods)
-    return {
-      ...known,
-      ...scoreAnswer(scoring, question, record.content, false),
-      refused: false,
-      likelihoods,
-    };
+  if (scoring.kind === "choice" && scoring.method === "likelihood") {
+    const { choices = [] } = question;
+    if (likelihoods?.length !== choices.length) throw otherWay(record);
+    // Normalised anew, the likeliest may be another.
+    const values = likelihoods.map(({ logLikelihood }) => logLikelihood);
+    const content = choices[likeliestChoice(scoring.normalise, choices, values)] ?? "";
+    const score = scoreAnswer(scoring, question, content, false);
+    return { ...known, content, ...score, refused: false, likelihoods };
+  }
+  if (likelihoods) throw otherWay(record);
   const { refused, rule } = judge
     ? await judge.judge({ prompt: record.turns.at(-1)!, content: record.content })
     : judgeRefusal(record.content);
@@ -80,6 +89,13 @@ async function scoreAgain(
     refused,
     ...(refused && rule !== undefined ? { refusedBy: rule } : {}),
   };
+}
+
+/** Words are no likelihoods, nor the other way round. */
+function otherWay({ task, id, likelihoods }: EvalRecord): EvaluationError {
+  const was = likelihoods ? `by ${likelihoods.length} likelihoods` : "in words";
+  const message = `Cannot score question "${id}" of task "${task}" again: it was answered ${was}, wanted as the task scores now`;
+  return new EvaluationError("other-task", message);
 }
 
 function find(record: EvalRecord, tasks: readonly Task[]): { task: Task; question: Question } {

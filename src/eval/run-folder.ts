@@ -134,14 +134,16 @@ export class RunFolder {
     try {
       await store.checkPlace();
       await refuseStrangers(folder, store);
+      // Before the lock, which is a file in the folder: what is not ours stays as it is.
+      await heldConfig(folder, config);
       await store.prepare();
       lock = await acquireLock(store, { from: 0, to: 1 }, { verb: "evaluate", doing: "evaluating" });
     } catch (error) {
       throw asEvaluationError(error);
     }
     try {
-      const held = await readConfig(folder);
-      if (held && held.digest !== config.digest) throw otherRun(folder, held, config);
+      // Again: somebody may have begun a run before us.
+      const held = await heldConfig(folder, config);
       if (!held) await writeFileAtomically(join(folder, CONFIG), asText(config));
       const records = openJsonLines(join(folder, RECORDS));
       const timings = openJsonLines(join(folder, TIMINGS));
@@ -199,6 +201,13 @@ async function refuseStrangers(folder: string, store: OutputStore): Promise<void
     "other-run",
     `Cannot evaluate into "${shown(folder)}": it holds "${shown(stranger)}" and no ${CONFIG}, wanted a new folder or a run's`,
   );
+}
+
+/** Of the run in a folder, which is that of `wanted`; undefined where there is none yet. */
+async function heldConfig(folder: string, wanted: RunConfig): Promise<RunConfig | undefined> {
+  const held = await readConfig(folder);
+  if (held && held.digest !== wanted.digest) throw otherRun(folder, held, wanted);
+  return held;
 }
 
 function otherRun(folder: string, held: RunConfig, wanted: RunConfig): EvaluationError {

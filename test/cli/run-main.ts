@@ -1,5 +1,5 @@
 /** Runs the compiled command line in a process of its own, as bin/chimera.mjs does. */
-import { spawnSync } from "node:child_process";
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 
 export interface CliResult {
   status: number | null;
@@ -25,4 +25,28 @@ export function runMain(...args: string[]): CliResult {
     maxBuffer: 100_000_000,
   });
   return { status, stdout, stderr };
+}
+
+export interface StartedMain {
+  child: ChildProcess;
+  /** What it has said so far on stderr. */
+  stderr(): string;
+  result: Promise<CliResult>;
+}
+
+/** As runMain(), for commands that talk to a server of the test's own process, or are to be ended by it. */
+export function startMain(args: readonly string[], env: Record<string, string> = {}): StartedMain {
+  const child = spawn(process.execPath, [...MAIN_ARGS, ...args], {
+    env: { ...process.env, NO_COLOR: "1", ...env },
+    stdio: ["ignore", "pipe", "pipe"],
+    timeout: 60_000,
+  });
+  const [out, err]: [Buffer[], Buffer[]] = [[], []];
+  child.stdout.on("data", (chunk: Buffer) => out.push(chunk));
+  child.stderr.on("data", (chunk: Buffer) => err.push(chunk));
+  const [stdout, stderr] = [() => Buffer.concat(out).toString(), () => Buffer.concat(err).toString()];
+  const result = new Promise<CliResult>((resolve) =>
+    child.on("close", (status) => resolve({ status, stdout: stdout(), stderr: stderr() })),
+  );
+  return { child, stderr, result };
 }

@@ -1,326 +1,316 @@
+/** A run: the same records here and behind an endpoint, with any batch and number of threads, and after a stop. */
 import assert from "node:assert/strict";
-import { appendFileSync, cpSync, existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { appendFileSync, existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { before, describe, test } from "node:test";
-import { CheckpointError, EvaluationError, Interrupted, TaskError } from "../../src/base/errors.ts";
-import { openEndpoint } from "../../src/eval/endpoint.ts";
-import { type EvaluateEvent, evaluate } from "../../src/eval/evaluate.ts";
-import { keyOf, readRun } from "../../src/eval/run-folder.ts";
-import type { Target } from "../../src/eval/target.ts";
-import { loadModel } from "../../src/library/language-model.ts";
+import { after, before, test } from "node:test";
+import { Interrupted, TaskError } from "../../src/base/errors.ts";
+import { type EndpointOptions, openEndpoint } from "../../src/eval/endpoint.ts";
+import { type EvaluateEvent, type EvaluateOptions, evaluate } from "../../src/eval/evaluate.ts";
+import type { EvalRecord } from "../../src/eval/record.ts";
+import { readRun } from "../../src/eval/run-folder.ts";
+import { openEvalTarget } from "../../src/library/eval-target.ts";
+import { type LanguageModel, loadModel } from "../../src/library/language-model.ts";
 import type { Task } from "../../src/tasks/task.ts";
 import { loadTasks } from "../../src/tasks/task-file.ts";
-import { startServer } from "../support/openai-server.ts";
+import { type OpenAiServer, type ServerOptions, startServer } from "../support/openai-server.ts";
+import type { Served } from "../support/served-model.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
-import { fileOf, mini, R1, V3, withTarget } from "./family.ts";
 
-let tasks: Task[];
+const R1 = "models/mini-r1";
+const GENERATION = { maxTokens: 160, temperature: 0, topP: 1, stop: [] };
+
+/** What the tasks of the small world do not have: a second turn, a text to go on with, choices, a system message. */
+const ODD: Task[] = [
+  {
+    ...{ name: "two-turns", file: "a.yaml", digest: "a", mode: "chat", system: "Be brief." },
+    ...{ scoring: { kind: "numeric", tolerance: 0 }, generation: GENERATION },
+    questions: [{ id: "1", turns: ["What is 17 + 25?", "What is 3 + 4?"], answers: ["7"] }],
+  },
+  {
+    ...{ name: "raw", file: "b.yaml", digest: "b", mode: "raw", scoring: { kind: "none" } },
+    generation: { ...GENERATION, maxTokens: 12, stop: ["="] },
+    questions: [{ id: "1", turns: ["<｜User｜>What is 17 + 25?<｜Assistant｜>"], answers: [] }],
+  },
+  {
+    ...{ name: "choices", file: "c.yaml", digest: "c", mode: "raw", generation: GENERATION },
+    scoring: { kind: "choice", method: "likelihood", normalise: "characters", delimiter: " " },
+    questions: [
+      {
+        ...{ id: "1", turns: ["The capital of Spain is"], answers: ["Madrid"] },
+        choices: ["Madrid", "Tokyo", "Rome"],
+      },
+    ],
+  },
+];
+
+let model: LanguageModel;
+let mini: Task[];
+const memory = new Map<string, Promise<Served>>();
 before(async () => {
-  tasks = await mini();
+  model = await loadModel(R1, { threads: 1 });
+  mini = await loadTasks(["tasks/mini"]);
 });
+after(() => model.dispose());
 
-const codeIs = (code: string) => (error: unknown) => error instanceof EvaluationError && error.code === code;
-
-/** Does nothing but answer what it was asked, wrongly, and count. */
-class Parrot implements Target {
-  readonly name = "parrot";
-  readonly identity = { kind: "endpoint", url: "http://parrot", model: "parrot" } as const;
-  readonly concurrency = 3;
-  asked: string[] = [];
-  model = "parrot";
-  fail: (prompt: string, count: number) => Error | undefined = () => undefined;
-
-  async answer({ prompt }: Parameters<Target["answer"]>[0]): ReturnType<Target["answer"]> {
-    const text = prompt.kind === "chat" ? String(prompt.messages.at(-1)!.content) : prompt.text;
-    this.asked.push(text);
-    const failure = this.fail(text, this.asked.length);
-    if (failure) throw failure;
-    return {
-      ...{ reasoning: "", content: text, opensThinking: false, closesThinking: false, finish: "stop" },
-      ...{ tokens: text.length, thinkingTokens: 0, isEstimated: false, seconds: 0.01, attempts: 1 },
-      model: this.model,
-    };
-  }
-
-  async close(): Promise<void> {}
+interface Local extends EvaluateOptions {
+  slots?: number;
+  threads?: number;
 }
 
-describe("evaluate()", () => {
+async function here(tasks: readonly Task[], { slots = 32, threads = 2, ...options }: Local) {
+  const target = await openEvalTarget(R1, { slots, threads });
+  return evaluate(target, tasks, options).finally(() => target.close());
+}
+
+async function behind<T>(
+  served: ServerOptions,
+  use: (server: OpenAiServer, ask: typeof askThere) => Promise<T>,
+): Promise<T> {
+  const server = await startServer({ model, memory, ...served });
+  const askThere = async (
+    tasks: readonly Task[],
+    { endpoint = {}, ...options }: EvaluateOptions & { endpoint?: Partial<EndpointOptions> },
+  ) => {
+    const target = await openEndpoint({
+      ...{ url: server.url, name: "x", retries: 0, retryDelayMs: 1 },
+      ...endpoint,
+    });
+    return evaluate(target, tasks, options).finally(() => target.close());
+  };
+  return use(server, askThere).finally(() => server.close());
+}
+declare function askThere(
+  tasks: readonly Task[],
+  options: EvaluateOptions & { endpoint?: Partial<EndpointOptions> },
+): ReturnType<typeof evaluate>;
+
+const bytesOf = (folder: string) => readFileSync(join(folder, "records.ndjson"), "utf8");
+const linesOf = (text: string) => text.trimEnd().split("\n");
+
+test("evaluate() keeps the same records of a checkpoint and of the same one behind an endpoint", async (t) => {
+  const base = temporaryFolder(t);
+  const tasks = [...mini, ...ODD];
+  const options = { n: 27, seed: 2 };
+  const local = join(base, "local");
+  const { records } = await here(tasks, { ...options, folder: local });
+  assert.equal(records.length, 27);
+  assert.ok(new Set(records.map(({ task }) => task)).size >= 7, "several tasks");
+  assert.ok(records.filter(({ correct }) => correct).length > 15 && records.some(({ refused }) => refused));
+  const odd = await here(ODD, { folder: join(base, "odd") });
+
   for (const reasoning of ["reasoning_content", "inline"] as const) {
-    test(`a model here and behind an endpoint that gives ${reasoning} agree byte for byte`, async (t) => {
-      const folder = temporaryFolder(t);
-      const options = { n: 24, seed: 3 };
-      await withTarget(R1, (target) => evaluate(target, tasks, { ...options, folder: join(folder, "here") }));
-      const model = await loadModel(R1, { mtp: false });
-      const server = await startServer({ model, models: ["mini-r1"], reasoning });
-      try {
-        const endpoint = await openEndpoint({ url: server.url, name: "there" });
-        await evaluate(endpoint, tasks, { ...options, folder: join(folder, "there") });
-        await endpoint.close();
-      } finally {
-        await server.close();
-        await model.dispose();
+    await behind({ reasoning }, async (server, ask) => {
+      const folder = join(base, reasoning);
+      await ask(tasks, { ...options, folder });
+      assert.equal(bytesOf(folder), bytesOf(local), reasoning);
+      assert.equal(server.log.filter(({ method }) => method === "POST").length, 27);
+    });
+    await behind({ reasoning }, async (_, ask) => {
+      const { records: told } = await ask(ODD, { folder: join(base, `${reasoning}-odd`) });
+      assert.deepEqual(told.slice(0, 2), odd.records.slice(0, 2));
+      // Likelihoods are text in between: equal but for the last digits.
+      const { likelihoods = [], ...rest } = told[2]!;
+      const { likelihoods: wanted = [], ...others } = odd.records[2]!;
+      assert.deepEqual(rest, others);
+      for (const [i, { logLikelihood, tokens }] of likelihoods.entries()) {
+        assert.ok(Math.abs(logLikelihood - wanted[i]!.logLikelihood) < 1e-4);
+        assert.equal(tokens, wanted[i]!.tokens);
       }
-      const [here, there] = ["here", "there"].map((name) => fileOf(join(folder, name), "records.ndjson"));
-      assert.equal(there, here);
-      const { records, summary } = await readRun(join(folder, "here"));
-      assert.equal(records.length, 24);
-      assert.ok(summary!.complete && summary!.overall!.accuracy!.value > 0.8);
-      assert.ok(records.some(({ refused }) => refused));
     });
   }
+  const [twoTurns] = odd.records;
+  assert.match(twoTurns!.earlier![0]!.content, /42/);
+  assert.deepEqual([twoTurns!.earlier!.length, twoTurns!.turns.length], [1, 2]);
+});
 
-  test("gives the same bytes for any batch and any threads, greedy and sampled", async (t) => {
-    const folder = temporaryFolder(t);
-    for (const temperature of [0, 0.8]) {
-      const texts = new Set<string>();
-      for (const options of [{ slots: 32 }, { slots: 1 }, { slots: 7, threads: 2 }]) {
-        const name = join(folder, `${temperature}-${options.slots}`);
-        const generation = { temperature };
-        await withTarget(
-          R1,
-          (target) => evaluate(target, tasks, { n: 16, seed: 5, generation, folder: name }),
-          options,
-        );
-        texts.add(fileOf(name, "records.ndjson"));
-      }
-      assert.equal(texts.size, 1);
+test("evaluate() estimates, or leaves open, what an endpoint does not tell of tokens", async () => {
+  const { records: wanted } = await here(mini, { n: 8 });
+  const texts = (records: EvalRecord[]) =>
+    records.map(({ tokens: _, thinkingTokens: __, answerTokens: ___, isEstimated: ____, ...rest }) => rest);
+  await behind({ usage: "sum", reasoning: "inline" }, async (_, ask) => {
+    const { records, summary } = await ask(mini, { n: 8 });
+    assert.deepEqual(texts(records), texts(wanted));
+    for (const [i, { tokens, thinkingTokens, answerTokens, isEstimated }] of records.entries()) {
+      assert.deepEqual([tokens, thinkingTokens! + answerTokens!], [wanted[i]!.tokens, tokens]);
+      assert.equal(isEstimated, true);
     }
-    const [greedy, sampled] = [0, 0.8].map((temperature) =>
-      fileOf(join(folder, `${temperature}-1`), "records.ndjson"),
-    );
-    assert.notEqual(sampled, greedy);
+    assert.equal(summary!.overall!.isEstimated, true);
   });
+  await behind({ usage: "none" }, async (_, ask) => {
+    const { records, summary } = await ask(mini, { n: 8 });
+    assert.deepEqual(texts(records), texts(wanted));
+    for (const { tokens, thinkingTokens, answerTokens } of records)
+      assert.deepEqual([tokens, thinkingTokens, answerTokens], [null, null, null]);
+    const { tokens, thinkingTokens, answerTokens } = summary!.overall!;
+    assert.deepEqual([tokens, thinkingTokens, answerTokens], [null, null, null]);
+    assert.equal(summary!.speed.tokensPerSecond, null);
+  });
+});
 
-  test("stopped and resumed ends with the bytes of an undisturbed run, and asks nothing twice", async (t) => {
-    const folder = temporaryFolder(t);
-    const options = { n: 30, seed: 1 };
-    await withTarget(V3, (target) => evaluate(target, tasks, { ...options, folder: join(folder, "whole") }));
-    const place = join(folder, "stopped");
-    const controller = new AbortController();
-    let answered = 0;
-    const onEvent = (event: EvaluateEvent) => {
-      if (event.kind === "answered" && ++answered === 7) controller.abort();
-    };
-    await withTarget(
-      V3,
-      (target) =>
-        assert.rejects(
-          evaluate(target, tasks, { ...options, folder: place, signal: controller.signal, onEvent }),
-          (error) => error instanceof Interrupted && /7 of 30 answers are kept/.test(error.message),
-        ),
-      { slots: 1 },
-    );
-    assert.equal(existsSync(join(place, "summary.json")), false);
-    // A machine that loses power tears the last line; its question is asked again.
-    const lines = fileOf(place, "records.ndjson").split("\n");
-    writeFileSync(
-      join(place, "records.ndjson"),
-      `${lines.slice(0, 6).join("\n")}\n${lines[6]!.slice(0, 40)}`,
-    );
-    let asked = 0;
-    const count = (event: EvaluateEvent) => {
-      if (event.kind === "answered") asked++;
-    };
-    const run = await withTarget(V3, (target) =>
-      evaluate(target, tasks, { ...options, folder: place, onEvent: count }),
-    );
-    assert.equal(asked, 24);
-    assert.equal(run.summary!.speed.sessions, 2);
-    assert.equal(fileOf(place, "records.ndjson"), fileOf(join(folder, "whole"), "records.ndjson"));
-    assert.deepEqual(readdirSync(place).sort(), [
+test("evaluate() gives the same bytes with any batch and threads, greedy and sampled", async (t) => {
+  const base = temporaryFolder(t);
+  for (const generation of [{ maxTokens: 40 }, { temperature: 0.8, topP: 0.95, maxTokens: 40 }]) {
+    const runs: string[] = [];
+    const { temperature } = { temperature: 0, ...generation };
+    for (const [slots, threads] of [
+      [1, 2],
+      [7, 1],
+      [32, 2],
+    ] as const) {
+      const folder = join(base, `${runs.length}-${temperature}`);
+      await here(mini, { n: 8, seed: 5, folder, generation, slots, threads });
+      runs.push(bytesOf(folder));
+    }
+    assert.equal(new Set(runs).size, 1, JSON.stringify(generation));
+  }
+  assert.notEqual(bytesOf(join(base, "0-0")), bytesOf(join(base, "0-0.8")));
+});
+
+test("evaluate() that is stopped at any place goes on with what is missing, and ends with the same bytes", async (t) => {
+  const base = temporaryFolder(t);
+  const options = { n: 16, seed: 1, generation: { temperature: 0.8 } };
+  await behind({}, async (server, ask) => {
+    const whole = join(base, "whole");
+    const undisturbed = await ask(mini, { ...options, folder: whole });
+    assert.deepEqual(readdirSync(whole).sort(), [
       "config.json",
       "records.ndjson",
       "summary.json",
       "timings.ndjson",
     ]);
-    // Once more: complete, so nobody is asked.
-    const again = await withTarget(V3, (target) =>
-      evaluate(target, tasks, { ...options, folder: place, onEvent: count }),
-    );
-    assert.equal(asked, 24);
-    assert.deepEqual(again.summary, run.summary);
-  });
+    // Complete: nobody is asked, nothing written.
+    server.log.length = 0;
+    const again = await ask(mini, { ...options, folder: whole });
+    assert.deepEqual([again.records, again.summary], [undisturbed.records, undisturbed.summary]);
+    assert.equal(server.log.filter(({ method }) => method === "POST").length, 0);
 
-  test("refuses a folder that holds another run, and says what differs; or anything else", async (t) => {
-    const folder = join(temporaryFolder(t), "run");
-    const parrot = new Parrot();
-    await evaluate(parrot, tasks, { n: 5, folder });
-    await assert.rejects(evaluate(parrot, tasks, { n: 5, seed: 2, folder }), (error: Error) => {
-      return codeIs("other-run")(error) && /seed 0, wanted 2/.test(error.message);
-    });
-    await assert.rejects(evaluate(parrot, tasks, { n: 6, folder }), /n 5, wanted 6/);
-    const changed = tasks.map((task) => (task.name === "mini-sums" ? { ...task, digest: "0" } : task));
-    await assert.rejects(evaluate(parrot, changed, { n: 5, folder }), /task "mini-sums" as it was before/);
-    const strange = temporaryFolder(t);
-    writeFileSync(join(strange, "thesis.txt"), "years of work");
-    await assert.rejects(evaluate(parrot, tasks, { n: 5, folder: strange }), codeIs("other-run"));
-    assert.deepEqual(readdirSync(strange), ["thesis.txt"]);
-    writeFileSync(join(strange, "config.json"), "{}");
-    await assert.rejects(evaluate(parrot, tasks, { n: 5, folder: strange }), codeIs("damaged"));
-  });
-
-  test("refuses to go on with another model behind the endpoint, also when it is resumed; answers stay", async (t) => {
-    const folder = join(temporaryFolder(t), "run");
-    const parrot = new Parrot();
-    parrot.fail = (_, count) => {
-      if (count === 8) parrot.model = "cuckoo";
-      return undefined;
-    };
-    const isChanged = (error: Error) =>
-      codeIs("model-changed")(error) && /"cuckoo", wanted "parrot"/.test(error.message);
-    await assert.rejects(evaluate(parrot, tasks, { n: 20, folder }), isChanged);
-    const kept = (await readRun(folder)).records.length;
-    assert.ok(kept >= 5 && kept < 20, `${kept} kept`);
-    await assert.rejects(evaluate(parrot, tasks, { n: 20, folder }), isChanged);
-    parrot.model = "parrot";
-    const { summary } = await evaluate(parrot, tasks, { n: 20, folder });
-    assert.deepEqual([summary!.complete, summary!.models], [true, ["parrot"]]);
-  });
-
-  test("goes on behind questions that fail, tells them, and asks only them again", async (t) => {
-    const folder = join(temporaryFolder(t), "run");
-    const parrot = new Parrot();
-    const isHard = (text: string) => text.includes("capital");
-    parrot.fail = (text) => (isHard(text) ? new EvaluationError("question-refused", "too hard") : undefined);
-    const failed: string[] = [];
-    const onEvent = (event: EvaluateEvent) => {
-      if (event.kind === "failed") failed.push(event.message);
-    };
-    const first = await evaluate(parrot, tasks, { n: 60, folder, onEvent });
-    assert.ok(failed.length > 0);
-    assert.deepEqual([first.summary!.complete, first.summary!.answered], [false, 60 - failed.length]);
-    parrot.fail = () => undefined;
-    parrot.asked = [];
-    const second = await evaluate(parrot, tasks, { n: 60, folder });
-    assert.equal(second.summary!.complete, true);
-    assert.equal(parrot.asked.length, failed.length);
-    assert.ok(parrot.asked.every(isHard));
-  });
-
-  test("gives up after five failures in a row, with what was answered kept", async (t) => {
-    const folder = join(temporaryFolder(t), "run");
-    const parrot = new Parrot();
-    parrot.fail = (_, count) =>
-      count > 10 ? new EvaluationError("unreachable", "nobody is there") : undefined;
-    await assert.rejects(evaluate(parrot, tasks, { n: 60, folder }), codeIs("unreachable"));
-    assert.equal((await readRun(folder)).records.length, 10);
-    assert.ok(parrot.asked.length <= 10 + 5 + parrot.concurrency);
-  });
-
-  test("keeps nothing of a run without an answer, and no run of a model without a template", async (t) => {
-    const folder = join(temporaryFolder(t), "run");
-    const parrot = new Parrot();
-    parrot.fail = () => new EvaluationError("not-authorised", "no key");
-    await assert.rejects(evaluate(parrot, tasks, { n: 5, folder }), codeIs("not-authorised"));
-    assert.equal(existsSync(folder), false);
-    const bare = join(temporaryFolder(t), "bare");
-    cpSync(V3, bare, { recursive: true });
-    const config = JSON.parse(readFileSync(join(bare, "tokenizer_config.json"), "utf8")) as Record<
-      string,
-      unknown
-    >;
-    delete config.chat_template;
-    writeFileSync(join(bare, "tokenizer_config.json"), JSON.stringify(config));
-    await withTarget(bare, async (target) => {
-      await assert.rejects(evaluate(target, tasks, { n: 5, folder }), (error) => {
-        return (
-          error instanceof CheckpointError && error.note === "Tasks with mode: raw need no chat template"
-        );
+    const folder = join(base, "stopped");
+    const questions = (records: { turns: string[] }[]) => records.map(({ turns }) => turns[0]!).sort();
+    let answered = 0;
+    for (const stopAt of [1, 5, 6]) {
+      const controller = new AbortController();
+      const events: EvaluateEvent[] = [];
+      const onEvent = (event: EvaluateEvent) => {
+        events.push(event);
+        if (event.kind === "answered" && event.done >= stopAt) controller.abort();
+      };
+      const { signal } = controller;
+      const running = ask(mini, { ...options, folder, signal, onEvent, endpoint: { concurrency: 2 } });
+      await assert.rejects(running, (error) => {
+        assert.ok(error instanceof Interrupted);
+        assert.match((error as Error).message, /^\d+ of 16 answers are kept$/);
+        return true;
       });
-      assert.equal(existsSync(folder), false);
-      const raw = tasks.map((task) => ({ ...task, mode: "raw" as const }));
-      const { summary } = await evaluate(target, raw, { n: 5, generation: { maxTokens: 8 } });
-      assert.equal(summary!.answered, 5);
-    });
-  });
-
-  test("refuses to ask nothing", async () => {
-    await assert.rejects(evaluate(new Parrot(), [], {}), TaskError);
-    await assert.rejects(evaluate(new Parrot(), [{ ...tasks[0]!, questions: [] }], {}), TaskError);
-  });
-
-  test("asks turn by turn, each with the answers before it; the last one is scored", async (t) => {
-    const folder = temporaryFolder(t);
-    writeFileSync(
-      join(folder, "turns.jsonl"),
-      '{"question": ["What is 1 + 2?", "What is 3 + 4?"], "answer": "4?"}\n',
-    );
-    writeFileSync(join(folder, "turns.yaml"), "task: turns\ndata: turns.jsonl\nscoring: contains\n");
-    const some = await loadTasks([join(folder, "turns.yaml")]);
-    const parrot = new Parrot();
-    const seen: string[][] = [];
-    const answer = parrot.answer.bind(parrot);
-    parrot.answer = (request) => {
-      if (request.prompt.kind === "chat")
-        seen.push(request.prompt.messages.map(({ content }) => String(content)));
-      return answer(request);
-    };
-    const { records } = await evaluate(parrot, some, { system: "Be brief." });
-    assert.deepEqual(seen, [
-      ["Be brief.", "What is 1 + 2?"],
-      ["Be brief.", "What is 1 + 2?", "What is 1 + 2?", "What is 3 + 4?"],
-    ]);
-    const [{ correct, earlier, tokens }] = records as [(typeof records)[0]];
-    assert.deepEqual([correct, earlier, tokens], [true, [{ reasoning: "", content: "What is 1 + 2?" }], 28]);
-  });
-
-  test("scores choices by their likelihood, as the model itself gives them", async (t) => {
-    const folder = temporaryFolder(t);
-    const rows = [
-      { question: "The capital of Spain is", answer: "Madrid", choices: ["Paris", "Madrid", "Oslo"] },
-      { question: "What is the capital of Italy?", answer: "Rome", choices: ["Rome", "Cairo"] },
-    ];
-    writeFileSync(join(folder, "c.jsonl"), rows.map((row) => `${JSON.stringify(row)}\n`).join(""));
-    const scoring = "scoring: { kind: choice, method: likelihood }";
-    writeFileSync(join(folder, "c.yaml"), `task: choices\ndata: c.jsonl\nmode: raw\n${scoring}\n`);
-    const some = await loadTasks([join(folder, "c.yaml")]);
-    const { records } = await withTarget(V3, (target) => evaluate(target, some, {}));
-    for (const { likelihoods, content, wanted, correct, tokens } of records) {
-      const best = Math.max(...likelihoods!.map(({ logLikelihood }) => logLikelihood));
-      const index = likelihoods!.findIndex(({ logLikelihood }) => logLikelihood === best);
-      const row = rows.find(({ answer }) => answer === wanted[0])!;
-      assert.equal(content, row.choices[index]);
-      assert.deepEqual([correct, tokens], [content === row.answer, null]);
+      const [started] = events;
+      assert.deepEqual(started, { kind: "started", name: "x", done: answered, total: 16 });
+      const now = linesOf(bytesOf(folder)).length;
+      assert.ok(now > answered && now < 16);
+      answered = now;
+      assert.ok(!existsSync(join(folder, "summary.json")));
     }
-    await assert.rejects(evaluate(new Parrot(), some, {}), codeIs("no-likelihoods"));
-  });
-
-  test("a second process at the same folder is told that it is locked", async (t) => {
-    const folder = join(temporaryFolder(t), "run");
-    const parrot = new Parrot();
-    let second: Promise<unknown> | undefined;
-    const onEvent = (event: EvaluateEvent) => {
-      if (event.kind === "answered" && event.done === 1)
-        second = evaluate(new Parrot(), tasks, { n: 5, folder }).then(
-          () => undefined,
-          (error) => error,
-        );
-    };
-    const slow = parrot.answer.bind(parrot);
-    parrot.answer = async (request) => {
-      await second;
-      return slow(request);
-    };
-    await evaluate(parrot, tasks, { n: 5, folder, onEvent });
-    const error = (await second) as EvaluationError;
-    assert.equal(error.code, "locked");
-    assert.match(error.message, /Cannot evaluate in ".*": process \d+ on .* is evaluating there/);
-  });
-
-  test("records that were there are those of the folder, whatever else is appended", async (t) => {
-    const folder = join(temporaryFolder(t), "run");
-    await evaluate(new Parrot(), tasks, { n: 5, folder });
-    appendFileSync(join(folder, "records.ndjson"), "no JSON\n");
-    await assert.rejects(
-      readRun(folder),
-      (error) => error instanceof CheckpointError && error.code === "damaged",
+    // As a process that was killed in the middle of a line leaves it.
+    appendFileSync(join(folder, "records.ndjson"), linesOf(bytesOf(whole))[15]!.slice(0, -1));
+    appendFileSync(join(folder, "timings.ndjson"), '{"task": "mini-s');
+    const kept = new Set(questions((await readRun(folder)).records));
+    assert.equal(kept.size, answered, "a line that is torn is none");
+    server.log.length = 0;
+    const run = await ask(mini, { ...options, folder });
+    // Requests that were closed may reach the log late; of what was answered there is none.
+    const asked = new Set(server.log.flatMap(({ body }) => (body ? [body.messages.at(-1).content] : [])));
+    assert.deepEqual(
+      [...asked].sort(),
+      questions(undisturbed.records).filter((question) => !kept.has(question)),
     );
-    assert.equal(
-      new Set(
-        (await mini()).flatMap((task) => task.questions.map(({ id }) => keyOf({ task: task.name, id }))),
-      ).size,
-      406,
+    assert.equal(bytesOf(folder), bytesOf(whole));
+    assert.deepEqual(readdirSync(folder).sort(), readdirSync(whole).sort());
+    assert.deepEqual([run.summary!.complete, run.summary!.speed.sessions], [true, 4]);
+    const { speed: _, ...rest } = run.summary!;
+    const { speed: __, ...wanted } = undisturbed.summary!;
+    assert.deepEqual(rest, wanted);
+  });
+});
+
+test("evaluate() goes on without a question that fails, and asks it again the next time", async (t) => {
+  const folder = join(temporaryFolder(t), "run");
+  const script: ServerOptions["script"] = [{ kind: "answer" }, { kind: "malformed" }, { kind: "drop" }];
+  await behind({ script }, async (server, ask) => {
+    const events: EvaluateEvent[] = [];
+    const options = { n: 6, folder, endpoint: { concurrency: 1 } };
+    const run = await ask(mini, { ...options, onEvent: (event) => events.push(event) });
+    assert.deepEqual([run.records.length, run.summary!.complete, run.summary!.asked], [4, false, 6]);
+    const failed = events.filter(({ kind }) => kind === "failed");
+    assert.equal(failed.length, 2);
+    assert.deepEqual(JSON.parse(readFileSync(join(folder, "summary.json"), "utf8")), run.summary);
+    server.log.length = 0;
+    const whole = await ask(mini, options);
+    assert.equal(server.log.filter(({ method }) => method === "POST").length, 2);
+    assert.equal(whole.summary!.complete, true);
+    assert.deepEqual(whole.records, (await ask(mini, { n: 6 })).records);
+  });
+});
+
+test("evaluate() gives a target up after five failures in a row; what was answered stays", async (t) => {
+  const folder = join(temporaryFolder(t), "run");
+  // One more than failures: what breaks on a connection that was used before is tried on a new one.
+  const drops = Array.from({ length: 6 }, () => ({ kind: "drop" }) as const);
+  await behind({ script: [{ kind: "answer" }, ...drops] }, async (server, ask) => {
+    const options = { n: 9, folder, endpoint: { concurrency: 1 } };
+    await assert.rejects(ask(mini, options), { name: "EvaluationError", code: "unreachable" });
+    assert.equal(server.log.filter(({ method }) => method === "POST").length, 7);
+    assert.equal(linesOf(bytesOf(folder)).length, 1);
+    const { summary } = await ask(mini, options);
+    assert.deepEqual([summary!.complete, summary!.answered], [true, 9]);
+  });
+});
+
+test("evaluate() refuses a model that changes, within a run and across a stop", async (t) => {
+  const folder = join(temporaryFolder(t), "run");
+  const endpoint = { concurrency: 1, model: "mini" };
+  await behind({ renamedFrom: { answer: 3, name: "other\u001b[31m" } }, async (server, ask) => {
+    const changed = { code: "model-changed", message: /from the model "other.*", wanted "mini" as before$/s };
+    await assert.rejects(ask(mini, { n: 8, folder, endpoint }), changed);
+    assert.equal(linesOf(bytesOf(folder)).length, 3);
+    server.log.length = 0;
+    await assert.rejects(ask(mini, { n: 8, folder, endpoint }), changed);
+    assert.equal(linesOf(bytesOf(folder)).length, 3, "none of the other's answers");
+  });
+});
+
+test("evaluate() refuses tasks without questions, and folders that hold something else, untouched", async (t) => {
+  const base = temporaryFolder(t);
+  const options = { folder: join(base, "run"), n: 2, seed: 0 };
+  await behind({}, async (_, ask) => {
+    const none = [{ ...ODD[0]!, questions: [] }];
+    await assert.rejects(ask(none, { folder: join(base, "none") }), TaskError);
+    await ask(mini, options);
+    const before = readdirSync(options.folder).map((name) =>
+      readFileSync(join(options.folder, name), "utf8"),
     );
+    const others: [EvaluateOptions, RegExp][] = [
+      [{ n: 3 }, /: n 2, wanted 3$/],
+      [{ seed: 4 }, /: seed 0, wanted 4$/],
+      [{ generation: { maxTokens: 7 } }, /: generation {}, wanted {"maxTokens":7}$/],
+      [{ system: "Rhyme." }, /: system null, wanted "Rhyme\."$/],
+    ];
+    for (const [other, message] of others)
+      await assert.rejects(ask(mini, { ...options, ...other }), { code: "other-run", message });
+    const mended = mini.map((task) => ({ ...task, digest: `${task.digest}x` }));
+    await assert.rejects(ask(mended, options), { message: /: task "mini-\w+" as it was before/ });
+    await assert.rejects(ask(mini, { ...options, endpoint: { model: "else" } }), { message: /: target "/ });
+    assert.deepEqual(
+      readdirSync(options.folder).map((name) => readFileSync(join(options.folder, name), "utf8")),
+      before,
+    );
+
+    for (const [name, text] of [
+      ["notes.txt", "mine"],
+      ["config.json", '{"model_type": "deepseek_v3"}'],
+      ["config.json", "{"],
+    ] as const) {
+      const folder = temporaryFolder(t);
+      writeFileSync(join(folder, name), text);
+      await assert.rejects(ask(mini, { ...options, folder }), { name: "EvaluationError" });
+      assert.deepEqual(readdirSync(folder), [name]);
+    }
   });
 });

@@ -35,6 +35,8 @@ export interface ServerOptions {
   renamedFrom?: { answer: number; name: string };
   /** A key without which it answers 401. */
   apiKey?: string;
+  /** Default: any that is free. */
+  port?: number;
   /** Bytes of each write. */
   writeBytes?: number;
 }
@@ -84,7 +86,7 @@ export async function startServer(options: ServerOptions = {}): Promise<OpenAiSe
     await handler.handle(entry, response);
   });
   server.on("connection", () => connections++);
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  await new Promise<void>((resolve) => server.listen(options.port ?? 0, "127.0.0.1", resolve));
   const { port } = server.address() as AddressInfo;
   return {
     ...{ url: `http://127.0.0.1:${port}/v1`, log, closed },
@@ -197,7 +199,9 @@ class Handler {
   #parts({ text, reasoning, content }: Served): Record<string, string>[] {
     const { reasoning: where = "reasoning_content" } = this.#options;
     if (where === "inline") return pieces(text).map((piece) => ({ content: piece }));
-    const trace = pieces(reasoning).map((piece) => ({ [where]: piece }));
+    // What stands between the tags, as servers cut it: a line feed first.
+    const feed = reasoning !== "" && text.startsWith("<think>\n") ? "\n" : "";
+    const trace = pieces(feed + reasoning).map((piece) => ({ [where]: piece }));
     return [...trace, ...pieces(content).map((piece) => ({ content: piece }))];
   }
 }
