@@ -57,10 +57,13 @@ test("swapsOf() counts every tensor once in roles and in cells, MTP left out", a
 test("swapsOf() tries what is a sum both ways", async () => {
   const { swaps } = await swapsOf({ recipe: HALF, groupings: ["role"] });
   const experts = swaps.filter(({ group }) => group.role === "routed-experts");
-  assert.deepEqual(experts.map(({ from, to }) => [from, to]), [
-    [undefined, "v3"],
-    [undefined, "r1"],
-  ]);
+  assert.deepEqual(
+    experts.map(({ from, to }) => [from, to]),
+    [
+      [undefined, "v3"],
+      [undefined, "r1"],
+    ],
+  );
 });
 
 test("swapsOf() goes between the parents that are said, and refuses others", async () => {
@@ -72,10 +75,13 @@ test("swapsOf() goes between the parents that are said, and refuses others", asy
   const third = rewritten(THREE, [{ selectors: [{ role: "router" }], weights: { r1: 1 } }]);
   const found = await swapsOf({ recipe: third, groupings: ["role"], between });
   const routers = found.swaps.filter(({ group }) => group.role === "router");
-  assert.deepEqual(routers.map(({ from, to }) => [from, to]), [
-    ["r1", "v3"],
-    ["r1", "r1-1776"],
-  ]);
+  assert.deepEqual(
+    routers.map(({ from, to }) => [from, to]),
+    [
+      ["r1", "v3"],
+      ["r1", "r1-1776"],
+    ],
+  );
   for (const [a, b, message] of [
     ["v3", "x", /between "v3" and "x": wanted two of v3, r1, r1-1776/],
     ["r1", "r1", /between "r1" and "r1"/],
@@ -99,7 +105,9 @@ test("ablate(): to swap everything back is the parent", async () => {
   const base = await planRecipe(rewritten(R1T, [{ selectors: [{ role: "all" }], weights: { v3: 1 } }]));
   const owners = ({ shards, parents }: typeof base) =>
     shards.flatMap(({ tensors }) =>
-      tensors.map(({ name, action }) => `${name} ${action.kind === "copy" ? parents[action.parent]!.name : "sum"}`),
+      tensors.map(
+        ({ name, action }) => `${name} ${action.kind === "copy" ? parents[action.parent]!.name : "sum"}`,
+      ),
     );
   assert.deepEqual(owners(await planRecipe(child)), owners(base));
   let all = R1T;
@@ -120,9 +128,16 @@ const files = await writeAblation(folder, { recipe: R1T, result });
 const html = readFileSync(join(folder, "report.html"), "utf8");
 
 test("ablate() asks the child, both parents and each swap once", async () => {
-  assert.deepEqual(opened, ["r1t", "v3", "r1", ...result.ablations.map(({ name }) => name)].slice(0, opened.length));
+  assert.deepEqual(
+    opened,
+    ["r1t", "v3", "r1", ...result.ablations.map(({ name }) => name)].slice(0, opened.length),
+  );
   const experts = result.ablations.find(({ name }) => name === "routed-experts → v3")!;
-  assert.deepEqual(recordsOf(experts.run), recordsOf(result.parents[0]!.run), "without r1's experts it is v3");
+  assert.deepEqual(
+    recordsOf(experts.run),
+    recordsOf(result.parents[0]!.run),
+    "without r1's experts it is v3",
+  );
   const again = await miniPool(folder, { n: 4 });
   const second = await ablate({ recipe: R1T, groupings: ["role"] }, again.pool, { childName: "r1t" });
   assert.deepEqual(again.opened, []);
@@ -137,8 +152,10 @@ test("ablate(): effects are the differences of the records", () => {
     const wanted = {
       tokens: mean(swapped.map(({ tokens }) => tokens!)) - mean(child.map(({ tokens }) => tokens!)),
       "opens thinking":
-        mean(swapped.map((one) => Number(one.opensThinking))) - mean(child.map((one) => Number(one.opensThinking))),
-      refused: mean(swapped.map((one) => Number(one.refused))) - mean(child.map((one) => Number(one.refused))),
+        mean(swapped.map((one) => Number(one.opensThinking))) -
+        mean(child.map((one) => Number(one.opensThinking))),
+      refused:
+        mean(swapped.map((one) => Number(one.refused))) - mean(child.map((one) => Number(one.refused))),
       accuracy:
         mean(swapped.flatMap(({ correct }) => (correct === null ? [] : [Number(correct)]))) -
         mean(child.flatMap(({ correct }) => (correct === null ? [] : [Number(correct)]))),
@@ -153,8 +170,17 @@ test("ablate(): effects are the differences of the records", () => {
 
 test("rankedBy() puts real effects first, then the largest, and those without one last", () => {
   const one = (name: string, difference: number | null, isReal = false) =>
-    ({ name, effects: difference === null ? [] : [{ metric: "accuracy", difference, isReal }] }) as unknown as Ablation;
-  const all = [one("none", null), one("small", 0.1), one("large", -0.5), one("real", 0.05, true), one("zero", 0)];
+    ({
+      name,
+      effects: difference === null ? [] : [{ metric: "accuracy", difference, isReal }],
+    }) as unknown as Ablation;
+  const all = [
+    one("none", null),
+    one("small", 0.1),
+    one("large", -0.5),
+    one("real", 0.05, true),
+    one("zero", 0),
+  ];
   const names = rankedBy(all, "accuracy").map(({ name }) => name);
   assert.deepEqual(names, ["real", "large", "small", "zero", "none"]);
 });
