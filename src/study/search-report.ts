@@ -170,7 +170,6 @@ async function writeFront(
   const store = openOutput(join(folder, "front"));
   for (const { name } of await store.list()) if (/^\d+\.yaml$/.test(name)) await store.remove(name);
   await store.prepare();
-  await store.removeState();
   const files: Record<string, string> = {};
   for (const [i, index] of front.entries()) {
     const { gain, cost, point } = trials[index]!;
@@ -179,5 +178,7 @@ async function writeFront(
     const path = join(folder, "front", frontName(i));
     files[frontName(i)] = recipeTextFor(recipeOfPoint(settings, point), path, comment);
   }
-  return writeAll(join(folder, "front"), files);
+  const paths = await writeAll(join(folder, "front"), files);
+  await store.removeState(); // takes a folder away that is empty: files come first
+  return paths;
 }

@@ -1,0 +1,91 @@
+/** Sweeps, searches and ablations that are killed go on with the same command and end as if they had not been. */
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { readdirSync, readFileSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { type TestContext, test } from "node:test";
+import { temporaryFolder } from "../support/temporary-folder.ts";
+import { MAIN_ARGS } from "./run-main.ts";
+
+interface Ended {
+  status: number | null;
+  signal: NodeJS.Signals | null;
+  stderr: string;
+}
+
+/** Runs a command; `signal` is sent when stderr has told of the answer with that number, over all runs. */
+function run(
+  args: readonly string[],
+  {
+    signal,
+    afterAnswers = Number.POSITIVE_INFINITY,
+  }: { signal?: NodeJS.Signals; afterAnswers?: number } = {},
+): Promise<Ended> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, [...MAIN_ARGS, ...args], {
+      stdio: ["ignore", "ignore", "pipe"],
+      env: { ...process.env, NO_COLOR: "1" },
+    });
+    let stderr = "";
+    let isSent = false;
+    child.stderr.setEncoding("utf8").on("data", (text: string) => {
+      stderr += text;
+      const answers = stderr.split('"kind":"answered"').length - 1;
+      if (signal === undefined || isSent || answers < afterAnswers) return;
+      isSent = true;
+      child.kill(signal);
+    });
+    child.on("error", reject);
+    child.on("close", (status, by) => resolve({ status, signal: by, stderr }));
+  });
+}
+
+/** Every file of a study by its path, without what is time, place or speed. */
+function contents(folder: string): Map<string, string> {
+  const files = new Map<string, string>();
+  for (const name of readdirSync(folder, { recursive: true, encoding: "utf8" }).sort()) {
+    const path = join(folder, name);
+    if (!statSync(path).isFile() || name.endsWith("timings.ndjson")) continue;
+    const text = readFileSync(path, "utf8");
+    files.set(
+      name,
+      name.endsWith("records.ndjson")
+        ? text
+        : text
+            .replaceAll(/"(seconds|tokensPerSecond|sessions)": [\d.e-]+/g, '"$1": 0')
+            .replaceAll(/"startedAt": "[^"]*"/g, '"startedAt": ""')
+            .replaceAll(/<dt>time of all runs<\/dt><dd>\d+ s/g, "<dt>time of all runs</dt><dd>0 s"),
+    );
+  }
+  return files;
+}
+
+const QUESTIONS = ["--n", "3", "--seed", "5", "--max-tokens", "12", "--batch", "1", "--threads", "1"];
+const STUDIES: Record<string, string[]> = {
+  sweep: ["sweep", "recipes/mini/r1t.yaml", "--lambda", "r1=0,0.5"],
+  search: ["search", "studies/mini/search.yaml", "--budget", "3", "--no-baseline"],
+  ablate: ["ablate", "recipes/mini/r1t.yaml", "--by", "layer"],
+};
+
+for (const [kind, command] of Object.entries(STUDIES))
+  test(`chimera ${kind}: killed and interrupted, it ends with the files of one that was not`, async (t: TestContext) => {
+    const folder = temporaryFolder(t);
+    const whole = join(folder, "whole");
+    const args = (out: string) => [...command, ...QUESTIONS, "--progress", "json", "-o", out];
+    assert.equal((await run(args(whole))).status, 0);
+
+    const broken = join(folder, "broken");
+    const killed = await run(args(broken), { signal: "SIGKILL", afterAnswers: 2 });
+    assert.equal(killed.signal, "SIGKILL");
+    assert.ok(!readdirSync(broken).includes("report.html"));
+    const stopped = await run(args(broken), { signal: "SIGINT", afterAnswers: 2 });
+    assert.deepEqual([stopped.status, stopped.signal], [130, null], stopped.stderr);
+    assert.ok(!readdirSync(broken).includes("report.html"));
+    const last = await run(args(broken));
+    assert.equal(last.status, 0, last.stderr);
+
+    const [wanted, found] = [contents(whole), contents(broken)];
+    assert.deepEqual([...found.keys()], [...wanted.keys()]);
+    assert.ok(wanted.size > 8);
+    for (const [name, text] of wanted) assert.equal(found.get(name), text, name);
+  });
