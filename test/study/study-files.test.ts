@@ -7,7 +7,7 @@ import { StudyError } from "../../src/base/errors.ts";
 import { loadRecipe } from "../../src/plan/load-recipe.ts";
 import { spreadOverLayers } from "../../src/study/search.ts";
 import { readSpaceFile } from "../../src/study/space-file.ts";
-import { isStudyFile } from "../../src/study/study-file.ts";
+import { namesRecipe } from "../../src/study/study-file.ts";
 import { pointsOf } from "../../src/study/sweep.ts";
 import { readSweepFile } from "../../src/study/sweep-file.ts";
 import { loadTasks } from "../../src/tasks/task-file.ts";
@@ -42,9 +42,9 @@ test("studies/mini/sweep.yaml is a sweep of the shipped recipe and tasks", async
   const recipe = await loadRecipe(file.recipe);
   assert.equal(pointsOf({ ...file, recipe }).length, 22);
   assert.ok((await loadTasks(file.questions.tasks!)).length > 0);
-  assert.ok(await isStudyFile("studies/mini/sweep.yaml"));
-  assert.ok(!(await isStudyFile("recipes/mini/r1t.yaml")));
-  assert.ok(!(await isStudyFile("no such file")));
+  assert.ok(!(await namesRecipe("studies/mini/sweep.yaml")));
+  assert.ok(await namesRecipe("recipes/mini/r1t.yaml"));
+  assert.ok(!(await namesRecipe("no such file")));
 });
 
 test("studies/mini/search.yaml is a space over the shipped recipe and tasks", async () => {
@@ -115,7 +115,7 @@ generation: { top_k: 3, temperature: -1 }
 
 test("readSweepFile() misses the recipe, and says so as a sweep's fault", async (t) => {
   const file = written(t, "lambda: { r1: 1 }\n");
-  assert.ok(await isStudyFile(file), "it is no recipe");
+  assert.ok(!(await namesRecipe(file)));
   assertFaults(await faultsOf(readSweepFile(file)), [/^1:1 missing-key .*"recipe" is missing/]);
   assertFaults(await faultsOf(readSweepFile(written(t, ""))), [/study/]);
   assertFaults(await faultsOf(readSweepFile(written(t, "- 1\n"))), [/^1:1 /]);
