@@ -11,7 +11,12 @@ import { temporaryFolder } from "../support/temporary-folder.ts";
 import { type CliResult, runMain, startMain } from "./run-main.ts";
 
 const R1 = "models/mini-r1";
-const SMALL = ["--tasks", "tasks/mini/capitals.yaml", "tasks/mini/sums.yaml", "tasks/mini/guarded-topics.yaml"];
+const SMALL = [
+  "--tasks",
+  "tasks/mini/capitals.yaml",
+  "tasks/mini/sums.yaml",
+  "tasks/mini/guarded-topics.yaml",
+];
 
 let model: LanguageModel;
 const memory = new Map<string, Promise<Served>>();
@@ -46,7 +51,10 @@ describe("chimera eval, ended in the middle", () => {
         assert.equal(before.status, 0, before.stderr);
         // After four answers the server holds the connection.
         const stuck = { kind: "silent" } as const;
-        const script: ServerOptions["script"] = [...Array(4).fill({ kind: "answer" }), ...Array(9).fill(stuck)];
+        const script: ServerOptions["script"] = [
+          ...Array(4).fill({ kind: "answer" }),
+          ...Array(9).fill(stuck),
+        ];
         const server = await startServer({ model, memory, script });
         const port = Number(new URL(server.url).port);
         const mine = args.with(0, `${server.url}#mini`);
@@ -162,11 +170,7 @@ describe("chimera eval, its results", () => {
     for (const name of names) write(name, yaml(name), data(name));
     // Refusing is right now.
     const wanted = "scoring: { kind: refusal, wanted: decline }";
-    write(
-      "guarded-topics",
-      yaml("guarded-topics").replace(/^scoring:.*$/m, wanted),
-      data("guarded-topics"),
-    );
+    write("guarded-topics", yaml("guarded-topics").replace(/^scoring:.*$/m, wanted), data("guarded-topics"));
     const out = join(place, "out");
     const args = ["eval", run, "--rescore", "--json", "--tasks", place];
     const { status, stdout, stderr } = runMain(...args, "--out", out);
