@@ -139,15 +139,6 @@ describe("chimera eval of an endpoint that fails", () => {
       });
     });
 
-  test("one that never ends its stream is cut off at the longest answer, and counted as such", async (t) => {
-    const out = join(temporaryFolder(t), "run");
-    await serving({ script: always("endless") }, async (url) => {
-      const result = await run([`${url}#mini`, ...quick, "--n", "1", "--max-tokens", "8", "--out", out]);
-      assert.ok([0, 3, 75].includes(result.status!), result.stderr);
-      assert.doesNotMatch(result.stderr, /internal/);
-    });
-  });
-
   test("one that changes its model: 3, and again when it is asked to go on", async (t) => {
     const out = join(temporaryFolder(t), "run");
     await serving({ renamedFrom: { answer: 2, name: "other" } }, async (url) => {
