@@ -17,6 +17,7 @@ import {
   type NamedTarget,
   nameTargets,
   openTarget,
+  requireTargets,
   type TargetCommandOptions,
 } from "./targets.ts";
 import { clean, note, paint, paintError, print, printJson } from "./terminal.ts";
@@ -99,6 +100,7 @@ Examples:
 
 async function run(texts: string[], options: EvalCommandOptions): Promise<void> {
   const targets = await nameTargets(texts, options);
+  await requireTargets(targets);
   const isAllRuns = targets.every(({ kind }) => kind === "run");
   if (options.rescore && !isAllRuns)
     throw new UsageError("Cannot score again what is no run, wanted the folders of runs with --rescore");

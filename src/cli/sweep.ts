@@ -66,11 +66,12 @@ async function run(path: string, given: SweepCommandOptions, command: Command): 
   const axes = await axesOf(options, file);
   await interruptible(async (signal) => {
     const study = await openStudy("sweep", file?.recipe ?? path, { options, signal });
-    const { pointsOf, sweep } = await import("../study/sweep.ts");
+    const { planCurves, pointsOf, sweep } = await import("../study/sweep.ts");
     const { recipe, pool, folder, numQuestions, locations } = study;
     const settings: SweepSettings = { recipe, ...axes, ...(locations ? { locations } : {}) };
     const points = pointsOf(settings);
     if (options.dryRun) {
+      await planCurves(settings);
       const wanted = points.map(({ name }) => name);
       if (options.json) printJson({ folder, numQuestions, points: wanted });
       else {

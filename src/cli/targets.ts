@@ -3,6 +3,7 @@
  * the folder of a run that was made before. NAME=… in front says what it is called.
  */
 import { type Command, InvalidArgumentError } from "commander";
+import { CheckpointError } from "../base/errors.ts";
 import { formatBytes, formatDuration } from "../base/format.ts";
 import type { Target } from "../eval/target.ts";
 import type { LoadEvent } from "../runtime/model-options.ts";
@@ -17,6 +18,7 @@ export interface TargetCommandOptions extends ModelCommandOptions {
   concurrency?: number;
   timeout?: number;
   retries?: number;
+  maxSeconds?: number;
   extraBody?: Record<string, unknown>;
 }
 
@@ -37,6 +39,7 @@ export function addTargetOptions(command: Command): Command {
     .option("--concurrency <n>", "requests to an endpoint at a time (default: 8)", parseCount)
     .option("--timeout <seconds>", "longest wait for an endpoint's first word (default: 600)", parseNumber)
     .option("--retries <n>", "tries after a failed request to an endpoint (default: 6)", parseNumber)
+    .option("--max-seconds <n>", "longest answer of an endpoint, in seconds (default: 3600)", parseNumber)
     .option(
       "--extra-body <json>",
       'what requests to an endpoint say besides: {"chat_template_kwargs":{"thinking":true}}; null takes a key away',
@@ -116,6 +119,16 @@ function withUniqueNames(targets: readonly NamedTarget[]): NamedTarget[] {
   });
 }
 
+/** Throws CheckpointError for a model that is not there, before others are asked for hours. */
+export async function requireTargets(targets: readonly NamedTarget[]): Promise<void> {
+  const { fileExists } = await import("../checkpoint/node.ts");
+  for (const { kind, location } of targets) {
+    if (kind !== "model" || fileExists(location)) continue;
+    const what = `Cannot open "${location}": there is no such file or folder`;
+    throw new CheckpointError("missing", what);
+  }
+}
+
 /** Opens a model or an endpoint; whoever gets it closes it. */
 export async function openTarget(
   { name, kind, location, model }: NamedTarget,
@@ -124,7 +137,7 @@ export async function openTarget(
   if (kind === "endpoint") {
     const { openEndpoint } = await import("../eval/endpoint.ts");
     const { apiKeyFor } = await import("../eval/endpoint-url.ts");
-    const { concurrency, timeout, retries, extraBody } = options;
+    const { concurrency, timeout, retries, maxSeconds, extraBody } = options;
     const apiKey = apiKeyFor(location, process.env);
     return openEndpoint({
       url: location,
@@ -134,6 +147,7 @@ export async function openTarget(
       ...(concurrency === undefined ? {} : { concurrency }),
       ...(timeout === undefined ? {} : { timeoutMs: 1000 * timeout }),
       ...(retries === undefined ? {} : { retries }),
+      ...(maxSeconds === undefined ? {} : { maxSeconds }),
       ...(extraBody === undefined ? {} : { extraBody }),
     });
   }

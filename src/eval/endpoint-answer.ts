@@ -38,11 +38,21 @@ interface Chunk {
   } | null)[];
 }
 
+/** No token of any vocabulary in use is longer on average; a stream that says more takes no notice of max_tokens. */
+const CHARACTERS_PER_TOKEN = 64;
+const SPARE_CHARACTERS = 10_000;
+
+function lengthOf(text: unknown): number {
+  return typeof text === "string" ? text.length : 0;
+}
+
 export class AnswerReader {
   readonly #prompt: AnswerRequest["prompt"];
   readonly #shown: (text: string) => string;
   readonly #reasoning: string[] = [];
   readonly #content: string[] = [];
+  readonly #mostCharacters: number;
+  #characters = 0;
   #finish: string | undefined;
   #model: string | undefined;
   #usage: Usage | undefined;
@@ -52,8 +62,12 @@ export class AnswerReader {
   lastAt = 0;
 
   /** `shown` makes a server's text fit for a message. */
-  constructor(prompt: AnswerRequest["prompt"], shown: (text: string) => string) {
+  constructor(
+    { prompt, maxTokens }: Pick<AnswerRequest, "prompt" | "maxTokens">,
+    shown: (text: string) => string,
+  ) {
     this.#prompt = prompt;
+    this.#mostCharacters = CHARACTERS_PER_TOKEN * maxTokens + SPARE_CHARACTERS;
     this.#shown = shown;
   }
 
@@ -80,6 +94,12 @@ export class AnswerReader {
       // A server that changes the name says both, and the same.
       add(this.#reasoning, part.reasoning_content || part.reasoning);
       if (typeof choice.finish_reason === "string") this.#finish = choice.finish_reason;
+      this.#characters +=
+        lengthOf(part.content ?? choice.text) + lengthOf(part.reasoning_content ?? part.reasoning);
+    }
+    if (this.#characters > this.#mostCharacters) {
+      const what = `its answer has more than ${this.#mostCharacters} characters and no end`;
+      throw new EndpointFault("bad-answer", `${what}, wanted at most the tokens that were asked for`);
     }
   }
 

@@ -157,7 +157,7 @@ class Endpoint implements Target {
     };
     for (const [key, value] of Object.entries(body)) if (value === null) delete body[key];
     const response = await http.send(path, body, signal);
-    const reader = new AnswerReader(prompt, (text) => http.shown(text));
+    const reader = new AnswerReader(request, (text) => http.shown(text));
     if (/^text\/event-stream/i.test(response.contentType)) {
       await readEvents(response, reader);
       return reader;

@@ -60,7 +60,7 @@ export function digestOf(settings: RunSettings): string {
     .digest("hex");
 }
 
-/** Locations say where something lies, not what it is: a moved checkpoint is the same one. */
+/** Locations say where something lies, not what it is: a moved checkpoint is the same one (fingerprint.ts). */
 function ordered({ target, ...rest }: RunSettings): unknown {
   const what = target.kind === "endpoint" ? target : { ...target, location: undefined };
   return sorted({ target: what, ...rest });

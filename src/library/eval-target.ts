@@ -69,10 +69,11 @@ export function nameOf(source: string | BuildPlan): string {
 async function identityOf(
   what: string | BuildPlan,
   source: string | BuildPlan,
-  { weights = "stored", cache = "f32" }: ModelOptions,
+  { weights = "stored", cache = "f32", context }: ModelOptions,
 ): Promise<TargetIdentity> {
   // What changes no token is none of it: threads, slots, where experts are kept.
-  const options = { weights, cache };
+  // A context that is too small ends answers.
+  const options = { weights, cache, ...(context === undefined ? {} : { context }) };
   if (typeof what === "string")
     return { kind: "checkpoint", location: what, digest: await folderFingerprint(what), options };
   const location = typeof source === "string" ? source : (source.recipeFile ?? "");

@@ -69,10 +69,19 @@ function withoutIdleTest(rule: NewRule, base: string): NewRule {
   return rest;
 }
 
-/** A recipe's text for a file in another folder: parents are found from there. */
-export function recipeTextFor(recipe: Recipe, file: string, comment?: string): string {
+/** A recipe's text for a file in another folder: parents are found from there. `locations`: where they lie instead. */
+export function recipeTextFor(
+  recipe: Recipe,
+  file: string,
+  {
+    comment,
+    locations = {},
+  }: { comment?: string; locations?: Readonly<Record<string, string>> | undefined } = {},
+): string {
   const from = recipe.file === undefined ? "." : dirname(resolve(recipe.file));
-  const parents = recipe.parents.map(({ name, path }) => {
+  const parents = recipe.parents.map(({ name, path: written }) => {
+    const given = Object.hasOwn(locations, name) ? locations[name] : undefined;
+    const path = given === undefined ? written : resolve(given);
     const isPlace = /^[a-z][a-z0-9+.-]+:/i.test(path);
     const there = relative(dirname(resolve(file)), resolve(from, path));
     return { name, path: isPlace ? path : there.startsWith(".") ? there : `./${there}` };

@@ -14,6 +14,7 @@ export function thinkingInWords(thinking: Transition): string {
 
 function changeInWords({ kind, from, to, share }: Transition): string {
   if (kind === "none") return ", no transition";
+  if (kind === "unknown") return "; too few points to tell how it changes";
   return `: ${kind}, between λ ${from} and ${to} (${percent(share!)} of the axis; a straight line takes 80 %)`;
 }
 

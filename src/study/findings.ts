@@ -19,7 +19,8 @@ export interface Transition {
   to: number | null;
   /** What part of the axis that is. */
   share: number | null;
-  kind: "gradual" | "sharp" | "none";
+  /** unknown: too few points to tell. */
+  kind: "gradual" | "sharp" | "none" | "unknown";
 }
 
 export interface CurveFindings {
@@ -37,6 +38,8 @@ export interface CurveFindings {
 }
 
 const TENTH = 0.1;
+/** Between two points lies nothing: with fewer intervals than these even a step looks like a slope. */
+const LEAST_INTERVALS = 4;
 /** Half of the 80 % that a straight line takes. */
 const SHARP = 0.4;
 const WORKS = 0.9;
@@ -79,6 +82,7 @@ export function transitionOf(points: readonly { x: number; y: number }[], leastC
   const known = { first: start.y, last: end.y, least, most };
   const none: Transition = { ...known, from: null, to: null, share: null, kind: "none" };
   if (most - least < leastChange || start.x === end.x) return none;
+  if (points.length <= LEAST_INTERVALS) return { ...none, kind: "unknown" };
   // What fades is seen from its other end.
   const rising = start.y <= end.y ? points : [...points].reverse();
   const margin = TENTH * (most - least);

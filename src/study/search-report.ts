@@ -176,7 +176,10 @@ async function writeFront(
     const { objectives } = settings;
     const comment = `Child ${index + 1} of a search (seed ${settings.seed}): ${GAIN_LABEL[objectives.gain]} ${gain!.toFixed(3)}, ${COST_LABEL[objectives.cost]} ${cost!.toFixed(1)}`;
     const path = join(folder, "front", frontName(i));
-    files[frontName(i)] = recipeTextFor(recipeOfPoint(settings, point), path, comment);
+    files[frontName(i)] = recipeTextFor(recipeOfPoint(settings, point), path, {
+      comment,
+      locations: settings.locations,
+    });
   }
   const paths = await writeAll(join(folder, "front"), files);
   await store.removeState(); // takes a folder away that is empty: files come first

@@ -139,6 +139,18 @@ function combinations(axes: readonly LambdaAxis[]): Record<string, number>[] {
   );
 }
 
+/**
+ * The plan of one child of each curve, whose points are alike: what cannot be planned is told before hours of work.
+ * Throws what planRecipe() throws.
+ */
+export async function planCurves(settings: SweepSettings): Promise<[BuildPlan, ...BuildPlan[]]> {
+  const { recipe, locations } = settings;
+  const ends = new Map(pointsOf(settings).map(({ curve, point }) => [curve, recipeAt(recipe, point)]));
+  const plans: BuildPlan[] = [];
+  for (const one of ends.values()) plans.push(await planRecipe(one, locations ? { locations } : {}));
+  return plans as [BuildPlan, ...BuildPlan[]];
+}
+
 /** Asks the parents, then point by point. What the pool holds is not asked again. */
 export async function sweep(
   settings: SweepSettings,
@@ -146,13 +158,8 @@ export async function sweep(
   { onEvent }: { onEvent?: (event: SweepEvent) => void } = {},
 ): Promise<SweepResult> {
   const wanted = pointsOf(settings);
-  // All of them first: a recipe that cannot be planned is told before hours of work. Points of a curve are alike.
-  const { locations } = settings;
   const recipes = wanted.map(({ point }) => recipeAt(settings.recipe, point));
-  const starts = new Map(wanted.map(({ curve }, i) => [curve, recipes[i]!]));
-  const plans: BuildPlan[] = [];
-  for (const recipe of starts.values()) plans.push(await planRecipe(recipe, locations ? { locations } : {}));
-  const plan = plans[0]!;
+  const [plan] = await planCurves(settings);
   const varied = new Set([settings.recipe.base, ...settings.lambda.map(({ parent }) => parent)]);
   const parents: MeasuredParent[] = [];
   for (const { name, location } of plan.parents) {

@@ -8,7 +8,7 @@ import type { AnswerRequest } from "../../src/eval/target.ts";
 const CHAT: AnswerRequest["prompt"] = { kind: "chat", messages: [{ role: "user", content: "?" }] };
 
 function read(chunks: unknown[], prompt: AnswerRequest["prompt"] = CHAT): ReadAnswer {
-  const reader = new AnswerReader(prompt, shownText);
+  const reader = new AnswerReader({ prompt: prompt, maxTokens: 1000 }, shownText);
   for (const chunk of chunks) reader.push(typeof chunk === "string" ? chunk : JSON.stringify(chunk));
   return reader.end();
 }

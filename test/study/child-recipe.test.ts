@@ -110,7 +110,7 @@ test("recipeTextFor() is a recipe that builds the child that was evaluated, from
   const digests = new Set<string>();
   for (const [i, child] of children.entries()) {
     const file = join(folder, `${i}.yaml`);
-    writeFileSync(file, recipeTextFor(child, file, "A child\nof a test"));
+    writeFileSync(file, recipeTextFor(child, file, { comment: "A child\nof a test" }));
     const read = await loadRecipe(file);
     for (const { path } of read.parents) assert.match(path, /^\.\.?\//);
     const { digest } = await planRecipe(read);
@@ -129,6 +129,10 @@ test("recipeTextFor() leaves places that are no folders as they are, and finds n
     there.parents.map(({ path }) => path),
     ["hf:org/name", "../b", "../../models/c"],
   );
+  const moved = parseRecipe(
+    recipeTextFor(recipe, "/work/x.yaml", { locations: { [recipe.base]: "/elsewhere/m" } }),
+  );
+  assert.equal(moved.parents.find(({ name }) => name === recipe.base)!.path, "../elsewhere/m");
   const beside = parseRecipe(recipeTextFor(recipe, "/work/x.yaml"));
   assert.equal(beside.parents[1]!.path, "./b");
 });

@@ -43,6 +43,12 @@ test("transitionOf() finds none in flat curves, in noise below the least change,
   assert.equal(peak.kind, "none", "it begins at its height");
 });
 
+test("transitionOf() tells nothing from fewer than five points", () => {
+  assert.equal(transitionOf(over(0, 1), 0.05).kind, "unknown");
+  assert.equal(transitionOf(over(0, 0, 1, 1), 0.05).kind, "unknown");
+  assert.equal(transitionOf(over(0, 0, 1, 1, 1), 0.05).kind, "sharp");
+});
+
 test("transitionOf() is not led astray by noise at both ends", () => {
   const found = transitionOf(over(0.02, 0, 0.05, 0.03, 0.5, 0.98, 0.95, 1, 0.97), 0.05);
   assert.deepEqual([found.kind, found.from, found.to], ["sharp", 0.375, 0.625]);
@@ -64,7 +70,7 @@ function point(curve: string, x: number, overall: Parameters<typeof summaryOf>[0
 }
 
 test("curveFindings() orders the points of each curve and leaves out those without answers", () => {
-  const points = [1, 0, 0.5].map((x) =>
+  const points = [1, 0, 0.5, 0.75, 0.25].map((x) =>
     point("a", x, { accuracy: x, traces: x > 0.5 ? 1 : 0, works: 1 - x / 5 }),
   );
   const found = curveFindings([...points, point("a", 0.7, null), point("b", 0, null)]);
@@ -73,8 +79,8 @@ test("curveFindings() orders the points of each curve and leaves out those witho
     ["a"],
   );
   const [{ accuracy, thinking, functional }] = found as [(typeof found)[0]];
-  assert.deepEqual([accuracy!.first, accuracy!.last, thinking.from, thinking.to], [0, 1, 0.5, 1]);
-  assert.deepEqual([functional.count, functional.of, functional.least], [2, 3, 0.8]);
+  assert.deepEqual([accuracy!.first, accuracy!.last, thinking.from, thinking.to], [0, 1, 0.5, 0.75]);
+  assert.deepEqual([functional.count, functional.of, functional.least], [3, 5, 0.8]);
 });
 
 test("curveFindings() says nothing of scores where nothing is scored", () => {
