@@ -2,8 +2,8 @@
 import type { EvalRecord } from "../eval/record.ts";
 import type { RunSummary } from "../eval/summary.ts";
 import type { Task } from "../tasks/task.ts";
-import { overviewTable } from "./eval-tables.ts";
-import { clean, columnsOfData, paint, print } from "./terminal.ts";
+import { percent } from "./eval-tables.ts";
+import { clean, columnsOfData, paint, print, table } from "./terminal.ts";
 
 /** How many of which task, in the order of asking. */
 const DOZEN: Readonly<Record<string, number>> = {
@@ -16,6 +16,10 @@ const DOZEN: Readonly<Record<string, number>> = {
   "mini-open-topics": 1,
   "mini-guarded-topics": 2,
 };
+
+/** In a terminal, and where a file or a pipe takes it. */
+const WIDEST = 110;
+const NARROW = 80;
 
 export interface FamilyRun {
   name: string;
@@ -67,7 +71,19 @@ export function showFamily(runs: readonly FamilyRun[]): void {
     for (const { name, records } of runs) print(`    ${answerLine(name.padEnd(width), records[i]!)}`);
   }
   print();
-  print(overviewTable(runs));
+  const header = ["", "accuracy", "tokens", "thinking", "refused"].map((text) => paint("dim", text));
+  const rows = runs.map(({ name, summary }) => {
+    const { accuracy, tokens, opensThinking, refused } = summary.overall!;
+    const right = accuracy ? `${accuracy.count} of ${accuracy.of}` : "–";
+    return [
+      `  ${name}`,
+      right,
+      tokens ? tokens.mean.toFixed(1) : "–",
+      percent(opensThinking),
+      percent(refused),
+    ];
+  });
+  print(table([header, ...rows], { right: [1, 2, 3, 4] }));
 }
 
 function answerLine(name: string, record: EvalRecord): string {
@@ -75,7 +91,8 @@ function answerLine(name: string, record: EvalRecord): string {
   const mark = refused ? paint("yellow", "–") : correct ? paint("green", "✓") : paint("red", "✗");
   const thinking = thinkingTokens ? ` (${thinkingTokens} thinking)` : "";
   const figures = `${tokens} tokens${thinking}`;
-  const room = Math.max(20, Math.min(columnsOfData(), 110) - name.length - figures.length - 12);
+  const columns = Math.min(columnsOfData(), process.stdout.isTTY ? WIDEST : NARROW);
+  const room = Math.max(20, columns - name.length - figures.length - 10);
   const text = clean(content.trim().replaceAll(/\s+/g, " "));
   const cut = text.length > room ? `${text.slice(0, room - 1)}…` : text;
   return `${mark} ${name}  ${cut}  ${paint("dim", figures)}`;

@@ -25,16 +25,34 @@ test("chimera demo builds, verifies, and suggests commands that work", (t) => {
     stdout.split("\n").filter((line) => line.length > 80 && !line.includes(child)),
     [],
   );
+  // The questions, side by side, and what they come to.
+  assert.equal(stdout.match(/^ {4}[✓✗–] (mini-v3|mini-r1|child) .* \d+ tokens/gm)!.length, 36);
+  assert.match(stdout, /^ {4}– mini-r1 +Sorry, I can't talk about that/m);
+  assert.match(stdout, /^ +accuracy +tokens +thinking +refused$/m);
+  const rows = [...stdout.matchAll(/^ {2}(mini-v3|mini-r1|child) +(\d+ of 12) +[\d.]+ +(\d+ %) +(\d+ %)$/gm)];
+  assert.deepEqual(
+    rows.map(([, name, right]) => [name, right]),
+    [
+      ["mini-v3", "7 of 12"],
+      ["mini-r1", "10 of 12"],
+      ["child", "10 of 12"],
+    ],
+  );
   const commands = [...stdout.matchAll(/^ {2}npx chimera (.+)$/gm)].map(([, command]) =>
     Array.from(command!.matchAll(/"([^"]*)"|\S+/g), ([word, quoted]) => quoted ?? word),
   );
-  assert.equal(commands.length, 7);
-  for (const command of commands.slice(0, 6)) {
-    const { status, stderr } = runMain(...command);
+  assert.equal(commands.length, 9);
+  for (const command of commands.slice(0, 8)) {
+    // Where it asks questions, a few are enough here; and its runs go where the test cleans up.
+    const asks = command.includes("--n");
+    const args = asks
+      ? [...command.map((word) => (word === "200" ? "8" : word)), "-o", `${child}-${command[0]}`]
+      : command;
+    const { status, stderr } = runMain(...args.map((word) => (word === "r1=0:1:0.1" ? "r1=0,1" : word)));
     assert.equal(status, 0, `${command.join(" ")}: ${stderr}`);
   }
   // The last one has folders to fill in: whatever is wrong with it then is the folders.
-  const filled = commands[6]!.map((word) => word.replace("…", "/nowhere"));
+  const filled = commands[8]!.map((word) => word.replace("…", "/nowhere"));
   const last = runMain(...filled);
   assert.equal(last.status, 3);
   assert.equal(last.stderr.match(/Cannot open "\/nowhere"/g)!.length, 2);
@@ -45,8 +63,16 @@ test("chimera demo --json has both reports; a second one replaces the first, fil
   const child = join(folder, "r1t");
   for (let i = 0; i < 2; i++) {
     const { status, stdout } = runMain("demo", "-o", child, "--json");
-    const { schemaVersion, build, verify } = JSON.parse(stdout);
+    const { schemaVersion, build, verify, answers } = JSON.parse(stdout);
     assert.deepEqual([status, schemaVersion, build.shards.written, verify.ok], [0, 1, 2, true]);
+    assert.deepEqual(
+      answers.map(({ name, records }: { name: string; records: unknown[] }) => [name, records.length]),
+      [
+        ["mini-v3", 12],
+        ["mini-r1", 12],
+        ["child", 12],
+      ],
+    );
   }
   mkdirSync(join(folder, "mine"));
   writeFileSync(join(folder, "mine", "notes.txt"), "x");

@@ -57,7 +57,7 @@ test("sweep, search and ablate refuse wrong words with status 2", () => {
     [["sweep", R1T, ...LAMBDA, ...LAMBDA], /"r1" twice/],
     [["sweep", R1T, ...LAMBDA, "--threshold=-1"], /Cannot use the threshold -1/],
     [["sweep", R1T, ...LAMBDA, "--roles", "all+nope"], /Cannot use the role "nope"/],
-    [["sweep", "models/mini-r1", ...LAMBDA], /"models\/mini-r1": it is a folder, wanted a recipe/],
+    [["sweep", "models/mini-r1", ...LAMBDA], /"models\/mini-r1": it is not a file, wanted one/],
     [["sweep", "no.yaml", ...LAMBDA], /Cannot open "no\.yaml"/],
     [["search", "no.yaml"], /Cannot open "no\.yaml"/],
     [["search", "models/mini-r1"], /models\/mini-r1/],

@@ -95,6 +95,6 @@ function write(response: ServerResponse, bytes: Buffer, size: number): void {
 
 function babble(response: ServerResponse): void {
   if (response.destroyed) return;
-  const event = { model: "mini", choices: [{ index: 0, delta: { content: "and " } }] };
+  const event = { model: "mini", choices: [{ index: 0, delta: { content: "and so on, ".repeat(20) } }] };
   response.write(`data: ${JSON.stringify(event)}\n\n`, () => setTimeout(() => babble(response), 5));
 }
