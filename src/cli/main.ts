@@ -30,6 +30,8 @@ Examples:
   $ chimera plan recipes/r1t.yaml                       what a recipe would do, without doing it
   $ chimera build recipes/r1t.yaml -o ./R1T             make the child; run again to resume
   $ chimera verify ./R1T                                check it against its parents
+  $ chimera eval ./DeepSeek-R1 ./R1T --n 200            what it inherited: accuracy, tokens, thinking, refusals
+  $ chimera sweep recipes/r1t.yaml --lambda r1=0:1:0.1  how that changes with λ, without writing a child
 
 Exit status: 0 done · 1 unexpected · 2 usage or recipe invalid · 3 input missing
 or damaged · 4 verification mismatch · 5 not enough disk or memory · 75 try
