@@ -2,7 +2,7 @@
 import { formatInteger } from "../base/format.ts";
 import type { MetricComparison, RunComparison } from "../eval/compare-runs.ts";
 import type { GroupSummary, RunSummary, Share, TokenFigures } from "../eval/summary.ts";
-import { clean, paint, table } from "./terminal.ts";
+import { clean, columnsOfData, paint, table, widthOf } from "./terminal.ts";
 
 export interface ShownRun {
   name: string;
@@ -11,8 +11,15 @@ export interface ShownRun {
 
 const DASH = "–";
 
-/** One row per run: accuracy, tokens, thinking, refusals, speed. */
-export function overviewTable(runs: readonly ShownRun[]): string {
+/** Columns of the overview, the first ones that fit: what goes first on a narrow terminal is in the summary still. */
+const COLUMNS: readonly (readonly number[])[] = [
+  [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11],
+  [0, 1, 2, 3, 6, 7, 8, 9, 10],
+  [0, 1, 3, 8, 10],
+];
+
+/** One row per run: accuracy, tokens, thinking, refusals, speed; as wide as the terminal takes. */
+export function overviewTable(runs: readonly ShownRun[], columns: number = columnsOfData()): string {
   const header = [
     ...["", "accuracy", "95 %", "tokens", "median", "p90", "thinking", "answer"],
     ...["opens", "closes", "refused", "tokens/s"],
@@ -30,7 +37,11 @@ export function overviewTable(runs: readonly ShownRun[]): string {
       speed.tokensPerSecond === null ? DASH : formatInteger(Math.round(speed.tokensPerSecond)),
     ];
   });
-  return table([header, ...rows], { right: [1, 3, 4, 5, 6, 7, 8, 9, 10, 11] });
+  const drawn = COLUMNS.map((some) => {
+    const cells = [header, ...rows].map((row) => (row.length < 3 ? row : some.map((column) => row[column]!)));
+    return table(cells, { right: some.flatMap((column, i) => (column === 0 || column === 2 ? [] : [i])) });
+  });
+  return drawn.find((text) => widthOf(text) <= columns) ?? drawn.at(-1)!;
 }
 
 function accuracyCells(accuracy: Share | null): string[] {

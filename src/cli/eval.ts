@@ -47,7 +47,12 @@ export function addQuestionOptions(command: Command): Command {
       "task files (YAML), folders of them, or data in a known format (default: the small world's)",
     )
     .option("--n <n>", "questions of all tasks together, drawn by the seed (default: all)", parseCount)
-    .option("--seed <s>", "draws questions and samples: the same seed gives the same records", parseSeed, 0)
+    .option(
+      "--seed <s>",
+      "draws questions, samples and proposals: the same seed gives the same records",
+      parseSeed,
+      0,
+    )
     .option("--max-tokens <n>", "longest answer, thinking included (default: as each task says)", parseCount)
     .option("--temperature <t>", "0: always the likeliest token (default: as each task says, 0)", parseNumber)
     .option(
@@ -74,7 +79,10 @@ export function addEval(program: Command): void {
       "a checkpoint, a recipe (its child is not written), an endpoint as URL#MODEL, or a run's folder; NAME=… names it",
     );
   addTargetOptions(addQuestionOptions(command))
-    .option("-o, --out <folder>", "where the run goes; with several targets, a folder for each within")
+    .option(
+      "-o, --out <folder>",
+      "where the run goes (default: runs/NAME-DIGEST); with several targets, a folder for each within",
+    )
     .option("--rescore", "score the answers of runs again by the tasks as they are now; nobody is asked")
     .option("--json", "summaries and comparisons as JSON on stdout")
     .addHelpText(

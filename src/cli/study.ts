@@ -30,7 +30,10 @@ export function addStudyOptions(command: Command): Command {
   addModelOptions(addQuestionOptions(command), { speculates: false });
   return command
     .option("--batch <n>", "answers that are computed at a time (default: 32)", parseCount)
-    .option("-o, --out <folder>", "where runs and report go; the same folder resumes")
+    .option(
+      "-o, --out <folder>",
+      "where runs and report go (default: runs/COMMAND-RECIPE); the same folder resumes",
+    )
     .option("--dry-run", "say what would be evaluated, and evaluate nothing")
     .option("--json", "the result as JSON on stdout");
 }
