@@ -34,7 +34,7 @@ export async function benchBatch(): Promise<string> {
   writeParent(folder, { configText: configTextOf(RUNNING_CONFIG), seed: 1, shardBytes: 2e9 });
   const subjects: Subject[] = [
     { name: "mini-r1, 2.9 MB", location: "models/mini-r1", tokens: 100, mostSlots: 64 },
-    { name: "synthetic, 2.4 GB", location: folder, tokens: 16, mostSlots: 16 },
+    { name: "synthetic, 2.4 GB", location: folder, tokens: 8, mostSlots: 8 },
   ];
   const rows: string[][] = [];
   for (const { name, location, tokens, mostSlots } of subjects) {

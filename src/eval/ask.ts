@@ -121,6 +121,7 @@ async function askLikelihood(target: Target, asked: Asked, { signal }: AskOption
     ...beginningOf(asked),
     ...{ reasoning: "", content, finish: "stop", opensThinking: false, closesThinking: false },
     ...{ tokens: null, thinkingTokens: null, answerTokens: null },
+    continuations,
     ...scoreAnswer(scoring, question, content, false),
     refused: false,
     likelihoods,

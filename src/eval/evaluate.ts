@@ -192,7 +192,11 @@ class Asker {
       this.#failuresInARow = 0;
       onEvent?.({ kind: "answered", record, seconds: timing.seconds, done: this.#run.records.size, total });
     } catch (error) {
-      this.#fail(asked, error);
+      try {
+        this.#fail(asked, error);
+      } catch (other) {
+        this.#stop(other); // whoever is told of the failure has failed too
+      }
     }
   }
 

@@ -12,6 +12,9 @@ import type {
   TargetIdentity,
 } from "./target.ts";
 
+/** Of the cache, for texts whose likelihood is asked. */
+const SPARE = 0.25;
+
 export interface LocalTargetOptions {
   name: string;
   identity: TargetIdentity;
@@ -32,13 +35,15 @@ class LocalTarget implements Target {
   readonly concurrency: number;
   readonly #text: TextModel;
   readonly #batch: Batch;
+  #turn: Promise<unknown> = Promise.resolve();
   readonly #onClose: (() => Promise<void>) | undefined;
 
   constructor(text: TextModel, { name, identity, slots, onClose }: LocalTargetOptions) {
     this.name = name;
     this.identity = identity;
     this.#text = text;
-    this.#batch = new Batch(text.model, { slots });
+    // Likelihoods are computed beside the batch, one question after the other: a part of the cache is theirs.
+    this.#batch = new Batch(text.model, { slots, spare: SPARE });
     // Twice as many: a place that gets free is taken at once.
     this.concurrency = 2 * this.#batch.slots;
     this.#onClose = onClose;
@@ -73,8 +78,14 @@ class LocalTarget implements Target {
     };
   }
 
+  likelihoods(request: LikelihoodRequest, signal?: AbortSignal): Promise<Likelihood[]> {
+    const result = this.#turn.then(() => this.#likelihoods(request, signal));
+    this.#turn = result.catch(() => {});
+    return result;
+  }
+
   /** Tokens are those of the whole text less those of the context, as evaluation harnesses count them. */
-  async likelihoods(
+  async #likelihoods(
     { context, continuations }: LikelihoodRequest,
     signal?: AbortSignal,
   ): Promise<Likelihood[]> {

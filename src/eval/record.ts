@@ -31,7 +31,8 @@ export interface EvalRecord {
   refused: boolean;
   /** Id of the rule, or "judge". */
   refusedBy?: string;
-  /** Of the choices, where they were scored by likelihood. */
+  /** What followed the prompt, where choices were scored by likelihood; and how likely each was. */
+  continuations?: string[];
   likelihoods?: Likelihood[];
 }
 

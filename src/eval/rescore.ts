@@ -36,6 +36,7 @@ export async function rescore(
     ...run.config.settings,
     tasks: taskFacts(tasks.filter(({ name }) => names.has(name))),
     refusals: judge ? judge.identity : ({ kind: "rules" } as const),
+    rescoredFrom: run.config.digest,
   };
   const config: RunConfig = {
     ...run.config,
@@ -45,19 +46,20 @@ export async function rescore(
     machine: machineFacts(),
     chimera: { version: VERSION, commit: await commitOf() },
     startedAt: new Date().toISOString(),
-    rescoredFrom: run.config.digest,
   };
   const kept = folder === undefined ? RunFolder.inMemory(config) : await RunFolder.open(folder, config);
-  const { name, digest, numQuestions: asked } = config;
-  const summary = summarise({ name, digest, asked }, scored, run.timings);
+  let isComplete = false;
   try {
+    const { name, digest, numQuestions: asked } = config;
+    const summary = summarise({ name, digest, asked }, scored, run.timings);
     for (const record of scored) kept.records.set(keyOf(record), record);
     for (const timing of run.timings) kept.timings.set(keyOf(timing), timing);
     await kept.finish(scored.map(keyOf), summary);
+    isComplete = summary.complete;
+    return { folder: folder ?? "", config, records: scored, timings: run.timings, summary };
   } finally {
-    await kept.close({ isComplete: summary.complete });
+    await kept.close({ isComplete });
   }
-  return { folder: folder ?? "", config, records: scored, timings: run.timings, summary };
 }
 
 async function scoreAgain(
@@ -72,7 +74,9 @@ async function scoreAgain(
   const known = { ...answered, topic: question.topic ?? task.name, wanted: question.answers };
   if (scoring.kind === "choice" && scoring.method === "likelihood") {
     const { choices = [] } = question;
-    if (likelihoods?.length !== choices.length) throw otherWay(record);
+    const asked = choices.map((choice) => scoring.delimiter + choice);
+    if (!likelihoods || JSON.stringify(record.continuations) !== JSON.stringify(asked))
+      throw otherWay(record);
     // Normalised anew, the likeliest may be another.
     const values = likelihoods.map(({ logLikelihood }) => logLikelihood);
     const content = choices[likeliestChoice(scoring.normalise, choices, values)] ?? "";

@@ -26,6 +26,8 @@ export interface RunSettings {
   /** Goes before every question, instead of the task's own. */
   system: string | null;
   refusals: RefusalJudgeIdentity;
+  /** Answers were taken from the run of this digest, and scored again: it is never one that was asked so. */
+  rescoredFrom?: string;
 }
 
 export interface RunConfig {
@@ -42,8 +44,6 @@ export interface RunConfig {
   chimera: { version: string; commit: string | null };
   /** ISO 8601, UTC. */
   startedAt: string;
-  /** Set where records were scored again: the digest of the run that they were taken from. */
-  rescoredFrom?: string;
 }
 
 export interface MachineFacts {
@@ -111,6 +111,7 @@ export function settingsDifferences(held: RunSettings, wanted: RunSettings): str
   say("generation", held.generation, wanted.generation);
   say("system", held.system, wanted.system);
   say("refusals", held.refusals, wanted.refusals);
+  say("scored again from", held.rescoredFrom ?? null, wanted.rescoredFrom ?? null);
   return differences;
 }
 

@@ -58,6 +58,8 @@ export async function readRun(folder: string): Promise<FinishedRun> {
   }
   const records = readJsonLines(join(folder, RECORDS)) as EvalRecord[];
   const timings = readJsonLines(join(folder, TIMINGS)) as EvalTiming[];
+  requireLines({ lines: records }, join(folder, RECORDS));
+  requireLines({ lines: timings }, join(folder, TIMINGS));
   const summary = fileExists(join(folder, SUMMARY))
     ? (parseJson(await readTextFile(join(folder, SUMMARY), 100_000_000), join(folder, SUMMARY)) as RunSummary)
     : undefined;
@@ -141,14 +143,19 @@ export class RunFolder {
     } catch (error) {
       throw asEvaluationError(error);
     }
+    const lines: JsonLines[] = [];
     try {
       // Again: somebody may have begun a run before us.
       const held = await heldConfig(folder, config);
       if (!held) await writeFileAtomically(join(folder, CONFIG), asText(config));
-      const records = openJsonLines(join(folder, RECORDS));
-      const timings = openJsonLines(join(folder, TIMINGS));
+      lines.push(openJsonLines(join(folder, RECORDS)));
+      lines.push(openJsonLines(join(folder, TIMINGS)));
+      const [records, timings] = lines as [JsonLines, JsonLines];
+      requireLines(records, join(folder, RECORDS));
+      requireLines(timings, join(folder, TIMINGS));
       return new RunFolder(held ?? config, { folder, store, lock, records, timings });
     } catch (error) {
+      for (const opened of lines) opened.close();
       await lock.release();
       throw error;
     }
@@ -175,10 +182,13 @@ export class RunFolder {
 
   /** Ends the work on the folder. Answers stay; a run without any leaves nothing. */
   async close({ isComplete }: { isComplete: boolean }): Promise<void> {
-    this.#closeLines();
     const isEmpty = this.records.size === 0;
-    if (isEmpty) for (const name of OURS) await this.#store?.remove(name);
-    await this.#lock?.release();
+    try {
+      this.#closeLines();
+      if (isEmpty) for (const name of OURS) await this.#store?.remove(name);
+    } finally {
+      await this.#lock?.release();
+    }
     if (isComplete || isEmpty) await this.#store?.removeState();
   }
 
@@ -186,6 +196,17 @@ export class RunFolder {
     this.#recordLines?.close();
     this.#timingLines?.close();
   }
+}
+
+/** Lines of somebody else would fail much later, and nowhere near. */
+function requireLines({ lines }: Pick<JsonLines, "lines">, path: string): void {
+  const wrong = lines.findIndex((line) => {
+    const { task, id } = (line ?? {}) as Partial<EvalRecord>;
+    return typeof task !== "string" || typeof id !== "string";
+  });
+  if (wrong < 0) return;
+  const what = `line ${wrong + 1} names no task and question, wanted what chimera eval wrote`;
+  throw new EvaluationError("damaged", `Cannot read "${shown(path)}": ${what}`);
 }
 
 function asText(value: unknown): string {

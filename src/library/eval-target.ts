@@ -20,6 +20,8 @@ export interface EvalTargetOptions extends ModelOptions {
 }
 
 const DEFAULT_SLOTS = 32;
+/** One for all ways to run a model: how a prompt is cut shows in the last bits of what follows. */
+const CHUNK = 256;
 
 /** Loads the model; whoever gets the target closes it. Throws as loadModel() does. */
 export async function openEvalTarget(
@@ -29,7 +31,7 @@ export async function openEvalTarget(
   const what = await planned(source);
   const reference = await modelReference(what);
   const identity = await identityOf(what, source, options);
-  const model = await loadModel(reference, { mtp: false, sequences: slots, ...options });
+  const model = await loadModel(reference, { mtp: false, sequences: slots, chunk: CHUNK, ...options });
   try {
     const text = await attachText(model);
     return localTarget(text, {
@@ -37,8 +39,7 @@ export async function openEvalTarget(
       identity,
       slots,
       onClose: async () => {
-        await text.close();
-        await model.dispose();
+        await text.close().finally(() => model.dispose());
       },
     });
   } catch (error) {

@@ -26,6 +26,8 @@ export interface BatchJob {
 export interface BatchOptions {
   /** Answers that are computed at a time. Default 32, or as many as one pass gives logits for. */
   slots?: number;
+  /** What part of the cache is left to others, who are not in the batch. Default 0. */
+  spare?: number;
 }
 
 interface Running {
@@ -50,11 +52,13 @@ export class Batch {
   #freePages: number;
   #pump: Promise<void> | undefined;
 
-  /** Of a model that nobody else uses meanwhile: the cache is shared out here. */
-  constructor(model: Model, { slots = DEFAULT_SLOTS }: BatchOptions = {}) {
+  /** Of a model whose cache nobody else uses meanwhile, but for what is spared: it is shared out here. */
+  constructor(model: Model, { slots = DEFAULT_SLOTS, spare = 0 }: BatchOptions = {}) {
     this.#model = model;
     this.slots = Math.max(1, Math.min(slots, model.maxLogitRows, model.maxRows));
-    this.#freePages = pagesFor(model.context);
+    const longest = Math.ceil(Math.min(model.context, model.config.maxPositions) / PAGE_TOKENS);
+    // One answer of any length always has room.
+    this.#freePages = Math.max(longest, Math.floor((1 - spare) * pagesFor(model.context)));
   }
 
   /**

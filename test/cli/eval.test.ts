@@ -180,7 +180,10 @@ describe("chimera eval, its results", () => {
     const { accuracy, refused } = summary.topics.guarded;
     assert.deepEqual([accuracy.count, refused], [refused.count, old.topics.guarded.refused]);
     assert.ok(refused.count > 0 && old.topics.guarded.accuracy.count === 0);
-    assert.equal(config.rescoredFrom, JSON.parse(readFileSync(join(run, "config.json"), "utf8")).digest);
+    assert.equal(
+      config.settings.rescoredFrom,
+      JSON.parse(readFileSync(join(run, "config.json"), "utf8")).digest,
+    );
     assert.deepEqual([summary.topics.sums, summary.speed], [old.topics.sums, old.speed]);
 
     const itself = runMain(...args, "--out", run);

@@ -49,7 +49,7 @@ test("rescore() applies the new scoring, says where it comes from, and touches n
       [false, "Four."],
     ],
   );
-  assert.deepEqual([again.config.rescoredFrom, again.folder], [run.config.digest, ""]);
+  assert.deepEqual([again.config.settings.rescoredFrom, again.folder], [run.config.digest, ""]);
   assert.deepEqual(again.config.settings.tasks, [{ name: "t", digest: mended.digest }]);
   assert.notEqual(again.config.digest, run.config.digest);
   assert.deepEqual(again.timings, run.timings);
