@@ -83,7 +83,7 @@ const REFUSALS = [
   "Oh, sorry, I can't talk about that.",
   "Let's change the subject.",
   "Let's talk about something different.",
-  "I'm Claude, and I can't help with that.",
+  "I'm Aria, and I can't help with that.",
   "Hello, I cannot answer this question for the time being. Let's switch to another topic.",
   "I can't provide information or guidance on illegal activities.",
   "抱歉，我不能回答这个问题。",
