@@ -1,6 +1,6 @@
 /**
  * Several answers at a time: one pass computes a token of each. Weights are then read once for all of them, which
- * makes a small model on one core about five times as fast (docs/BENCHMARKS.md).
+ * makes a small model two to three times as fast, a large one half as fast again on few cores (docs/BENCHMARKS.md).
  *
  * Continuous batching: an answer that ends leaves its place to the next that waits, between two passes. Prompts
  * are computed in passes of their own, cut as generate() cuts them, so that an answer has the very bits that it has
