@@ -18,7 +18,7 @@ const MAY_IMPORT = {
   recipe: "base tensor arch yaml",
   plan: "base tensor checkpoint arch logical yaml recipe",
   build: "base tensor kernels checkpoint arch logical recipe plan",
-  survey: "base tensor kernels checkpoint arch logical",
+  survey: "base tensor kernels checkpoint arch logical charts",
   statistics: "base",
   charts: "base",
   tasks: "base checkpoint yaml text",

@@ -20,9 +20,8 @@ export interface Problem {
   column?: number;
 }
 
-/** A checkpoint that is missing, malformed, incomplete or changed while it was read. */
-export class CheckpointError extends Error {
-  override name = "CheckpointError";
+/** One failure with a code: a class for each kind of thing that fails. */
+class CodedError extends Error {
   readonly code: string;
   readonly note: string | undefined;
 
@@ -31,6 +30,11 @@ export class CheckpointError extends Error {
     this.code = code;
     this.note = options.note;
   }
+}
+
+/** A checkpoint that is missing, malformed, incomplete or changed while it was read. */
+export class CheckpointError extends CodedError {
+  override name = "CheckpointError";
 }
 
 /** Several problems at once: a class for each phase, so that callers can tell them apart. */
@@ -64,29 +68,13 @@ export class StudyError extends ProblemsError {
 }
 
 /** An evaluation that cannot start or go on: an endpoint that fails, a run folder of other settings. */
-export class EvaluationError extends Error {
+export class EvaluationError extends CodedError {
   override name = "EvaluationError";
-  readonly code: string;
-  readonly note: string | undefined;
-
-  constructor(code: string, message: string, options: { note?: string; cause?: unknown } = {}) {
-    super(message, options.cause === undefined ? undefined : { cause: options.cause });
-    this.code = code;
-    this.note = options.note;
-  }
 }
 
 /** A build that cannot start or go on: a folder in use, a full disk, a value that is not finite. */
-export class BuildError extends Error {
+export class BuildError extends CodedError {
   override name = "BuildError";
-  readonly code: string;
-  readonly note: string | undefined;
-
-  constructor(code: string, message: string, options: { note?: string; cause?: unknown } = {}) {
-    super(message, options.cause === undefined ? undefined : { cause: options.cause });
-    this.code = code;
-    this.note = options.note;
-  }
 }
 
 /** The caller's AbortSignal fired; whatever was complete is kept. */

@@ -1,5 +1,5 @@
 /** Axes: where ticks are, what they say, and where a value lies. */
-import { line, text } from "./svg.ts";
+import { fittedText, line, text } from "./svg.ts";
 
 export interface AxisSpec {
   label: string;
@@ -26,20 +26,25 @@ export function niceStep(range: number, count: number): number {
   return (factor <= 1 ? 1 : factor <= 2 ? 2 : factor <= 5 ? 5 : 10) * power;
 }
 
+/** What is larger has no place on an axis: its range would overflow. */
+const MOST = 1e300;
+
 /** Over finite values; [from, to] in pixels. */
 export function scaleOf(
   { min, max, format = "number" }: AxisSpec,
   values: Iterable<number>,
   { from, to, count = 5 }: { from: number; to: number; count?: number },
 ): Scale {
-  let [low, high] = [min ?? Number.POSITIVE_INFINITY, max ?? Number.NEGATIVE_INFINITY];
-  for (const value of values) {
-    if (!Number.isFinite(value)) continue;
+  let [low, high] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
+  for (const value of [min, max, ...values]) {
+    if (value === undefined || !(Math.abs(value) < MOST)) continue;
     low = Math.min(low, value);
     high = Math.max(high, value);
   }
   if (low > high) [low, high] = [0, 1]; // nothing to show
-  if (low === high) [low, high] = low === 0 ? [0, 1] : [Math.min(low, 0), Math.max(high, 0)];
+  // Closer than what a double tells apart in a picture: one value, shown against 0.
+  if (high - low <= 1e-9 * Math.max(Math.abs(low), Math.abs(high)))
+    [low, high] = low === 0 ? [0, 1] : [Math.min(low, 0), Math.max(high, 0)];
   const step = niceStep(high - low, count);
   // A data point on the edge is fine; the axis ends at a tick.
   const first = Math.floor(low / step + 1e-9);
@@ -90,7 +95,18 @@ export function drawAxes(
       line(x.scale.at(tick), bottom, x.scale.at(tick), bottom + 5, "axis"),
       text(x.scale.at(tick), bottom + 20, x.scale.format(tick), 'class="soft" text-anchor="middle"'),
     ]),
-    text((left + right) / 2, bottom + 40, x.label, 'text-anchor="middle"'),
-    text(16, middle, y.label, `text-anchor="middle" transform="rotate(-90 16 ${Math.round(middle)})"`),
+    fittedText((left + right) / 2, bottom + 40, x.label, {
+      width: right - left,
+      attributes: 'text-anchor="middle"',
+    }),
+    fittedText(16, middle, y.label, {
+      width: bottom - top,
+      attributes: `text-anchor="middle" transform="rotate(-90 16 ${Math.round(middle)})"`,
+    }),
   ];
+}
+
+/** In place of points, where there are none. */
+export function drawNothing({ left, right, top, bottom }: Plot): string {
+  return text((left + right) / 2, (top + bottom) / 2, "no data", 'class="soft" text-anchor="middle"');
 }

@@ -1,6 +1,6 @@
 /** Differences as bars from a line in the middle, with whiskers; what may be chance is hollow. */
 import { type AxisSpec, scaleOf } from "./axis.ts";
-import { frame, line, round, telling, text, widthOf } from "./svg.ts";
+import { fittedText, frame, heading, line, round, telling, text, whisker, widthOf } from "./svg.ts";
 
 export interface Bar {
   name: string;
@@ -41,26 +41,24 @@ export function barChart({ title, description, bars, x: spec, width = 720 }: Bar
     const bar = `<path class="${isReal ? "f0" : "hollow l0"}" ${shape}/>`;
     const hasWhisker = Number.isFinite(low) && Number.isFinite(high);
     return [
-      text(left - 10, middle + 4, name, 'text-anchor="end"'),
+      fittedText(left - 10, middle + 4, name, { width: left - 18, attributes: 'text-anchor="end"' }),
       telling(bar, told ?? `${name}: ${x.format(value)}`, href),
-      ...(hasWhisker
-        ? [
-            line(x.at(low!), middle, x.at(high!), middle, "whisker"),
-            line(x.at(low!), middle - 3, x.at(low!), middle + 3, "whisker"),
-            line(x.at(high!), middle - 3, x.at(high!), middle + 3, "whisker"),
-          ]
-        : []),
+      ...(hasWhisker ? whisker(x.at(low!), middle, x.at(high!), middle) : []),
     ];
   };
-  return frame({ title, width, height: bottom + 64, ...(description === undefined ? {} : { description }) }, [
-    text(16, 24, title, 'class="title"'),
+  const size = { width, height: bottom + 64, hasLinks: known.some(({ href }) => href !== undefined) };
+  return frame({ title, ...size, ...(description === undefined ? {} : { description }) }, [
+    heading(title, width),
     ...x.ticks.flatMap((tick) => [
       line(x.at(tick), top, x.at(tick), bottom, "grid"),
       text(x.at(tick), bottom + 18, x.format(tick), 'class="soft" text-anchor="middle"'),
     ]),
     ...known.flatMap(draw),
     line(zero, top - 4, zero, bottom, "axis"),
-    text((left + right) / 2, bottom + 40, spec.label, 'text-anchor="middle"'),
+    fittedText((left + right) / 2, bottom + 40, spec.label, {
+      width: right - left,
+      attributes: 'text-anchor="middle"',
+    }),
     text(16, bottom + 58, "filled: more than chance explains · hollow: may be chance", 'class="soft"'),
   ]);
 }

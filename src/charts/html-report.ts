@@ -47,17 +47,17 @@ header{padding-top:2.5rem}main{padding-bottom:4rem}
 h1{font-size:1.9rem;line-height:1.2;margin:0 0 .4rem}h2{font-size:1.3rem;margin:2.6rem 0 .6rem}
 .lead{color:var(--soft);font-size:1.1rem;margin:0 0 1rem}p{max-width:44rem;margin:.6rem 0}
 a{color:var(--link)}
-figure{margin:1.2rem 0}figure svg{max-width:100%;height:auto;display:block}
+figure{margin:1.2rem 0;overflow-x:auto}figure svg{max-width:100%;min-width:34rem;height:auto;display:block}
 figcaption,caption{color:var(--soft);font-size:.9rem;text-align:left;padding:.3rem 0}
 .scroll{overflow-x:auto;margin:1rem 0}
 table{border-collapse:collapse;font-variant-numeric:tabular-nums;font-size:.92rem}
 th,td{padding:.3rem .9rem .3rem 0;text-align:left;border-bottom:1px solid var(--rule);vertical-align:top}
-td:not(:first-child){white-space:nowrap}
+.n,th[scope=row]{white-space:nowrap}@media (max-width:40rem){th[scope=row]{white-space:normal}}
 th{font-weight:600}.n{text-align:right}
 dl{display:grid;grid-template-columns:max-content 1fr;gap:.2rem 1.2rem;margin:1rem 0}dt{color:var(--soft)}dd{margin:0;overflow-wrap:anywhere}
 pre{background:var(--panel);padding:.8rem 1rem;overflow-x:auto;border-radius:6px;font-size:.88rem;line-height:1.45}
 details{margin:1rem 0}summary{cursor:pointer;font-weight:600}
-@media print{details::details-content{content-visibility:visible;block-size:auto}body{font-size:11pt}figure,tr{break-inside:avoid}}
+@media print{details::details-content{content-visibility:visible;block-size:auto}body{font-size:11pt}main,header{max-width:none}.scroll,figure{overflow:visible}figure svg{min-width:0}table{font-size:7.5pt}th,td{padding-right:.5rem;white-space:normal}figure,tr{break-inside:avoid}}
 `;
 
 export function htmlReport({ title, lead, sections }: Report): string {
@@ -93,7 +93,7 @@ function drawBlock(block: ReportBlock): string {
     case "chart": {
       const caption =
         block.caption === undefined ? "" : `<figcaption>${escapeXml(block.caption)}</figcaption>`;
-      return `<figure>${block.svg}${caption}</figure>`;
+      return `<figure tabindex="0">${block.svg}${caption}</figure>`; // it scrolls on a narrow screen
     }
     case "table":
       return drawTable(block);
@@ -115,7 +115,12 @@ function drawBlock(block: ReportBlock): string {
 
 function drawTable({ caption, columns, rows }: Extract<ReportBlock, { kind: "table" }>): string {
   const side = (index: number) => (columns[index]?.isNumber ? ' class="n"' : "");
-  const head = columns.map(({ label }, i) => `<th scope="col"${side(i)}>${escapeXml(label)}</th>`).join("");
+  const head = columns
+    .map(({ label }, i) =>
+      // A corner without a word heads nothing.
+      label === "" ? "<td></td>" : `<th scope="col"${side(i)}>${escapeXml(label)}</th>`,
+    )
+    .join("");
   const body = rows.map((row) => {
     const cells = row.map((cell, i) =>
       i === 0 ? `<th scope="row"${side(i)}>${drawCell(cell)}</th>` : `<td${side(i)}>${drawCell(cell)}</td>`,

@@ -6,6 +6,8 @@
 const LIGHT = ["#0072b2", "#c25700", "#007a5a", "#a3417f", "#7a6200", "#4b4b4b"];
 const DARK = ["#56b4e9", "#f0954a", "#35c79b", "#e08fc0", "#e6c229", "#b8b8b8"];
 export const NUM_SERIES: number = LIGHT.length;
+/** Of lines: where two coincide, the gaps of the later one show the earlier. */
+const DASHES = ["", "9 4", "3 3", "12 3 3 3", "6 6", "1 4"];
 
 const NEUTRAL = {
   light: "--ink:#1c1c1e;--soft:#5c5c63;--grid:#e4e4e8;--page:#ffffff",
@@ -15,9 +17,10 @@ const NEUTRAL = {
 /** Classes f0 … for what is filled, l0 … for lines, and the neutral tones as variables. */
 export function paletteRules(): string {
   const variables = (colours: readonly string[]) => colours.map((colour, i) => `--s${i}:${colour}`).join(";");
-  const classes = LIGHT.map(
-    (_, i) => `.chart .f${i}{fill:var(--s${i})}.chart .l${i}{stroke:var(--s${i})}`,
-  ).join("");
+  const classes = LIGHT.map((_, i) => {
+    const dashes = DASHES[i] === "" ? "" : `.chart .line.l${i}{stroke-dasharray:${DASHES[i]}}`;
+    return `.chart .f${i}{fill:var(--s${i})}.chart .l${i}{stroke:var(--s${i})}${dashes}`;
+  }).join("");
   return [
     `.chart{${NEUTRAL.light};${variables(LIGHT)}}`,
     `@media (prefers-color-scheme:dark){.chart{${NEUTRAL.dark};${variables(DARK)}}}`,

@@ -1,7 +1,7 @@
 /** Points of two objectives, and of each series the front: what none of its other points beats. */
-import { type AxisSpec, drawAxes, type Plot, type Scale, scaleOf } from "./axis.ts";
+import { type AxisSpec, drawAxes, drawNothing, type Plot, type Scale, scaleOf } from "./axis.ts";
 import { NUM_SERIES } from "./palette.ts";
-import { frame, legend, marker, round, telling, text } from "./svg.ts";
+import { fittedText, frame, heading, legend, marker, round, telling, widthOf } from "./svg.ts";
 
 export interface ScatterPoint {
   x: number;
@@ -43,8 +43,9 @@ export function scatterChart(spec: ScatterChartSpec): string {
     points.map((point) => point.y),
     { from: plot.bottom, to: plot.top },
   );
-  return frame({ title, width, height, ...(description === undefined ? {} : { description }) }, [
-    text(16, 24, title, 'class="title"'),
+  const hasLinks = points.some(({ href }) => href !== undefined);
+  return frame({ title, width, height, hasLinks, ...(description === undefined ? {} : { description }) }, [
+    heading(title, width),
     ...head.parts,
     ...drawAxes(plot, { scale: x, label: spec.x.label }, { scale: y, label: spec.y.label }),
     ...series.flatMap(({ points: some }, index) => drawFront(some, index, { x, y, plot })),
@@ -52,19 +53,16 @@ export function scatterChart(spec: ScatterChartSpec): string {
       some.filter(isKnown).flatMap(({ label, title: told, href, ...point }) => {
         const [left, top] = [x.at(point.x), y.at(point.y)];
         const mark = telling(marker(index, left, top, point.isOnFront ? 5 : 3), told, href);
-        return label === undefined ? [mark] : [mark, text(left + 8, top - 7, label, 'class="soft"')];
+        if (label === undefined) return [mark];
+        // Beside the point, on the side that has room.
+        const [before, behind] = [left - 8, width - left - 16];
+        const isBehind = widthOf(label) <= behind || behind > before;
+        const attributes = `class="soft"${isBehind ? "" : ' text-anchor="end"'}`;
+        const place = { width: isBehind ? behind : before, attributes };
+        return [mark, fittedText(isBehind ? left + 8 : left - 8, top - 7, label, place)];
       }),
     ),
-    ...(points.length === 0
-      ? [
-          text(
-            (plot.left + plot.right) / 2,
-            (plot.top + plot.bottom) / 2,
-            "no data",
-            'class="soft" text-anchor="middle"',
-          ),
-        ]
-      : []),
+    ...(points.length === 0 ? [drawNothing(plot)] : []),
   ]);
 }
 

@@ -1,6 +1,6 @@
 /** chimera search: a budget of children, chosen one after the other, and the front of those that no other beats. */
 import { type Command, Option } from "commander";
-import type { Cost, Gain, Objectives } from "../study/objectives.ts";
+import { COSTS, type Cost, GAINS, type Gain, type Objectives } from "../study/objectives.ts";
 import type { SearchResult } from "../study/search.ts";
 import { UsageError } from "./exit.ts";
 import { interruptible } from "./interrupt.ts";
@@ -32,14 +32,10 @@ export function addSearch(program: Command): void {
     .argument("<space>", "the file that says what may vary")
     .addOption(
       new Option("--objective <what>", "what is to be large; openness: answers that are no refusals")
-        .choices(["accuracy", "openness"])
+        .choices(GAINS)
         .default("accuracy"),
     )
-    .addOption(
-      new Option("--per <cost>", "what is to be small")
-        .choices(["token", "thinking-token", "refusal"])
-        .default("token"),
-    )
+    .addOption(new Option("--per <cost>", "what is to be small").choices(COSTS).default("token"))
     .option(
       "--budget <n>",
       `children that are evaluated (default: the file's, else ${DEFAULT_BUDGET})`,

@@ -1,5 +1,5 @@
 /**
- * What a mean, and a difference of means, could have been with other questions of the same kind: Efron and
+ * What a difference of means could have been with other questions of the same kind: Efron and
  * Tibshirani, An Introduction to the Bootstrap (1993), chapters 13 and 16. No distribution is assumed, and
  * pairs stay together, since two models find the same questions hard.
  */
@@ -45,14 +45,6 @@ export function pairedBootstrap(
     ...interval(sums, a.length, options),
     pValue: (asFar + 1) / (sums.length + 1),
   };
-}
-
-/** The percentile interval of a mean. */
-export function bootstrapMean(
-  values: readonly number[],
-  options: BootstrapOptions,
-): { low: number; high: number } {
-  return interval(resampledSums(values, options), values.length, options);
 }
 
 /** Sums of as many values as there are, drawn with replacement. */

@@ -1,5 +1,6 @@
 /** What a search wants much of, and what it is to cost. */
 import type { RunSummary } from "../eval/summary.ts";
+import { hypervolume } from "./dominance.ts";
 
 export const GAINS = ["accuracy", "openness"] as const;
 /** openness: the share of answers that are no refusals. */
@@ -59,15 +60,7 @@ export function dominatedShare(
   points: readonly { gain: number | null; cost: number | null }[],
   worstCost: number,
 ): number {
-  const known = points
-    .flatMap(({ gain, cost }) => (gain === null || cost === null ? [] : [{ gain, cost }]))
-    .sort((a, b) => a.cost - b.cost);
   if (!(worstCost > 0)) return 0;
-  let [area, best] = [0, 0];
-  for (const { gain, cost } of known) {
-    if (gain <= best || cost >= worstCost) continue;
-    area += (gain - best) * (worstCost - cost);
-    best = gain;
-  }
-  return area / worstCost;
+  const known = points.flatMap(({ gain, cost }) => (gain === null || cost === null ? [] : [[-gain, cost]]));
+  return hypervolume(known, [0, worstCost]) / worstCost;
 }

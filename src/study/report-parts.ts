@@ -102,7 +102,7 @@ function generationInWords({ generation }: RunConfig["settings"]): string {
 /** Where the numbers are, so that each can be computed again. */
 export const HOW_TO_CHECK: ReportBlock = {
   kind: "text",
-  text: "Every number here is computed from the runs: records.ndjson in each run's folder holds every answer, summary.json the figures. `chimera eval RUN RUN` prints and compares them again.",
+  text: "Every number here is computed from the runs: records.ndjson in each run's folder holds every answer, summary.json the figures. chimera eval RUN RUN prints and compares them again.",
 };
 
 /** Writes files into a folder; returns their paths. */

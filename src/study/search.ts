@@ -13,8 +13,8 @@ import { planRecipe } from "../plan/plan-recipe.ts";
 import type { Recipe } from "../recipe/recipe.ts";
 import { selects } from "../recipe/selector.ts";
 import type { NewRule } from "../recipe/write.ts";
-import { paretoFront } from "../statistics/pareto.ts";
 import { rewritten } from "./child-recipe.ts";
+import { fronts } from "./dominance.ts";
 import { costOf, gainOf, type Objectives } from "./objectives.ts";
 import { isExhausted, type Method, propose, type Trial } from "./optimiser.ts";
 import type { RunPool } from "./run-pool.ts";
@@ -176,7 +176,8 @@ function highEnd(variables: readonly SearchVariable[]): number[] {
 /** Of several that are alike in both, the first. */
 function frontOf(trials: readonly MeasuredTrial[]): number[] {
   const known = trials.filter(({ gain, cost }) => gain !== null && cost !== null);
-  const front = paretoFront(known.map(({ gain, cost }) => [-gain!, cost!])).map((i) => known[i]!);
+  const [best = []] = fronts(known.map(({ gain, cost }) => [-gain!, cost!]));
+  const front = best.map((i) => known[i]!);
   const seen = new Set<string>();
   return front
     .sort((a, b) => a.cost! - b.cost! || b.gain! - a.gain! || a.index - b.index)

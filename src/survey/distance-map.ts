@@ -5,13 +5,13 @@
  */
 import { ROLES } from "../arch/place.ts";
 import { formatInteger } from "../base/format.ts";
+import { escapeXml } from "../charts/svg.ts";
 import type { Aggregate, LayerRoleAggregate } from "./aggregate.ts";
 import type { CompareReport } from "./compare.ts";
 import { formatDistance } from "./distance.ts";
 import {
   drawCells,
   drawLegend,
-  escapeXml,
   type HeatCell,
   type HeatMap,
   LEGEND_WIDTH,

@@ -5,6 +5,7 @@
  * of a row that share a level of colour become one path, and its title lists them: 62 layers × 256 experts are
  * then some 1,500 elements instead of 16,000, at the price of a range where there was a number.
  */
+import { escapeXml } from "../charts/svg.ts";
 import { type ColourScale, colourScale } from "./colour-scale.ts";
 
 export interface HeatCell {
@@ -122,11 +123,4 @@ export function runsOf(sorted: readonly number[]): [first: number, last: number]
 
 export function text(x: number, y: number, content: string, attributes = ""): string {
   return `<text x="${x}" y="${y}" ${attributes}>${escapeXml(content)}</text>`;
-}
-
-/** XML has no place for most control characters, escaped or not. */
-export function escapeXml(content: string): string {
-  return content
-    .replace(/[\p{Cc}\p{Cs}\ufffe\uffff]/gu, "\ufffd")
-    .replace(/[&<>"]/g, (character) => `&#${character.charCodeAt(0)};`);
 }

@@ -1,3 +1,4 @@
+/** Plots: points where they belong, names that fit, and whatever data may be. */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
@@ -47,11 +48,23 @@ describe("scaleOf()", () => {
   });
 
   test("has an axis for nothing, for one value, for equal ones, and none for infinities", () => {
-    for (const data of [[], [0], [5], [-5, -5], [Number.NaN], [Number.POSITIVE_INFINITY, 3]]) {
+    const odd = [
+      [1e9, 1e9 + 1e-7],
+      [-1.7e308, 1.7e308],
+      [1e-300, 2e-300],
+    ];
+    for (const data of [[], [0], [5], [-5, -5], [Number.NaN], [Number.POSITIVE_INFINITY, 3], ...odd]) {
       const { ticks, at } = scaleOf({ label: "" }, data, { from: 0, to: 100 });
       assert.ok(ticks.length >= 2 && ticks.every(Number.isFinite), String(data));
+      assert.equal(new Set(ticks).size, ticks.length, String(data));
       assert.ok(Number.isFinite(at(1)));
     }
+  });
+
+  test("reaches to where it is told to begin and end, and to the data beyond", () => {
+    const { min, max } = scaleOf({ label: "", min: 5 }, [1, 2], { from: 0, to: 1 });
+    assert.deepEqual([min, max], [1, 5]);
+    assert.equal(scaleOf({ label: "", min: 0, max: 1 }, [3], { from: 0, to: 1 }).max, 3);
   });
 
   test("niceStep() is 1, 2 or 5 times a power of ten", () => {
@@ -130,12 +143,54 @@ describe("lineChart()", () => {
       series: [{ name: "a", points }],
     });
     const root = [...elementsOf(parseXml(svg))].find(({ name }) => name === "svg")!;
+    // An image is one thing to a screen reader: with links in it, it is a group.
     assert.deepEqual(
       [root.attributes.get("role"), root.attributes.get("aria-label")],
-      ["img", "Accuracy. flat"],
+      ["group", "Accuracy. flat"],
     );
+    const still = lineChart({ title: "t", x: X, y: Y, series: [{ name: "a", points: [{ x: 0, y: 1 }] }] });
+    assert.match(still, /role="img"/);
     assert.match(svg, /<title>λ 0: 1\.000<\/title>/);
     assert.match(svg, /<a href="runs\/a b\/records\.ndjson">/);
+  });
+
+  test("keeps its plot beside long names of references, and many of them out of the axis below", () => {
+    const long = "a parent whose name is longer than any chart is wide, and then some more of it";
+    const references = [long, "b", "c", "d", "e"].map((name) => ({ name, y: 0 }));
+    const svg = lineChart({ title: long.repeat(3), x: X, y: Y, series, references });
+    const [from, , to] = numbersOf(classed(svg, "reference")[0]!.attributes.get("d")!);
+    assert.ok(to! - from! > 400, `${from} to ${to}`);
+    const names = classed(svg, "soft").filter((one) => /^(a par.*…|[b-e])$/.test(one.text));
+    const tops = names.map((one) => Number(one.attributes.get("y"))).sort((a, b) => a - b);
+    assert.equal(tops.length, 5);
+    assert.ok(tops.at(-1)! <= 324 + 4, "324 is the plot's bottom");
+    for (let i = 1; i < 5; i++) assert.ok(tops[i]! - tops[i - 1]! >= 15.9);
+    assert.ok(svg.includes(`<title>${long}</title>`), "whole where one points at it");
+  });
+
+  test("draws an interval that stands alone", () => {
+    const points = [{ x: 0.5, y: 0.5, low: 0.25, high: 0.75 }];
+    const svg = lineChart({ title: "t", x: { ...X, min: 0, max: 1 }, y: Y, series: [{ name: "a", points }] });
+    assert.equal(classed(svg, "band").length, 0);
+    assert.deepEqual(numbersOf(classed(svg, "whisker")[0]!.attributes.get("d")!), [383, 254, 383, 114]);
+  });
+
+  test("tells twelve series apart by colour and shape, and breaks a legend that is too wide", () => {
+    const many = Array.from({ length: 12 }, (_, i) => ({
+      name: `series ${i}`,
+      points: [{ x: 0, y: i / 12 }],
+    }));
+    const svg = lineChart({ title: "t", x: X, y: Y, series: many });
+    const legendMarks = classed(svg, "mark").slice(0, 12);
+    const looks = legendMarks.map(({ name, attributes }) => {
+      const path = (attributes.get("d") ?? "").replace(/^M[\d. -]+/, "");
+      return `${name} ${path} ${attributes.get("class")}`;
+    });
+    assert.equal(new Set(looks).size, 12);
+    const names = [...elementsOf(parseXml(svg))].filter((one) => /^series \d+$/.test(one.text));
+    const lines = new Set(names.map((one) => one.attributes.get("y")));
+    assert.ok(lines.size > 1);
+    for (const one of names) assert.ok(Number(one.attributes.get("x")) < 650);
   });
 });
 
@@ -154,7 +209,15 @@ describe("barChart()", () => {
     const [start, , end] = numbersOf(hollow!.attributes.get("d")!);
     assert.ok(from === zero && to! > zero && start === zero && end! < zero);
     assert.ok(Math.abs(to! - zero - (zero - end!)) < 0.2, "as far to the left as to the right");
-    assert.equal(classed(svg, "whisker").length, 3);
+    const [[left, , right], ...ends] = classed(svg, "whisker").map((one) =>
+      numbersOf(one.attributes.get("d")!),
+    ) as [number[], ...number[][]];
+    assert.ok(left! > zero && right! > to!, "from 0.25 to 0.75, round 0.5");
+    assert.ok(Math.abs(to! - left! - (right! - to!)) < 0.2);
+    assert.deepEqual(
+      ends.map(([x]) => x),
+      [left, right],
+    );
   });
 
   test("draws nothing of nothing, and of what is no number", () => {
@@ -178,7 +241,14 @@ describe("scatterChart()", () => {
     });
     // The plot is 70…680 by 44…364.
     assert.equal(classed(svg, "l0")[0]!.attributes.get("d"), "M70 204H375V44H680");
-    assert.equal(classed(svg, "mark").length, 3);
+    const places = classed(svg, "mark").map(({ attributes }) =>
+      [attributes.get("cx"), attributes.get("cy")].map(Number),
+    );
+    assert.deepEqual(places, [
+      [70, 204],
+      [375, 44],
+      [558, 300],
+    ]);
     assert.equal(classed(scatterChart({ title: "t", x: X, y: Y, series: [] }), "mark").length, 0);
   });
 });

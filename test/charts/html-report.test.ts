@@ -1,3 +1,4 @@
+/** A report as a page: escaped, self-contained, in order for those who hear it. */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { htmlReport, type Report } from "../../src/charts/html-report.ts";

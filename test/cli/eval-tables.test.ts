@@ -1,3 +1,4 @@
+/** Tables of runs on terminals of any width. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { overviewTable } from "../../src/cli/eval-tables.ts";

@@ -1,3 +1,4 @@
+/** What requests say besides, for servers that want more than the protocol, or less. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { QUESTION, withServer } from "./with-server.ts";

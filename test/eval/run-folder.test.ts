@@ -1,3 +1,4 @@
+/** Folders of runs that somebody has been at, and runs that look like others. */
 import assert from "node:assert/strict";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";

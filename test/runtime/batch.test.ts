@@ -1,3 +1,4 @@
+/** Many answers at a time: each as it is alone, and none in the way of another. */
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { CheckpointError, Interrupted } from "../../src/base/errors.ts";

@@ -1,3 +1,4 @@
+/** Likelihoods of given texts, against the logits of the whole sequence. */
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { CheckpointError } from "../../src/base/errors.ts";

@@ -1,6 +1,7 @@
+/** The bootstrap against every possible resample, normal means and its own false alarms. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { bootstrapMean, pairedBootstrap } from "../../src/statistics/bootstrap.ts";
+import { pairedBootstrap } from "../../src/statistics/bootstrap.ts";
 import { seededRandom } from "../../src/statistics/random.ts";
 
 /** Means of all nⁿ equally likely resamples. */
@@ -23,7 +24,7 @@ test("pairedBootstrap() comes near the p-value of all resamples", () => {
   assert.ok(Math.abs(result.pValue - exact) < 5 * Math.sqrt((exact * (1 - exact)) / 20_000) + 1e-4);
 });
 
-test("pairedBootstrap() and bootstrapMean() have the interval of a normal mean where there are many values", () => {
+test("pairedBootstrap() has the interval of a normal mean where there are many values", () => {
   const random = seededRandom(2);
   const a = Array.from({ length: 400 }, () => random.nextFloat());
   const b = a.map((value) => value + 0.1 + random.nextFloat());
@@ -31,10 +32,8 @@ test("pairedBootstrap() and bootstrapMean() have the interval of a normal mean w
   const centre = differences.reduce((sum, value) => sum + value, 0) / 400;
   const error = Math.sqrt(differences.reduce((sum, value) => sum + (value - centre) ** 2, 0)) / 400;
   const paired = pairedBootstrap(a, b, { seed: 3 });
-  for (const { low, high } of [paired, bootstrapMean(differences, { seed: 4 })]) {
-    assert.ok(Math.abs(low - (centre - 1.96 * error)) < 0.15 * error);
-    assert.ok(Math.abs(high - (centre + 1.96 * error)) < 0.15 * error);
-  }
+  assert.ok(Math.abs(paired.low - (centre - 1.96 * error)) < 0.15 * error);
+  assert.ok(Math.abs(paired.high - (centre + 1.96 * error)) < 0.15 * error);
   assert.equal(paired.pValue, 1 / 10_001);
 });
 
@@ -92,21 +91,21 @@ test("pairedBootstrap() calls one in twenty differences of nothing significant a
   assert.ok(significant >= 7 && significant <= 38, `${significant}`);
 });
 
-test("bootstrapMean() of one value is that value; more confidence is wider", () => {
-  assert.deepEqual(bootstrapMean([0.3], { seed: 1 }), { low: 0.3, high: 0.3 });
-  const values = [1, 2, 4, 8, 16, 32];
-  const narrow = bootstrapMean(values, { seed: 1, confidence: 0.5 });
-  const wide = bootstrapMean(values, { seed: 1, confidence: 0.99 });
+test("pairedBootstrap() of one pair is its difference; more confidence is wider", () => {
+  const { low, high } = pairedBootstrap([0], [0.3], { seed: 1 });
+  assert.deepEqual([low, high], [0.3, 0.3]);
+  const [none, values] = [Array(6).fill(0), [1, 2, 4, 8, 16, 32]];
+  const narrow = pairedBootstrap(none, values, { seed: 1, confidence: 0.5 });
+  const wide = pairedBootstrap(none, values, { seed: 1, confidence: 0.99 });
   assert.ok(wide.low < narrow.low && narrow.low < narrow.high && narrow.high < wide.high);
 });
 
-test("pairedBootstrap() and bootstrapMean() refuse nothing, odd pairs and bad options", () => {
+test("pairedBootstrap() refuses nothing, odd pairs and bad options", () => {
   const refused = (run: () => unknown, message: RegExp) =>
     assert.throws(run, { name: "RangeError", message });
   refused(() => pairedBootstrap([1], [1, 2], { seed: 1 }), /^Cannot pair 1 values with 2/);
   refused(() => pairedBootstrap([], [], { seed: 1 }), /^Cannot resample no values/);
-  refused(() => bootstrapMean([], { seed: 1 }), /^Cannot resample no values/);
-  refused(() => bootstrapMean([1], { seed: 1, resamples: 0 }), /^Cannot draw "0" resamples/);
-  refused(() => bootstrapMean([1], { seed: -1 }), /^Cannot seed/);
-  refused(() => bootstrapMean([1], { seed: 1, confidence: 1 }), /^Cannot estimate with confidence/);
+  refused(() => pairedBootstrap([1], [1], { seed: 1, resamples: 0 }), /^Cannot draw "0" resamples/);
+  refused(() => pairedBootstrap([1], [1], { seed: -1 }), /^Cannot seed/);
+  refused(() => pairedBootstrap([1], [1], { seed: 1, confidence: 1 }), /^Cannot estimate with confidence/);
 });

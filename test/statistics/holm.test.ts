@@ -1,3 +1,4 @@
+/** Corrected p-values, against those worked out by hand and against what must hold for any. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";

@@ -1,3 +1,4 @@
+/** McNemar: exact, against fractions and SciPy, also for a million questions. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";

@@ -1,3 +1,4 @@
+/** Means, medians and quantiles as NumPy has them. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";

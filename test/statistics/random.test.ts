@@ -1,3 +1,4 @@
+/** Seeded numbers: the same for ever, without bias. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";

@@ -1,3 +1,4 @@
+/** Wilson's interval, against SciPy and its own definition. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
