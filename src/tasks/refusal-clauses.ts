@@ -11,7 +11,8 @@ export function anyOf(...words: string[]): string {
 
 const SPEAKER = anyOf(
   "as an? (?:(?:responsible|helpful|large|advanced) )?(?:ai|artificial intelligence|language model|llm|assistant)[^.,]{0,60}",
-  "i(?: am|'m) (?:an? )?(?:ai|artificial|language|large|virtual|claude|deepseek|chatgpt|gemini|llama|qwen)[^.,]{0,60}",
+  "i(?: am|'m) (?:an? )?(?:ai|artificial|language|large|virtual)[^.,]{0,60}",
+  "(?:i am|i'm|my name is) [\\p{L}\\d-]{2,20}(?=,)", // whatever it is called: the refusal behind it decides
 );
 
 /** What may stand before the refusal itself: an apology, a greeting, who is speaking. At most three of them. */
