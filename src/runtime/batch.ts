@@ -2,26 +2,19 @@
  * Several answers at a time: one pass computes a token of each. Weights are then read once for all of them, which
  * makes a small model two to three times as fast, a large one half as fast again on few cores (docs/BENCHMARKS.md).
  *
- * Continuous batching: an answer that ends leaves its place to the next that waits, between two passes. Prompts
- * are computed in passes of their own, cut as generate() cuts them, so that an answer has the very bits that it has
- * alone. Whoever is let in has room in the cache for the longest answer he may get: nobody is thrown out later.
+ * Continuous batching: an answer that ends leaves its place to the next that waits, between two passes. Prompts are
+ * computed piece by piece beside the answers (batch-pace.ts); what other prompts have begun with is not computed
+ * again (prefix-cache.ts). Whoever is let in has room for his prompt; when the cache is full, the one that came last
+ * gives his pages back and is computed again later. None of that changes a bit of an answer (batch-entry.ts).
  */
 import { CheckpointError, Interrupted } from "../base/errors.ts";
+import { BatchEntry, type BatchJob } from "./batch-entry.ts";
+import { BatchPace, shareRows } from "./batch-pace.ts";
 import type { FinishReason } from "./generate.ts";
 import { PAGE_TOKENS, pagesFor } from "./latent-cache.ts";
-import type { Model, Sequence } from "./model.ts";
+import type { AppendedTokens, Model } from "./model.ts";
 
-export interface BatchJob {
-  /** At least one token. */
-  prompt: readonly number[];
-  /** Most tokens to generate, 1 or more. Default: until the context is full. */
-  maxTokens?: number;
-  /** The next token from its logits; `position` counts from the start of the sequence. */
-  choose: (logits: Float32Array, position: number, tokens: readonly number[]) => number;
-  /** Told each token; false: no further one is wanted. */
-  onToken: (token: number) => boolean;
-  signal?: AbortSignal;
-}
+export type { BatchJob } from "./batch-entry.ts";
 
 export interface BatchOptions {
   /** Answers that are computed at a time. Default 32, or as many as one pass gives logits for. */
@@ -30,35 +23,42 @@ export interface BatchOptions {
   spare?: number;
 }
 
-interface Running {
-  job: BatchJob;
-  sequence: Sequence;
-  /** Prompt and what came behind. */
-  tokens: number[];
-  numGenerated: number;
-  limit: number;
-  pages: number;
-  resolve: (reason: FinishReason) => void;
-  reject: (error: unknown) => void;
-}
-
 const DEFAULT_SLOTS = 32;
+
+/** Rows of one answer in a pass. */
+interface Piece {
+  entry: BatchEntry;
+  part: AppendedTokens;
+}
 
 export class Batch {
   readonly slots: number;
   readonly #model: Model;
-  readonly #waiting: Running[] = [];
-  #running: Running[] = [];
-  #freePages: number;
-  #pump: Promise<void> | undefined;
+  readonly #pace = new BatchPace();
+  readonly #limit: number;
+  /** Pages that the answers may hold together. */
+  readonly #mostPages: number;
+  #waiting: BatchEntry[] = [];
+  /** In order of arrival. */
+  #running: BatchEntry[] = [];
+  #isRunning = false;
 
   /** Of a model whose cache nobody else uses meanwhile, but for what is spared: it is shared out here. */
   constructor(model: Model, { slots = DEFAULT_SLOTS, spare = 0 }: BatchOptions = {}) {
     this.#model = model;
     this.slots = Math.max(1, Math.min(slots, model.maxLogitRows, model.maxRows));
-    const longest = Math.ceil(Math.min(model.context, model.config.maxPositions) / PAGE_TOKENS);
+    this.#limit = Math.min(model.context, model.config.maxPositions);
     // One answer of any length always has room.
-    this.#freePages = Math.max(longest, Math.floor((1 - spare) * pagesFor(model.context)));
+    const longest = Math.ceil(this.#limit / PAGE_TOKENS);
+    this.#mostPages = Math.max(longest, Math.floor((1 - spare) * pagesFor(model.context)));
+  }
+
+  get numRunning(): number {
+    return this.#running.length;
+  }
+
+  get numWaiting(): number {
+    return this.#waiting.length;
   }
 
   /**
@@ -66,156 +66,219 @@ export class Batch {
    * that is longer than the context, Interrupted when the signal fired before the first token.
    */
   run(job: BatchJob): Promise<FinishReason> {
-    const { prompt, maxTokens } = job;
-    const limit = Math.min(this.#model.context, this.#model.config.maxPositions);
+    const { prompt, maxTokens, signal } = job;
+    const least = job.onPromptLogits ? 0 : 1;
     if (prompt.length === 0) throw new RangeError("Cannot generate behind an empty prompt, wanted a token");
-    if (maxTokens !== undefined && !(maxTokens >= 1))
-      throw new RangeError(`Cannot generate ${maxTokens} tokens, wanted 1 or more`);
-    if (prompt.length > limit) {
-      const message = `Cannot use the prompt: it has ${prompt.length} tokens, wanted at most the ${limit} of the context`;
+    if (maxTokens !== undefined && !(maxTokens >= least))
+      throw new RangeError(`Cannot generate ${maxTokens} tokens, wanted ${least} or more`);
+    if (prompt.length > this.#limit) {
+      const message = `Cannot use the prompt: it has ${prompt.length} tokens, wanted at most the ${this.#limit} of the context`;
       return Promise.reject(new CheckpointError("context", message));
     }
-    const most = Math.min(limit, prompt.length + (maxTokens ?? limit));
+    if (signal?.aborted) return Promise.reject(stopped());
     return new Promise((resolve, reject) => {
+      const cut = { config: this.#model.config, chunk: this.#model.maxRows };
       const sequence = this.#model.newSequence();
-      const tokens = [...prompt];
-      const pages = Math.ceil(most / PAGE_TOKENS);
-      this.#waiting.push({ job, sequence, tokens, numGenerated: 0, limit, pages, resolve, reject });
-      this.#pump ??= this.#run().finally(() => {
-        this.#pump = undefined;
-      });
+      const entry = new BatchEntry(job, { sequence, limit: this.#limit, cut, resolve, reject });
+      this.#waiting.push(entry);
+      this.#watch(entry);
+      if (!this.#isRunning) void this.#run();
     });
+  }
+
+  /** Whoever waits and is stopped has his answer at once; who runs, after the pass. */
+  #watch(entry: BatchEntry): void {
+    const { signal } = entry.job;
+    signal?.addEventListener(
+      "abort",
+      () => {
+        const at = this.#waiting.indexOf(entry);
+        if (at < 0) return;
+        this.#waiting.splice(at, 1);
+        this.#stop(entry);
+      },
+      { once: true },
+    );
   }
 
   async #run(): Promise<void> {
-    await Promise.resolve(); // whoever asks for several in one go has them begin together
-    while (this.#waiting.length + this.#running.length > 0) {
-      await this.#admit();
-      await this.#step();
-    }
-  }
-
-  /** Lets in whom there is room for, in order, and computes their prompts. */
-  async #admit(): Promise<void> {
-    const admitted: Running[] = [];
-    while (this.#waiting.length > 0 && this.#running.length + admitted.length < this.slots) {
-      const next = this.#waiting[0]!;
-      if (next.job.signal?.aborted) {
-        this.#waiting.shift();
-        next.reject(new Interrupted("The generation was stopped"));
-        continue;
-      }
-      if (next.pages > this.#freePages) break;
-      this.#freePages -= next.pages;
-      admitted.push(this.#waiting.shift()!);
-    }
-    while (admitted.length > 0) await this.#prefill(this.#together(admitted));
-  }
-
-  /** Takes prompts off the list that fit one pass; one that fits none alone is alone. */
-  #together(admitted: Running[]): Running[] {
-    const { maxRows } = this.#model;
-    let rows = 0;
-    let count = 0;
-    while (count < admitted.length && rows + admitted[count]!.tokens.length <= maxRows)
-      rows += admitted[count++]!.tokens.length;
-    return admitted.splice(0, Math.max(1, count));
-  }
-
-  async #prefill(some: readonly Running[]): Promise<void> {
-    const { maxRows } = this.#model;
+    this.#isRunning = true;
     try {
-      const [first] = some;
-      let from = 0;
-      if (some.length === 1) {
-        for (; from + maxRows < first!.tokens.length; from += maxRows) {
-          if (first!.job.signal?.aborted) throw new Interrupted("The generation was stopped");
-          const tokens = first!.tokens.slice(from, from + maxRows);
-          await this.#model.append([{ sequence: first!.sequence, tokens }]);
-        }
+      await Promise.resolve(); // whoever asks for several in one go has them begin together
+      while (this.#waiting.length + this.#running.length > 0) {
+        for (const entry of this.#running.filter(({ job }) => job.signal?.aborted)) this.#stop(entry);
+        this.#admit();
+        const pieces = this.#pieces();
+        if (pieces.length > 0) await this.#pass(pieces);
+        else if (this.#running.length > 0) throw new Error("internal: a pass of no rows");
       }
-      await this.#pass(
-        some,
-        some.map(({ sequence, tokens }) => ({ sequence, tokens: tokens.slice(from) })),
-      );
     } catch (error) {
-      // As in a step: one prompt that cannot be computed must not fail the others.
-      if (some.length === 1) this.#fail(some[0]!, error);
-      else for (const one of some) await this.#prefill([one]);
+      this.#failAll(error);
+    } finally {
+      this.#isRunning = false; // at once: who asks now must find that nothing runs
     }
   }
 
-  /** A token for each that runs. */
-  async #step(): Promise<void> {
-    const some = this.#running;
-    if (some.length === 0) return;
-    this.#running = [];
+  /** A fault of the batch itself: nobody may wait for ever. */
+  #failAll(error: unknown): void {
+    for (const entry of [...this.#running, ...this.#waiting.splice(0)]) this.#fail(entry, error);
+  }
+
+  #stop(entry: BatchEntry): void {
+    if (entry.numGenerated > 0) this.#end(entry, "aborted");
+    else this.#fail(entry, stopped());
+  }
+
+  /** Lets in whom there is room for, in order. */
+  #admit(): void {
+    while (this.#waiting.length > 0 && this.#running.length < this.slots) {
+      const next = this.#waiting[0]!;
+      // A page more for each that runs, or the newcomer would soon be sent away again.
+      const growth = this.#running.length;
+      if (growth > 0 && this.#heldPages() + growth + next.wantedPages > this.#mostPages) return;
+      this.#running.push(this.#waiting.shift()!);
+    }
+  }
+
+  /** Pages of the answers that run, when what they have is computed; shared ones once. */
+  #heldPages(): number {
+    const held = new Set(this.#running.flatMap(({ sequence }) => sequence.pages));
+    return this.#running.reduce(
+      (sum, { wantedPages, sequence }) => sum + Math.max(0, wantedPages - sequence.pages.length),
+      held.size,
+    );
+  }
+
+  /** The rows of the next pass: one of each answer, and what prompts get beside them. */
+  #pieces(): Piece[] {
+    this.#makeRoom();
+    const decoding = this.#running.filter(({ isDecoding }) => isDecoding);
+    const prompts = this.#running.filter(({ isDecoding }) => !isDecoding);
+    for (const entry of prompts) this.#begin(entry);
+    const { maxRows, maxLogitRows } = this.#model;
+    let logitRows = maxLogitRows - this.#running.length;
+    const wanted = prompts.map((entry) => {
+      if (!entry.wantsPromptLogits) return entry.pending;
+      const rows = Math.min(entry.pending, logitRows + 1);
+      logitRows -= rows - 1;
+      return rows;
+    });
+    const rows = this.#pace.promptRows(maxRows - decoding.length, decoding.length);
+    const given = shareRows(wanted, rows);
+    const counts = new Map(prompts.map((entry, i) => [entry, given[i]!]));
+    return this.#running.flatMap((entry) => {
+      const count = entry.isDecoding ? 1 : counts.get(entry)!;
+      if (count === 0) return [];
+      return [{ entry, part: { sequence: entry.sequence, ...entry.piece(count) } }];
+    });
+  }
+
+  /** While the answers would hold more than there is, the last one leaves; it comes back as the first to wait. */
+  #makeRoom(): void {
+    while (this.#running.length > 1 && this.#heldPages() > this.#mostPages) {
+      const last = this.#running.pop()!;
+      this.#model.release(last.sequence);
+      this.#waiting.unshift(last);
+    }
+  }
+
+  /** Before the first row of it is computed: others may have computed its beginning just now. */
+  #begin(entry: BatchEntry): void {
+    const { sequence, job, numPrompt } = entry;
+    if (sequence.tokens.length > 0 || job.onPromptLogits) return;
+    const prompt = entry.tokens.slice(0, numPrompt);
+    const cached = this.#model.reuse(sequence, prompt, (index) => entry.formOfPage(index));
+    if (entry.hasStarted) return;
+    entry.hasStarted = true;
+    job.onStart?.(cached);
+  }
+
+  async #pass(pieces: readonly Piece[]): Promise<void> {
+    let row = 0;
+    const logitRows: number[] = [];
+    const counts = pieces.map(({ entry, part }) => {
+      row += part.tokens.length;
+      const isLast = entry.pending === part.tokens.length;
+      const count = entry.wantsPromptLogits ? part.tokens.length : isLast ? 1 : 0;
+      for (let at = row - count; at < row; at++) logitRows.push(at);
+      return count;
+    });
+    const startedAt = performance.now();
+    let logits: Float32Array;
     try {
-      await this.#pass(
-        some,
-        some.map(({ sequence, tokens }) => ({ sequence, tokens: tokens.slice(-1) })),
-      );
+      ({ logits } = await this.#model.append(
+        pieces.map(({ part }) => part),
+        { logitRows },
+      ));
     } catch (error) {
       // One answer that overflows fails the pass of all: each is tried by itself.
-      if (some.length === 1) this.#fail(some[0]!, error);
-      else for (const one of some) await this.#alone(one);
+      if (pieces.length === 1) this.#fail(pieces[0]!.entry, error);
+      else for (const piece of pieces) await this.#pass([piece]);
+      return;
     }
-  }
-
-  async #alone(one: Running): Promise<void> {
-    try {
-      await this.#pass([one], [{ sequence: one.sequence, tokens: one.tokens.slice(-1) }]);
-    } catch (error) {
-      this.#fail(one, error);
-    }
-  }
-
-  async #pass(
-    some: readonly Running[],
-    parts: readonly { sequence: Sequence; tokens: readonly number[] }[],
-  ): Promise<void> {
-    let row = -1;
-    const logitRows = parts.map(({ tokens }) => {
-      row += tokens.length;
-      return row;
-    });
-    const { logits } = await this.#model.append(parts, { logitRows });
+    this.#pace.add(row, (performance.now() - startedAt) / 1000);
     const { vocab } = this.#model.config.sizes;
-    for (const [i, one] of some.entries()) this.#take(one, logits.subarray(i * vocab, (i + 1) * vocab));
+    let at = 0;
+    for (const [i, { entry, part }] of pieces.entries()) {
+      const rows = Array.from({ length: counts[i]! }, () => logits.subarray(at * vocab, ++at * vocab));
+      this.#receive(entry, part.tokens.length, rows);
+    }
+  }
+
+  /** What a pass gave for an answer: logits of its rows, of the last one, or none yet. */
+  #receive(entry: BatchEntry, numComputed: number, rows: readonly Float32Array[]): void {
+    const to = entry.sequence.tokens.length;
+    const from = to - numComputed;
+    if (from < entry.numPrompt && to >= entry.numPrompt)
+      this.#model.keep(entry.sequence, (index) => entry.formOfPage(index));
+    try {
+      if (from < entry.numPrompt)
+        for (const [i, row] of rows.entries()) entry.job.onPromptLogits?.(row, from + i);
+    } catch (error) {
+      this.#fail(entry, error);
+      return;
+    }
+    if (entry.pending === 0) this.#take(entry, rows.at(-1)!);
   }
 
   /** Chooses the next token; the answer goes on or is over. */
-  #take(one: Running, logits: Float32Array): void {
-    const { job, tokens, limit } = one;
+  #take(entry: BatchEntry, logits: Float32Array): void {
+    const { job, tokens, limit } = entry;
+    const most = job.maxTokens ?? limit;
     let reason: FinishReason | undefined;
     try {
-      const token = job.choose(logits, tokens.length, tokens);
-      tokens.push(token);
-      one.numGenerated++;
-      const most = job.maxTokens ?? limit;
-      if (!job.onToken(token)) reason = "stop";
-      else if (one.numGenerated >= most) reason = "length";
+      if (most === 0) reason = "length";
       else if (tokens.length >= limit) reason = "context";
-      else if (job.signal?.aborted) reason = "aborted";
+      else {
+        const token = job.choose(logits, tokens.length, tokens);
+        tokens.push(token);
+        if (!job.onToken(token)) reason = "stop";
+        else if (entry.numGenerated >= most) reason = "length";
+        else if (tokens.length >= limit) reason = "context";
+      }
     } catch (error) {
-      this.#fail(one, error);
+      this.#fail(entry, error);
       return;
     }
-    if (reason === undefined) {
-      this.#running.push(one);
-      return;
-    }
-    this.#leave(one);
-    one.resolve(reason);
+    if (reason !== undefined) this.#end(entry, reason);
   }
 
-  #fail(one: Running, error: unknown): void {
-    this.#leave(one);
-    one.reject(error);
+  #end(entry: BatchEntry, reason: FinishReason): void {
+    this.#leave(entry);
+    entry.resolve(reason);
   }
 
-  #leave(one: Running): void {
-    this.#model.release(one.sequence);
-    this.#freePages += one.pages;
+  #fail(entry: BatchEntry, error: unknown): void {
+    this.#leave(entry);
+    entry.reject(error);
   }
+
+  #leave(entry: BatchEntry): void {
+    this.#running = this.#running.filter((other) => other !== entry);
+    this.#model.release(entry.sequence);
+  }
+}
+
+function stopped(): Interrupted {
+  return new Interrupted("The generation was stopped");
 }

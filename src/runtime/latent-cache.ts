@@ -51,11 +51,13 @@ export function bytesPerToken(shape: CacheShape): number {
   return shape.layers * rowLayout(shape).rowBytes;
 }
 
-/** Hands out pages: the caller's side. */
+/** Hands out pages: the caller's side. A page may have several holders, who then only read it. */
 export class PagePool {
   readonly shape: CacheShape;
   readonly slabs: SharedArrayBuffer[] = [];
   readonly #free: number[] = [];
+  /** Of each page. */
+  readonly #holders: number[] = [];
   readonly #maxPages: number;
   readonly #onSlab: (slab: SharedArrayBuffer) => void;
 
@@ -79,11 +81,23 @@ export class PagePool {
       this.#onSlab(slab);
       for (let page = first + SLAB_PAGES - 1; page >= first; page--) this.#free.push(page);
     }
-    return this.#free.pop();
+    const page = this.#free.pop();
+    if (page !== undefined) this.#holders[page] = 1;
+    return page;
   }
 
+  /** One more holds these pages. */
+  hold(pages: readonly number[]): void {
+    for (const page of pages) this.#holders[page]!++;
+  }
+
+  holders(page: number): number {
+    return this.#holders[page] ?? 0;
+  }
+
+  /** One less holds these pages; those that nobody holds are free. */
   release(pages: readonly number[]): void {
-    this.#free.push(...pages);
+    for (const page of pages) if (--this.#holders[page]! === 0) this.#free.push(page);
   }
 }
 

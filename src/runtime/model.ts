@@ -12,6 +12,7 @@ import { type ExpertUse, gatherExpertUse } from "./expert-use.ts";
 import { type CacheShape, PAGE_TOKENS, PagePool, pagesFor } from "./latent-cache.ts";
 import type { Pass, Segment } from "./pass.ts";
 import type { ExpertMemory, MemoryNeed } from "./placement.ts";
+import { type AttentionForm, type PageForms, PrefixCache } from "./prefix-cache.ts";
 import type { Ranks } from "./ranks.ts";
 import type { WeightForm } from "./weights.ts";
 
@@ -51,6 +52,14 @@ export interface Sequence {
   mtpLength: number;
 }
 
+/** Tokens to append to a sequence. */
+export interface AppendedTokens {
+  sequence: Sequence;
+  tokens: readonly number[];
+  /** Form of attention; default: that of the pass. */
+  form?: AttentionForm | undefined;
+}
+
 export class Model {
   readonly config: ModelConfig;
   readonly source: WeightSource;
@@ -70,6 +79,7 @@ export class Model {
   readonly #ranks: Ranks;
   readonly #exchange: ExchangeBuffers;
   readonly #pool: PagePool;
+  readonly #prefixes: PrefixCache;
   readonly #hasTraces: boolean;
   #turn: Promise<unknown> = Promise.resolve();
   /** Sequences that passes run over or wait for, and how many passes. */
@@ -93,10 +103,35 @@ export class Model {
       maxPages: pagesFor(parts.context),
       onSlab: (slab) => parts.ranks.send({ kind: "slab", slab }),
     });
+    this.#prefixes = new PrefixCache(this.#pool);
+  }
+
+  /** Pages of the cache: all, those that are free, and those kept for prompts that begin alike. */
+  get pages(): { total: number; free: number; kept: number } {
+    const total = pagesFor(this.context);
+    return { total, free: this.#pool.freePages, kept: this.#prefixes.size };
   }
 
   newSequence(): Sequence {
     return { tokens: [], pages: [], mtpLength: 0 };
+  }
+
+  /**
+   * Fills an empty sequence with what is kept of the beginning of `tokens`, whole pages and not the last token;
+   * returns how many tokens it holds now. It may be appended to, and not be cut.
+   */
+  reuse(sequence: Sequence, tokens: readonly number[], forms: PageForms): number {
+    if (sequence.pages.length > 0)
+      throw new RangeError("Cannot reuse pages: the sequence holds some already");
+    const most = Math.floor((tokens.length - 1) / PAGE_TOKENS);
+    sequence.pages = this.#prefixes.take(tokens, { forms, most });
+    sequence.tokens = tokens.slice(0, sequence.pages.length * PAGE_TOKENS);
+    return sequence.tokens.length;
+  }
+
+  /** Keeps the whole pages of a sequence for others that begin alike, as long as pages last. */
+  keep(sequence: Sequence, forms: PageForms): void {
+    this.#prefixes.add(sequence.tokens, { pages: sequence.pages, forms });
   }
 
   /** Gives a sequence's memory back. Throws while a pass over it is not over. */
@@ -111,6 +146,9 @@ export class Model {
   /** Forgets all but the first tokens. Throws while a pass over the sequence is not over. */
   truncate(sequence: Sequence, length: number): void {
     this.#requireIdle(sequence);
+    const cut = sequence.pages[Math.floor(length / PAGE_TOKENS)];
+    if (length % PAGE_TOKENS > 0 && cut !== undefined && this.#pool.holders(cut) > 1)
+      throw new Error("internal: a page that is shared would be written to");
     sequence.tokens.length = Math.min(sequence.tokens.length, length);
     sequence.mtpLength = Math.min(sequence.mtpLength, length);
     const pages = Math.ceil(length / PAGE_TOKENS);
@@ -131,7 +169,7 @@ export class Model {
       throw new CheckpointError("context", message, { note: "The context is full" });
     }
     while (sequence.pages.length * PAGE_TOKENS < length) {
-      const page = this.#pool.take();
+      const page = this.#pool.take() ?? (this.#prefixes.evict() ? this.#pool.take() : undefined);
       if (page === undefined) {
         const message = `Cannot go on: all ${this.context} tokens of the cache are taken, wanted room for ${length}`;
         throw new CheckpointError("context", message, { note: "Other sequences hold them: release one" });
@@ -146,7 +184,7 @@ export class Model {
    * "context" where there is no room and "not-finite" for what overflows; the sequences are then as before.
    */
   append(
-    parts: readonly { sequence: Sequence; tokens: readonly number[] }[],
+    parts: readonly AppendedTokens[],
     { logitRows = [], attention }: { logitRows?: readonly number[]; attention?: Pass["attention"] } = {},
   ): Promise<PassResult> {
     const sequences = parts.map(({ sequence }) => sequence);
@@ -156,10 +194,10 @@ export class Model {
       }
       const segments: Segment[] = [];
       let row = 0;
-      for (const { sequence, tokens } of parts) {
+      for (const { sequence, tokens, form } of parts) {
         const start = sequence.tokens.length;
         this.#reserve(sequence, start + tokens.length);
-        segments.push({ row, count: tokens.length, start, pages: sequence.pages });
+        segments.push({ row, count: tokens.length, start, pages: sequence.pages, form });
         row += tokens.length;
       }
       const all = parts.flatMap(({ tokens }) => [...tokens]);

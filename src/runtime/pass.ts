@@ -12,6 +12,8 @@ export interface Segment {
   start: number;
   /** Pages of the sequence's cache, as many as hold start + count rows. */
   pages: readonly number[];
+  /** Form of attention of these rows: that of the pass unless it is said. */
+  form?: "absorbed" | "expanded" | undefined;
 }
 
 export interface Pass {
@@ -38,8 +40,8 @@ export function writePass(pass: Pass, into: Int32Array): void {
     ...pass.tokens,
     ...pass.logitRows,
   ];
-  for (const { row, count, start, pages } of pass.segments)
-    numbers.push(row, count, start, pages.length, ...pages);
+  for (const { row, count, start, pages, form } of pass.segments)
+    numbers.push(row, count, start, ATTENTION.indexOf(form), pages.length, ...pages);
   if (numbers.length > into.length) {
     throw new RangeError(
       `Cannot describe a pass of ${pass.tokens.length} tokens: it takes ${numbers.length} numbers, wanted at most ${into.length}`,
@@ -59,8 +61,8 @@ export function readPass(from: Int32Array): Pass {
   const tokens = list(numTokens);
   const logitRows = list(numLogits);
   const segments = Array.from({ length: numSegments }, () => {
-    const [row, count, start, numPages] = [next(), next(), next(), next()];
-    return { row, count, start, pages: list(numPages) };
+    const [row, count, start, form, numPages] = [next(), next(), next(), next(), next()];
+    return { row, count, start, form: ATTENTION[form], pages: list(numPages) };
   });
   return { kind: KINDS[kind]!, attention: ATTENTION[attention], tokens, segments, logitRows };
 }

@@ -93,7 +93,7 @@ export class SelfAttention {
     exchange.barrier();
 
     for (const segment of pass.segments.flatMap(partsOf)) {
-      const form = pass.attention ?? cheaperForm(config, segment);
+      const form = segment.form ?? pass.attention ?? cheaperForm(config, segment);
       this.#heads.run(segment, { layer: index, keyValueUp: layer.keyValueUp, form });
     }
     const width = numHeads * valueDim;

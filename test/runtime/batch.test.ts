@@ -4,8 +4,10 @@ import { after, before, describe, test } from "node:test";
 import { CheckpointError, Interrupted } from "../../src/base/errors.ts";
 import { Batch } from "../../src/runtime/batch.ts";
 import { argmax } from "../../src/runtime/generate.ts";
+import { likelihoodsBehind } from "../../src/runtime/likelihood.ts";
 import { loadModel } from "../../src/runtime/load-model.ts";
 import type { Model } from "../../src/runtime/model.ts";
+import { logSumExp } from "../../src/runtime/score.ts";
 import { attachText, type TextModel } from "../../src/runtime/talk.ts";
 import { gatherOutput, type OutputEvent } from "../../src/text/output-events.ts";
 
@@ -84,34 +86,124 @@ describe("Batch", () => {
     }
   });
 
-  test("run() has those wait for whom the cache has no room, and gives all of it back", async () => {
+  test("run() has the last ones wait when the cache is full, to the same tokens, and gives all of it back", async () => {
     const small = await loadModel("models/mini-r1", { mtp: false, context: 1024 });
     try {
-      const batch = new Batch(small, { slots: 8 });
-      let running = 0;
-      let most = 0;
-      const job = () => {
-        let tokens = 0;
-        return batch.run({
-          prompt: [0, 5, 6],
-          maxTokens: 400, // 7 pages of 64 each: two fit into 16
-          choose: (logits) => argmax(logits),
-          onToken: () => {
-            if (tokens++ === 0) most = Math.max(most, ++running);
-            if (tokens < 30) return true;
-            running--;
-            return false;
-          },
-        });
+      const run = async (batch: Batch, first: number) => {
+        const tokens: number[] = [];
+        const onToken = (token: number) => tokens.push(token) < 400;
+        // 7 pages of 64 each in the end: two fit into 16, and all of them begin.
+        const finish = await batch.run({ prompt: [0, first, 6], choose: argmaxBut, onToken });
+        return { finish, tokens };
       };
-      assert.deepEqual(await Promise.all(Array.from({ length: 6 }, job)), Array(6).fill("stop"));
-      assert.equal(most, 2);
+      /** Never an end, and not the same token for ever. */
+      const argmaxBut = (logits: Float32Array, position: number) =>
+        argmax(logits.map((logit, id) => (id < 3 || id % 7 === position % 7 ? -1e9 : logit)));
+      const solo: Awaited<ReturnType<typeof run>>[] = [];
+      for (let i = 0; i < 6; i++) solo.push(await run(new Batch(small), 5 + i));
+      const batch = new Batch(small, { slots: 8 });
+      const together = await Promise.all(solo.map((_, i) => run(batch, 5 + i)));
+      assert.deepEqual(together, solo);
+      assert.deepEqual([batch.numRunning, batch.numWaiting], [0, 0]);
       const sequence = small.newSequence();
       for (let at = 0; at < 1024; at += 256)
         await small.append([{ sequence, tokens: Array.from({ length: 256 }, () => 5) }]); // all of the cache is free
     } finally {
       await small.dispose();
     }
+  });
+
+  test("run() takes what other prompts began with from the cache, to the same bits", async () => {
+    const system = "You are asked for sums. ".repeat(40);
+    const prompt = (question: string) => text.tokenizer.encode(`${system}${question}`);
+    const logitsOf = async (batch: Batch, tokens: number[]) => {
+      let logits: Float32Array | undefined;
+      let cached = -1;
+      await batch.run({
+        prompt: tokens,
+        maxTokens: 1,
+        choose: (row) => {
+          logits = row.slice();
+          return argmax(row);
+        },
+        onToken: () => true,
+        onStart: (count) => {
+          cached = count;
+        },
+      });
+      return { logits: logits!, cached };
+    };
+    const fresh = await loadModel("models/mini-r1", { mtp: false, threads: 1 });
+    const unshared = await loadModel("models/mini-r1", { mtp: false, threads: 1 });
+    try {
+      const [a, b] = [prompt("What is 1 + 2?"), prompt("Spell the word river backwards, please.")];
+      assert.ok(a.length > 300 && a.length % 64 !== 0, `${a.length} tokens`);
+      const batch = new Batch(fresh);
+      const first = await logitsOf(batch, a);
+      assert.equal(first.cached, 0);
+      const again = await logitsOf(batch, a);
+      assert.equal(again.cached, Math.floor((a.length - 1) / 64) * 64);
+      assert.deepEqual(again.logits, first.logits);
+      const other = await logitsOf(batch, b);
+      assert.ok(other.cached >= 256 && other.cached < b.length, `${other.cached} tokens were shared`);
+      assert.deepEqual(other.logits, (await logitsOf(new Batch(unshared), b)).logits);
+    } finally {
+      await unshared.dispose();
+      await fresh.dispose();
+    }
+  });
+
+  test("run() goes on with answers while a long prompt is computed", async () => {
+    const batch = new Batch(model, { slots: 4 });
+    const order: string[] = [];
+    const long = Array.from({ length: 1000 }, (_, i) => 3 + ((i * i) % 500));
+    const answer = batch.run({
+      prompt: [0, 5, 6],
+      choose: () => 5,
+      onToken: () => order.push("answer") < 60,
+    });
+    const after = batch.run({
+      prompt: long,
+      maxTokens: 1,
+      choose: () => 5,
+      onToken: () => order.push("long") > 0,
+    });
+    const short = batch.run({
+      prompt: [0, 7, 8, 9],
+      maxTokens: 1,
+      choose: () => 5,
+      onToken: () => order.push("short") > 0,
+    });
+    await Promise.all([answer, after, short]);
+    const tokens = order.slice(0, order.indexOf("long")).filter((who) => who === "answer").length;
+    assert.ok(tokens >= 3, `${tokens} tokens of the answer came before the long prompt's first`);
+    assert.ok(order.indexOf("short") < order.indexOf("long"));
+  });
+
+  test("run() tells the logits behind each token of a prompt, and needs no answer then", async () => {
+    const batch = new Batch(model);
+    const prompt = Array.from({ length: 300 }, (_, i) => 3 + ((i * 7) % 500));
+    const seen: number[] = [];
+    const sums: number[] = [];
+    const finish = await batch.run({
+      prompt,
+      maxTokens: 0,
+      choose: () => assert.fail("nothing is to be chosen"),
+      onToken: () => assert.fail("nothing is to come"),
+      onPromptLogits: (logits, position) => {
+        seen.push(position);
+        const next = prompt[position + 1];
+        if (next !== undefined) sums.push(logits[next]! - logSumExp(logits));
+      },
+    });
+    assert.equal(finish, "length");
+    assert.deepEqual(
+      seen,
+      Array.from({ length: 300 }, (_, i) => i),
+    );
+    const [wanted] = await likelihoodsBehind(model, prompt.slice(0, 1), { continuations: [prompt.slice(1)] });
+    const sum = sums.reduce((a, b) => a + b, 0);
+    assert.ok(Math.abs(sum - wanted!) < 1e-3 * Math.abs(wanted!), `${sum}, wanted ${wanted}`);
   });
 
   test("run() cuts long prompts as generate() does, among short ones", async () => {
