@@ -13,7 +13,8 @@ const MAY_IMPORT = {
   arch: "base tensor checkpoint",
   logical: "base tensor kernels checkpoint arch",
   text: "base checkpoint",
-  runtime: "base tensor kernels checkpoint arch logical text",
+  grammar: "base",
+  runtime: "base tensor kernels checkpoint arch logical text grammar",
   yaml: "base",
   recipe: "base tensor arch yaml",
   plan: "base tensor checkpoint arch logical yaml recipe",
@@ -24,8 +25,8 @@ const MAY_IMPORT = {
   tasks: "base checkpoint yaml text",
   eval: "base checkpoint text runtime tasks statistics",
   study: "base checkpoint arch yaml recipe plan tasks eval statistics charts",
-  library: "base checkpoint logical text plan build runtime eval",
-  cli: "base tensor checkpoint arch logical text recipe plan build survey runtime statistics charts tasks eval study library",
+  library: "base checkpoint logical text grammar plan build runtime eval",
+  cli: "base tensor checkpoint arch logical text grammar recipe plan build survey runtime statistics charts tasks eval study library",
 };
 const IMPORT = /^(?:import|export)\b[^;"]*?from "([^"]+)"|\bimport\("([^"]+)"\)/gm;
 const MAY_USE_FILES = /^checkpoint\/node(-\w+)?\.ts$/;

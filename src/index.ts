@@ -12,6 +12,7 @@ export {
   BuildError,
   CheckpointError,
   EvaluationError,
+  GrammarError,
   Interrupted,
   PlanError,
   type Problem,

@@ -18,6 +18,8 @@ export interface Problem {
   file?: string;
   line?: number;
   column?: number;
+  /** Where it stands, when it stands in a JSON Schema: properties.age.multipleOf. */
+  path?: string;
 }
 
 /** One failure with a code: a class for each kind of thing that fails. */
@@ -65,6 +67,11 @@ export class TaskError extends ProblemsError {
 /** Everything that is wrong with a study: the file of a sweep or of a search space. */
 export class StudyError extends ProblemsError {
   override name = "StudyError";
+}
+
+/** Everything that keeps a grammar, or a JSON Schema, from deciding what a model may say. */
+export class GrammarError extends ProblemsError {
+  override name = "GrammarError";
 }
 
 /** An evaluation that cannot start or go on: an endpoint that fails, a run folder of other settings. */
