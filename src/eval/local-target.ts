@@ -1,6 +1,7 @@
 /** A model that runs here as the target of an evaluation: questions are answered many at a time. */
 import { CheckpointError } from "../base/errors.ts";
 import { Batch } from "../runtime/batch.ts";
+import { wholeAnswerInBatch } from "../runtime/batch-answer.ts";
 import { likelihoodsBehind } from "../runtime/likelihood.ts";
 import type { TextModel } from "../runtime/talk.ts";
 import type {
@@ -62,7 +63,8 @@ class LocalTarget implements Target {
 
   async answer(request: AnswerRequest, signal?: AbortSignal): Promise<Answer> {
     const { prompt, maxTokens, temperature, topP, seed, stop } = request;
-    const answer = await this.#text.answerIn(
+    const answer = await wholeAnswerInBatch(
+      this.#text,
       this.#batch,
       prompt.kind === "chat" ? prompt.messages : prompt.text,
       { maxTokens, temperature, topP, seed, stop, ...(signal ? { signal } : {}) },

@@ -15,6 +15,8 @@ export interface AnswerReaderOptions {
   toolGrammar?: ToolGrammar;
   reasoningFormat?: ReasoningFormat;
   stop?: readonly string[];
+  /** Names a tool call for the client. */
+  callId?: (index: number) => string;
 }
 
 export class AnswerReader {
@@ -27,7 +29,7 @@ export class AnswerReader {
 
   constructor(
     tokenizer: Tokenizer,
-    { prompt, toolGrammar, reasoningFormat, stop = [] }: AnswerReaderOptions,
+    { prompt, toolGrammar, reasoningFormat, stop = [], callId }: AnswerReaderOptions,
   ) {
     this.#reader = new OutputReader(
       tokenizer,
@@ -37,6 +39,7 @@ export class AnswerReader {
             prompt,
             ...(toolGrammar ? { toolGrammar } : {}),
             ...(reasoningFormat ? { reasoningFormat } : {}),
+            ...(callId ? { callId } : {}),
           },
     );
     this.#ends = new Set(tokenizer.eos);

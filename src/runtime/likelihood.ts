@@ -1,7 +1,37 @@
-/** How likely a model holds texts that are given: what multiple choice is scored by. */
+/** How likely a model holds tokens: texts that are given, which multiple choice is scored by, and its own. */
 import { CheckpointError, Interrupted } from "../base/errors.ts";
 import type { Model, Sequence } from "./model.ts";
 import { logSumExp } from "./score.ts";
+
+/** How likely a token was, and the likeliest ones of its place. */
+export interface TokenLikelihood {
+  token: number;
+  /** ln p, without temperature. */
+  logprob: number;
+  /** The likeliest first. */
+  top: { token: number; logprob: number }[];
+}
+
+export function tokenLikelihood(logits: Float32Array, token: number, numTop: number): TokenLikelihood {
+  const sum = logSumExp(logits);
+  const top = largest(logits, numTop).map((id) => ({ token: id, logprob: logits[id]! - sum }));
+  return { token, logprob: logits[token]! - sum, top };
+}
+
+/** Ids of the largest logits, the largest first, the lower id on ties. */
+function largest(logits: Float32Array, count: number): number[] {
+  const ids: number[] = [];
+  if (count === 0) return ids;
+  for (let id = 0; id < logits.length; id++) {
+    const logit = logits[id]!;
+    if (ids.length === count && !(logit > logits[ids.at(-1)!]!)) continue;
+    let at = ids.length;
+    while (at > 0 && logit > logits[ids[at - 1]!]!) at--;
+    ids.splice(at, 0, id);
+    if (ids.length > count) ids.pop();
+  }
+  return ids;
+}
 
 /**
  * ln p of each continuation behind one context, both as ids; the context at least one token. The context is computed

@@ -65,7 +65,7 @@ async function loadFrom(
   const design = await designOf(source, options);
   const { shape, need, cache, context, experts, exchangeSizes, copies, weights } = design;
   const { config, rows, mtp, expertSlots } = shape;
-  options.onEvent?.({ kind: "placed", need, cacheBytes: bytesPerToken(cache) * context, experts });
+  options.onEvent?.({ kind: "placed", need, cacheBytes: bytesPerToken(cache) * context, context, experts });
   const kernels = options.kernels ?? "auto";
   const relaxed = weights === "int8" && kernels !== "scalar" && enableRelaxedSimd();
   const exchange = createExchange(exchangeSizes, need.numRanks);

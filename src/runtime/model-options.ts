@@ -43,7 +43,14 @@ export interface ModelOptions {
 }
 
 export type LoadEvent =
-  | { kind: "placed"; need: MemoryNeed; cacheBytes: number; experts: ExpertMemory | undefined }
+  /** Before memory is taken; who throws now refuses the model. `context`: tokens that the cache has room for. */
+  | {
+      kind: "placed";
+      need: MemoryNeed;
+      cacheBytes: number;
+      context: number;
+      experts: ExpertMemory | undefined;
+    }
   | { kind: "progress"; bytesDone: number; bytesTotal: number }
   | { kind: "finished"; bytes: number; seconds: number };
 

@@ -33,6 +33,8 @@ export interface SampleContext {
   position: number;
   /** The tokens so far, for the repeat penalty. */
   history?: ArrayLike<number>;
+  /** Bit i of word w: whether id 32 w + i may come. Default: all may. */
+  allowed?: Uint32Array | undefined;
 }
 
 export class Sampler {
@@ -114,8 +116,8 @@ export class Sampler {
     return normalise(ids.slice(0, kept), weights.slice(0, kept));
   }
 
-  /** A copy, with the penalty and without the masked ids. */
-  #prepared(logits: Float32Array, { history = [] }: SampleContext): Float32Array {
+  /** A copy, with the penalty and without the ids that must not come. */
+  #prepared(logits: Float32Array, { history = [], allowed }: SampleContext): Float32Array {
     if (this.#logits.length !== logits.length) this.#logits = new Float32Array(logits.length);
     const copy = this.#logits;
     copy.set(logits);
@@ -129,6 +131,10 @@ export class Sampler {
       }
     }
     for (const id of this.#maskedIds) if (id < copy.length) copy[id] = -Infinity;
+    if (allowed) {
+      for (let id = 0; id < copy.length; id++)
+        if (((allowed[id >>> 5] ?? 0) & (1 << (id & 31))) === 0) copy[id] = -Infinity;
+    }
     return copy;
   }
 }

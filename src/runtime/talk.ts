@@ -5,12 +5,11 @@
  */
 import { CheckpointError } from "../base/errors.ts";
 import { type ChatMessage, type ChatTemplate, loadChatTemplate } from "../text/chat-template.ts";
-import { gatherOutput, type Output, type OutputEvent } from "../text/output-events.ts";
-import type { ReasoningFormat, TraceState } from "../text/output-parser.ts";
+import type { OutputEvent } from "../text/output-events.ts";
+import type { ReasoningFormat } from "../text/output-parser.ts";
 import { loadTokenizer, type Tokenizer } from "../text/tokenizer.ts";
 import { AnswerReader } from "./answer-reader.ts";
-import type { Batch } from "./batch.ts";
-import { type FinishReason, type GenerateStats, generate, newStats } from "./generate.ts";
+import { type GenerateStats, generate, newStats } from "./generate.ts";
 import type { Model, Sequence } from "./model.ts";
 import { Sampler, type SamplerOptions } from "./sampler.ts";
 
@@ -23,6 +22,8 @@ export interface AnswerOptions extends SamplerOptions {
   tools?: readonly unknown[];
   /** Further variables of the template, such as thinking: true. */
   variables?: Record<string, unknown>;
+  /** Names a tool call for the client. Default "call_0", "call_1" … */
+  callId?: (index: number) => string;
   /** Told after each chunk of the prompt how many of its tokens are done. */
   onPrompt?: (done: number, total: number) => void;
   signal?: AbortSignal;
@@ -30,28 +31,12 @@ export interface AnswerOptions extends SamplerOptions {
   stats?: GenerateStats;
 }
 
-export type BatchAnswerOptions = Pick<
-  AnswerOptions,
-  "maxTokens" | "stop" | "reasoningFormat" | "variables" | "signal" | keyof SamplerOptions
->;
-
-/** The whole of an answer, and what it took. */
-export interface BatchAnswer extends Output {
-  finish: FinishReason;
-  promptTokens: number;
-  /** Generated, the one that ends the answer included. */
-  tokens: number;
-  /** Of these, up to the marker that closes the trace and with it; 0 without a trace. */
-  thinkingTokens: number;
-  trace: TraceState;
-  /** From asking to the last token, waiting for a place in the batch included. */
-  seconds: number;
-}
-
 /** A prompt in ids, and who reads what comes behind it. */
-interface Asked {
-  ids: number[];
+export interface Asked {
+  ids: readonly number[];
   reader: AnswerReader;
+  /** What the ids stand for, but for a BOS that was put before it. */
+  text: string;
 }
 
 /** The tokenizer of a model that runs. Throws CheckpointError. */
@@ -104,7 +89,7 @@ export class TextModel {
     messages: readonly ChatMessage[],
     options: AnswerOptions & { sequence?: Sequence } = {},
   ): AsyncGenerator<OutputEvent> {
-    yield* this.#stream(await this.#question(messages, options), options);
+    yield* this.#stream(await this.question(messages, options), options);
   }
 
   /** Goes on behind a text as it is; everything is content. BOS goes first where the tokenizer has one. */
@@ -112,68 +97,45 @@ export class TextModel {
     text: string,
     options: AnswerOptions & { sequence?: Sequence } = {},
   ): AsyncGenerator<OutputEvent> {
-    yield* this.#stream(this.#beginning(text, options), options);
+    yield* this.#stream(this.beginning(text, options), options);
   }
 
-  /** As answer(), or complete() for a text, computed together with whatever else is in the batch. */
-  async answerIn(
-    batch: Batch,
-    prompt: readonly ChatMessage[] | string,
-    { maxTokens, signal, ...options }: BatchAnswerOptions = {},
-  ): Promise<BatchAnswer> {
-    const { ids, reader } =
-      typeof prompt === "string"
-        ? this.#beginning(prompt, options)
-        : await this.#question(prompt, { ...options, ...(signal ? { signal } : {}) });
-    const sampler = new Sampler({ ...options, maskedIds: this.#masked });
-    const events: OutputEvent[] = [];
-    const startedAt = performance.now();
-    const finish = await batch.run({
-      prompt: ids,
-      choose: (logits, position, history) => sampler.sample(logits, { position, history }),
-      onToken: (token) => {
-        events.push(...reader.push(token));
-        return !reader.isOver;
-      },
-      ...(maxTokens === undefined ? {} : { maxTokens }),
-      ...(signal ? { signal } : {}),
-    });
-    events.push(...reader.finish(finish === "stop" ? "stop" : "length"));
-    const { tokens, thinkingTokens, trace } = reader;
-    const seconds = (performance.now() - startedAt) / 1000;
-    return {
-      ...gatherOutput(events),
-      finish,
-      promptTokens: ids.length,
-      tokens,
-      thinkingTokens,
-      trace,
-      seconds,
-    };
+  /** Ids that must never come: rows of the head without a token. */
+  get maskedIds(): readonly number[] {
+    return this.#masked;
   }
 
-  async #question(
+  /** The prompt of a conversation, and the reader of its answer. */
+  async question(
     messages: readonly ChatMessage[],
-    options: Pick<AnswerOptions, "tools" | "variables" | "signal" | "reasoningFormat" | "stop">,
+    options: Pick<AnswerOptions, "tools" | "variables" | "signal" | "reasoningFormat" | "stop" | "callId">,
   ): Promise<Asked> {
     const prompt = await this.render(messages, options);
     const { toolGrammar } = await this.template();
-    const { reasoningFormat, stop } = options;
+    const { reasoningFormat, stop, callId } = options;
     const reader = new AnswerReader(this.tokenizer, {
       prompt,
       toolGrammar,
       ...(reasoningFormat ? { reasoningFormat } : {}),
       ...(stop ? { stop } : {}),
+      ...(callId ? { callId } : {}),
     });
     const ids = this.tokenizer.encode(prompt);
-    if (ids.length > 0) return { ids, reader };
+    if (ids.length > 0) return { ids, reader, text: prompt };
     const { label } = this.model.source;
     const message = `Cannot use the chat template of "${label}": it makes nothing of these messages, wanted a prompt`;
     throw new CheckpointError("template", message);
   }
 
-  #beginning(text: string, { stop }: Pick<AnswerOptions, "stop">): Asked {
-    return { ids: this.promptOf(text), reader: new AnswerReader(this.tokenizer, stop ? { stop } : {}) };
+  /** A text, or ids as they are, to go on behind; everything is content. */
+  beginning(prompt: string | readonly number[], { stop }: Pick<AnswerOptions, "stop">): Asked {
+    const reader = new AnswerReader(this.tokenizer, stop ? { stop } : {});
+    const isText = typeof prompt === "string";
+    return {
+      ids: isText ? this.promptOf(prompt) : prompt,
+      reader,
+      text: isText ? prompt : this.tokenizer.decode(prompt),
+    };
   }
 
   /** Ids of a raw text, BOS first where there is one and the text does not begin with it. */

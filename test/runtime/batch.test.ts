@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { CheckpointError, Interrupted } from "../../src/base/errors.ts";
 import { Batch } from "../../src/runtime/batch.ts";
+import { wholeAnswerInBatch } from "../../src/runtime/batch-answer.ts";
 import { argmax } from "../../src/runtime/generate.ts";
 import { likelihoodsBehind } from "../../src/runtime/likelihood.ts";
 import { loadModel } from "../../src/runtime/load-model.ts";
@@ -45,7 +46,9 @@ describe("Batch", () => {
     test(`run() gives each answer as it is alone, ${slots} at a time`, async () => {
       const batch = new Batch(model, { slots });
       const answers = await Promise.all(
-        QUESTIONS.map((question) => text.answerIn(batch, ask(question), { temperature: 0, maxTokens: 200 })),
+        QUESTIONS.map((question) =>
+          wholeAnswerInBatch(text, batch, ask(question), { temperature: 0, maxTokens: 200 }),
+        ),
       );
       for (const [i, question] of QUESTIONS.entries()) {
         const { reasoning, content, tokens, thinkingTokens, trace, finish } = answers[i]!;
@@ -62,7 +65,7 @@ describe("Batch", () => {
     const batch = new Batch(model, { slots: 4 });
     const options = (seed: number) => ({ temperature: 0.9, topP: 0.95, seed, maxTokens: 60 });
     const answers = await Promise.all(
-      QUESTIONS.map((question, i) => text.answerIn(batch, ask(question), options(i))),
+      QUESTIONS.map((question, i) => wholeAnswerInBatch(text, batch, ask(question), options(i))),
     );
     for (const [i, question] of QUESTIONS.entries()) {
       const { reasoning, content } = answers[i]!;
@@ -72,7 +75,10 @@ describe("Batch", () => {
 
   test("run() ends an answer at maxTokens, and at the end of the context", async () => {
     const batch = new Batch(model);
-    const cut = await text.answerIn(batch, ask("What is 17 + 25?"), { temperature: 0, maxTokens: 7 });
+    const cut = await wholeAnswerInBatch(text, batch, ask("What is 17 + 25?"), {
+      temperature: 0,
+      maxTokens: 7,
+    });
     assert.deepEqual([cut.finish, cut.tokens, cut.trace, cut.unclosedReasoning], ["length", 7, "open", true]);
     const small = await loadModel("models/mini-r1", { mtp: false, context: 1024 });
     try {
@@ -212,7 +218,9 @@ describe("Batch", () => {
     const batch = new Batch(model);
     const prompts = [QUESTIONS[0]!, long, QUESTIONS[1]!];
     const options = { temperature: 0, maxTokens: 40 };
-    const answers = await Promise.all(prompts.map((prompt) => text.answerIn(batch, ask(prompt), options)));
+    const answers = await Promise.all(
+      prompts.map((prompt) => wholeAnswerInBatch(text, batch, ask(prompt), options)),
+    );
     for (const [i, prompt] of prompts.entries()) {
       const { reasoning, content } = answers[i]!;
       assert.equal(`${reasoning}|${content}`, await alone(text, prompt, options));
@@ -239,7 +247,7 @@ describe("Batch", () => {
       signal: controller.signal,
     });
     waiting.catch(() => {}); // looked at below
-    const other = text.answerIn(batch, ask(QUESTIONS[0]!), { temperature: 0, maxTokens: 200 });
+    const other = wholeAnswerInBatch(text, batch, ask(QUESTIONS[0]!), { temperature: 0, maxTokens: 200 });
     assert.equal(await stopped, "aborted");
     assert.equal((await other).finish, "stop");
     await assert.rejects(waiting, Interrupted);
@@ -255,17 +263,19 @@ describe("Batch", () => {
       },
       onToken: () => true,
     });
-    const other = text.answerIn(batch, ask(QUESTIONS[2]!), { temperature: 0, maxTokens: 200 });
+    const other = wholeAnswerInBatch(text, batch, ask(QUESTIONS[2]!), { temperature: 0, maxTokens: 200 });
     await assert.rejects(broken, /broken/);
     assert.equal((await other).finish, "stop");
   });
 
-  test("answerIn() renders prompts on one thread, however many come at once", async () => {
+  test("wholeAnswerInBatch() renders prompts on one thread, however many come at once", async () => {
     const own = await attachText(model);
     const before = process.report.getReport() as unknown as { workers: unknown[] };
     const batch = new Batch(model);
     await Promise.all(
-      QUESTIONS.map((question) => own.answerIn(batch, ask(question), { temperature: 0, maxTokens: 2 })),
+      QUESTIONS.map((question) =>
+        wholeAnswerInBatch(own, batch, ask(question), { temperature: 0, maxTokens: 2 }),
+      ),
     );
     const after = process.report.getReport() as unknown as { workers: unknown[] };
     await own.close();

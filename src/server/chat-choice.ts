@@ -1,0 +1,129 @@
+/** One choice of a chat completion: the answer's events become deltas, as they come, with the likelihoods of their tokens. */
+import type { AnswerEnd, AnswerStep } from "../runtime/batch-answer.ts";
+import type { TokenLikelihood } from "../runtime/likelihood.ts";
+import type { OutputEvent } from "../text/output-events.ts";
+import type { Tokenizer } from "../text/tokenizer.ts";
+import { type ChatTokenLogprob, chatLogprob } from "./token-text.ts";
+
+export interface ToolCallDelta {
+  index: number;
+  id?: string;
+  type?: "function";
+  function: { name?: string; arguments?: string };
+}
+
+export interface ChatDelta {
+  role?: "assistant";
+  content?: string;
+  reasoning_content?: string;
+  tool_calls?: ToolCallDelta[];
+}
+
+export type ChatFinish = "stop" | "length" | "tool_calls";
+
+export interface ChatChunk {
+  delta: ChatDelta;
+  logprobs: ChatTokenLogprob[] | undefined;
+}
+
+/** From steps to chunks. */
+export class ChatChoice {
+  readonly #tokenizer: Tokenizer;
+  readonly #hasLogprobs: boolean;
+  /** Of tokens whose text is held back. */
+  #pending: TokenLikelihood[] = [];
+
+  constructor(tokenizer: Tokenizer, { hasLogprobs }: { hasLogprobs: boolean }) {
+    this.#tokenizer = tokenizer;
+    this.#hasLogprobs = hasLogprobs;
+  }
+
+  /** What a token adds; undefined where that is nothing yet. */
+  step({ token, events, likelihood }: AnswerStep): ChatChunk | undefined {
+    const delta = deltaOf(events);
+    if (this.#hasLogprobs && likelihood && !this.#tokenizer.eos.includes(token)) this.#pending.push(likelihood);
+    if (delta === undefined) return undefined;
+    // Thinking has no likelihoods in the protocol, nor have its marks.
+    if (delta.content === undefined && delta.tool_calls === undefined) this.#pending = [];
+    return { delta, logprobs: this.#taken() };
+  }
+
+  end({ events }: Pick<AnswerEnd, "events">): { chunk: ChatChunk | undefined; finish: ChatFinish } {
+    const delta = deltaOf(events);
+    const last = events.at(-1);
+    const finish = last?.kind === "finish" ? last.reason : "stop";
+    return { chunk: delta && { delta, logprobs: this.#taken() }, finish };
+  }
+
+  #taken(): ChatTokenLogprob[] | undefined {
+    if (!this.#hasLogprobs) return undefined;
+    const taken = this.#pending.map((likelihood) => chatLogprob(this.#tokenizer, likelihood));
+    this.#pending = [];
+    return taken;
+  }
+}
+
+function deltaOf(events: readonly OutputEvent[]): ChatDelta | undefined {
+  const delta: ChatDelta = {};
+  for (const event of events) {
+    switch (event.kind) {
+      case "content":
+        delta.content = (delta.content ?? "") + event.text;
+        break;
+      case "reasoning":
+        delta.reasoning_content = (delta.reasoning_content ?? "") + event.text;
+        break;
+      case "tool-call": {
+        const { index, id, name } = event;
+        delta.tool_calls ??= [];
+        delta.tool_calls.push({ index, id, type: "function", function: { name, arguments: "" } });
+        break;
+      }
+      case "tool-arguments": {
+        delta.tool_calls ??= [];
+        const open = delta.tool_calls.at(-1);
+        if (open?.index === event.index) open.function.arguments = (open.function.arguments ?? "") + event.text;
+        else delta.tool_calls.push({ index: event.index, function: { arguments: event.text } });
+        break;
+      }
+      case "tool-call-end":
+      case "finish":
+        break;
+      default:
+        throw event satisfies never;
+    }
+  }
+  return Object.keys(delta).length === 0 ? undefined : delta;
+}
+
+/** The whole message, from its deltas. */
+export class WholeMessage {
+  #content: string | undefined;
+  #reasoning: string | undefined;
+  readonly #calls: { id: string; type: "function"; function: { name: string; arguments: string } }[] = [];
+  readonly #logprobs: ChatTokenLogprob[] = [];
+
+  add({ delta, logprobs }: ChatChunk): void {
+    if (delta.content !== undefined) this.#content = (this.#content ?? "") + delta.content;
+    if (delta.reasoning_content !== undefined) this.#reasoning = (this.#reasoning ?? "") + delta.reasoning_content;
+    for (const { index, id, function: called } of delta.tool_calls ?? []) {
+      this.#calls[index] ??= { id: id ?? "", type: "function", function: { name: "", arguments: "" } };
+      this.#calls[index].function.name += called.name ?? "";
+      this.#calls[index].function.arguments += called.arguments ?? "";
+    }
+    this.#logprobs.push(...(logprobs ?? []));
+  }
+
+  get message(): object {
+    const content = this.#content ?? (this.#calls.length > 0 ? null : "");
+    return {
+      ...{ role: "assistant", content, refusal: null },
+      ...(this.#reasoning === undefined ? {} : { reasoning_content: this.#reasoning }),
+      ...(this.#calls.length === 0 ? {} : { tool_calls: this.#calls }),
+    };
+  }
+
+  get logprobs(): ChatTokenLogprob[] {
+    return this.#logprobs;
+  }
+}

@@ -1,0 +1,149 @@
+/** The body of POST /v1/chat/completions: what is understood, and what it means to the engine. */
+import { z } from "zod";
+import type { ChatMessage } from "../text/chat-template.ts";
+import { invalid } from "./api-error.ts";
+import { SAMPLING_SHAPE } from "./sampling-request.ts";
+
+export const MAX_MESSAGES = 2048;
+export const MAX_TOOLS = 128;
+export const MAX_TOP_LOGPROBS = 20;
+
+const TextPart = z.strictObject({ type: z.enum(["text", "refusal"]), text: z.string().optional(), refusal: z.string().optional() });
+const Content = z.union([z.string(), z.array(TextPart)]);
+
+const ToolCall = z.strictObject({
+  id: z.string().max(200),
+  type: z.literal("function"),
+  function: z.strictObject({ name: z.string().max(200), arguments: z.string() }),
+  index: z.int().optional(),
+});
+
+const Name = z.string().max(200).nullish();
+
+const Message = z.discriminatedUnion("role", [
+  z.strictObject({ role: z.enum(["system", "developer"]), content: Content, name: Name }),
+  z.strictObject({ role: z.literal("user"), content: Content, name: Name }),
+  z.strictObject({
+    role: z.literal("assistant"),
+    content: Content.nullish(),
+    name: Name,
+    tool_calls: z.array(ToolCall).max(MAX_TOOLS).nullish(),
+    reasoning_content: z.string().nullish(),
+    reasoning: z.string().nullish(),
+    refusal: z.string().nullish(),
+    // As the official client sends back what it got.
+    annotations: z.array(z.unknown()).nullish(),
+    audio: z.null().optional(),
+    function_call: z.null().optional(),
+  }),
+  z.strictObject({ role: z.literal("tool"), content: Content, tool_call_id: z.string().max(200), name: Name }),
+]);
+
+const Tool = z.strictObject({
+  type: z.literal("function"),
+  function: z.strictObject({
+    name: z.string().regex(/^[\w.-]{1,64}$/, "wanted up to 64 letters, digits, _, . and -"),
+    description: z.string().max(20_000).nullish(),
+    parameters: z.record(z.string(), z.unknown()).nullish(),
+    strict: z.boolean().nullish(),
+  }),
+});
+
+const ToolChoice = z.union([
+  z.enum(["none", "auto", "required"]),
+  z.strictObject({ type: z.literal("function"), function: z.strictObject({ name: z.string() }) }),
+]);
+
+export const ResponseFormat = z.discriminatedUnion("type", [
+  z.strictObject({ type: z.literal("text") }),
+  z.strictObject({ type: z.literal("json_object") }),
+  z.strictObject({
+    type: z.literal("json_schema"),
+    json_schema: z.strictObject({
+      name: z.string().max(200),
+      description: z.string().nullish(),
+      schema: z.record(z.string(), z.unknown()),
+      strict: z.boolean().nullish(),
+    }),
+  }),
+]);
+
+export const ChatBody = z.strictObject({
+  ...SAMPLING_SHAPE,
+  messages: z.array(Message).min(1).max(MAX_MESSAGES),
+  max_completion_tokens: z.int().min(1).max(2 ** 31).nullish(),
+  tools: z.array(Tool).max(MAX_TOOLS).nullish(),
+  tool_choice: ToolChoice.nullish(),
+  parallel_tool_calls: z.boolean().nullish(),
+  response_format: ResponseFormat.nullish(),
+  logprobs: z.boolean().nullish(),
+  top_logprobs: z.int().min(0).max(MAX_TOP_LOGPROBS).nullish(),
+  reasoning_effort: z.enum(["none", "minimal", "low", "medium", "high", "xhigh"]).nullish(),
+  reasoning_format: z.enum(["none", "deepseek", "deepseek-legacy"]).nullish(),
+  chat_template_kwargs: z.record(z.string().max(100), z.union([z.string(), z.number(), z.boolean(), z.null()])).nullish(),
+  // Accepted because clients send them, and because they change nothing here.
+  metadata: z.record(z.string(), z.string()).nullish(),
+  store: z.literal(false).nullish(),
+  service_tier: z.enum(["auto", "default"]).nullish(),
+  safety_identifier: z.string().nullish(),
+  prompt_cache_key: z.string().nullish(),
+});
+
+export type ChatRequest = z.output<typeof ChatBody>;
+export type ChatTool = z.output<typeof Tool>;
+export type ChatToolChoice = z.output<typeof ToolChoice>;
+export type ChatResponseFormat = z.output<typeof ResponseFormat>;
+
+/** Messages as templates want them: content as one text, "developer" by its old name. */
+export function messagesOf({ messages }: ChatRequest): ChatMessage[] {
+  return messages.map((message, index) => {
+    const content = textOf(message.content ?? null, index);
+    switch (message.role) {
+      case "system":
+      case "developer":
+        return { role: "system", content: content ?? "", ...nameOf(message.name) };
+      case "user":
+        return { role: "user", content: content ?? "", ...nameOf(message.name) };
+      case "tool":
+        return { role: "tool", content: content ?? "", tool_call_id: message.tool_call_id, ...nameOf(message.name) };
+      case "assistant": {
+        const { tool_calls: calls, reasoning_content: thoughts, reasoning } = message;
+        const before = thoughts ?? reasoning;
+        return {
+          role: "assistant",
+          // Templates tell an answer from a call by a content that is missing.
+          content: calls && calls.length > 0 ? (content === "" ? null : content) : (content ?? ""),
+          ...(calls && calls.length > 0 ? { tool_calls: calls.map(({ index: _, ...call }) => call) } : {}),
+          ...(before ? { reasoning_content: before } : {}),
+          ...nameOf(message.name),
+        };
+      }
+      default:
+        throw message satisfies never;
+    }
+  });
+}
+
+function nameOf(name: string | null | undefined): { name?: string } {
+  return name == null ? {} : { name };
+}
+
+function textOf(content: z.output<typeof Content> | null, index: number): string | null {
+  if (content === null || typeof content === "string") return content;
+  return content
+    .map((part, i) => {
+      const text = part.type === "text" ? part.text : part.refusal;
+      if (text === undefined) throw invalid(`messages.${index}.content.${i}`, `"messages.${index}.content.${i}" has no ${part.type}`);
+      return text;
+    })
+    .join("");
+}
+
+/** Most tokens of the answer; undefined: until the context is full. */
+export function maxTokensOf({ max_tokens: old, max_completion_tokens: now }: ChatRequest): number | undefined {
+  if (old != null && now != null && old !== now)
+    throw invalid("max_tokens", `"max_tokens" is ${old} and "max_completion_tokens" ${now}, wanted one of them`);
+  const most = now ?? old ?? undefined;
+  if (most === 0) throw invalid("max_tokens", '"max_tokens" is 0, wanted 1 or more');
+  return most;
+}

@@ -1,0 +1,55 @@
+/** The body of POST /v1/completions. */
+import { z } from "zod";
+import type { TextModel } from "../runtime/talk.ts";
+import { invalid } from "./api-error.ts";
+import { MAX_CHOICES, SAMPLING_SHAPE } from "./sampling-request.ts";
+
+const MAX_PROMPTS = 256;
+/** OpenAI's. */
+const DEFAULT_TOKENS = 16;
+
+const Ids = z.array(z.int().min(0));
+
+export const CompletionBody = z.strictObject({
+  ...SAMPLING_SHAPE,
+  prompt: z
+    .union([z.string(), Ids.min(1), z.array(z.string()).min(1).max(MAX_PROMPTS), z.array(Ids.min(1)).min(1).max(MAX_PROMPTS)])
+    .meta({ description: "a text, or ids, or a list of either" }),
+  echo: z.boolean().nullish(),
+  logprobs: z.int().min(0).max(20).nullish(),
+  best_of: z.int().min(1).max(MAX_CHOICES).nullish(),
+  suffix: z.literal("").nullish(),
+});
+
+export type CompletionRequest = z.output<typeof CompletionBody>;
+
+export function promptsOf({ prompt }: CompletionRequest): (string | number[])[] {
+  if (typeof prompt === "string") return [prompt];
+  return typeof prompt[0] === "number" ? [prompt as number[]] : (prompt as string[] | number[][]);
+}
+
+/** Choices of each prompt. Throws ApiError 400 for more than are given out. */
+export function choicesOf({ n, best_of: best }: CompletionRequest): number {
+  const count = n ?? 1;
+  if (best != null && best !== count)
+    throw invalid("best_of", `"best_of" is ${best} and "n" ${count}: of more answers than are given out none can be chosen here`);
+  return count;
+}
+
+/** Throws ApiError 400 for ids that have no token. */
+export function idsOf(prompt: string | number[], text: TextModel): string | readonly number[] {
+  if (typeof prompt === "string") {
+    if (text.promptOf(prompt).length === 0) throw invalid("prompt", '"prompt" is empty, wanted a token');
+    return prompt;
+  }
+  const strange = prompt.find((id) => !text.tokenizer.hasToken(id));
+  if (strange !== undefined) throw invalid("prompt", `"prompt" has id ${strange}, which has no token`);
+  return prompt;
+}
+
+/** Most tokens of the answer; 0 where only the prompt is told. */
+export function completionTokensOf(request: CompletionRequest): number {
+  const most = request.max_tokens ?? DEFAULT_TOKENS;
+  if (most === 0 && !request.echo) throw invalid("max_tokens", '"max_tokens" is 0 and nothing is echoed, wanted 1 or more');
+  return most;
+}

@@ -1,0 +1,195 @@
+/** POST /v1/completions: text behind text, and how likely the model holds the text that is there. */
+import { randomUUID } from "node:crypto";
+import { VERSION } from "../base/version.ts";
+import { type AnswerEnd, type AnswerStep, answerInBatch } from "../runtime/batch-answer.ts";
+import type { OutputEvent } from "../text/output-events.ts";
+import { apiErrorOf, unexpected } from "./api-error.ts";
+import { type CompletionRequest, choicesOf, completionTokensOf, idsOf, promptsOf } from "./completion-request.ts";
+import { samplingOf, seedOf, stopsOf } from "./sampling-request.ts";
+import type { LoadedModel } from "./served-model.ts";
+import { Deadline, limitTokens, type Serving, timingsOf, usageOf } from "./serving.ts";
+import { EventStream } from "./stream.ts";
+import { CompletionLikelihoods, type CompletionLogprobs } from "./token-text.ts";
+
+interface Piece {
+  text: string;
+  logprobs: CompletionLogprobs | null;
+}
+
+interface Ended {
+  end: AnswerEnd;
+  finish: "stop" | "length";
+}
+
+interface Context {
+  serving: Serving;
+  loaded: LoadedModel;
+  deadline: Deadline;
+}
+
+/** Answers a request; `client` fires when the client goes away before the answer begins. */
+export async function completion(request: CompletionRequest, serving: Serving, client: AbortSignal): Promise<Response> {
+  const { models, timeoutSeconds } = serving;
+  const count = promptsOf(request).length * choicesOf(request);
+  if (!request.stream) {
+    const deadline = new Deadline(timeoutSeconds, [client]);
+    return models.use(request.model, count, (loaded) => whole(request, { serving, loaded, deadline }));
+  }
+  const stream = new EventStream();
+  const deadline = new Deadline(timeoutSeconds, [client, stream.signal]);
+  return new Promise((resolve, reject) => {
+    let isGivenOut = false;
+    const onReady = () => {
+      isGivenOut = true;
+      resolve(stream.response);
+    };
+    models
+      .use(request.model, count, (loaded) => streamed(request, { serving, loaded, deadline, stream, onReady }))
+      .catch((error) => {
+        if (!isGivenOut) {
+          stream.end();
+          reject(error);
+          return;
+        }
+        const told = apiErrorOf(error);
+        if (!told) serving.log.error("stream failed", { error: String((error as Error).stack ?? error) });
+        stream.send(JSON.stringify((told ?? unexpected()).body));
+        stream.end();
+      });
+  });
+}
+
+async function whole(request: CompletionRequest, context: Context): Promise<Response> {
+  const pieces: Piece[][] = [];
+  const ended = await answers(request, context, { onPiece: (index, piece) => void (pieces[index] ??= []).push(piece) });
+  const choices = ended.map(({ finish }, index) => {
+    const own = pieces[index] ?? [];
+    return {
+      index,
+      text: own.map(({ text }) => text).join(""),
+      logprobs: request.logprobs == null ? null : joined(own.flatMap(({ logprobs }) => logprobs ?? [])),
+      finish_reason: finish,
+    };
+  });
+  return Response.json({
+    ...headOf(request),
+    choices,
+    usage: usageOf(ended.map(({ end }) => end), promptsOf(request).length),
+    timings: timingsOf(ended[0]!.end),
+  });
+}
+
+async function streamed(
+  request: CompletionRequest,
+  { stream, onReady, ...context }: Context & { stream: EventStream; onReady: () => void },
+): Promise<void> {
+  const head = headOf(request);
+  const withUsage = request.stream_options?.include_usage === true;
+  const send = (choices: object[], more: object = withUsage ? { usage: null } : {}) =>
+    stream.send(JSON.stringify({ ...head, choices, ...more }));
+  const ended = await answers(request, context, {
+    onReady,
+    onPiece: (index, { text, logprobs }) => send([{ index, text, logprobs, finish_reason: null }]),
+    onEnd: (index, { finish, end }) =>
+      send([{ index, text: "", logprobs: null, finish_reason: finish }], {
+        ...(withUsage ? { usage: null } : {}),
+        timings: timingsOf(end),
+      }),
+  });
+  if (withUsage) send([], { usage: usageOf(ended.map(({ end }) => end), promptsOf(request).length) });
+  stream.send("[DONE]");
+  stream.end();
+}
+
+interface Listener {
+  onReady?: () => void;
+  onPiece: (index: number, piece: Piece) => void;
+  onEnd?: (index: number, ended: Ended) => void;
+}
+
+/** All choices of all prompts, computed together. When one fails, the others are ended. */
+async function answers(
+  request: CompletionRequest,
+  { serving, loaded, deadline }: Context,
+  { onReady, onPiece, onEnd }: Listener,
+): Promise<Ended[]> {
+  const { text, batch, advice } = loaded;
+  const { tokenizer, model } = text;
+  const perPrompt = choicesOf(request);
+  const numTop = request.logprobs ?? undefined;
+  const { adjust, ...sampling } = samplingOf(request, advice, model.config.sizes.vocab);
+  const { maxTokens } = limitTokens(completionTokensOf(request), serving.maxTokens);
+  const failure = new AbortController();
+  const signal = AbortSignal.any([deadline.signal, failure.signal]);
+  const stop = stopsOf(request.stop);
+  const asked = promptsOf(request).flatMap((prompt) =>
+    Array.from({ length: perPrompt }, () => text.beginning(idsOf(prompt, text), { stop })),
+  );
+  onReady?.();
+  const run = async (index: number): Promise<Ended> => {
+    const { ids, text: prompt } = asked[index]!;
+    const offset = request.echo ? 0 : prompt.length;
+    const likelihoods = numTop === undefined ? undefined : new CompletionLikelihoods(tokenizer, { numTop, offset });
+    const give = (own: string) => onPiece(index, { text: own, logprobs: likelihoods?.taken() ?? null });
+    const steps: AnswerStep[] = [];
+    // The prompt is told first, with its likelihoods, and those are complete when the first token comes.
+    let isEchoed = !request.echo;
+    const flush = (events: readonly OutputEvent[]) => {
+      const own = events.map((event) => (event.kind === "content" ? event.text : "")).join("");
+      if (own === "") return;
+      for (const { token, likelihood } of steps.splice(0)) likelihoods?.add(token, likelihood);
+      give(own);
+    };
+    const held: OutputEvent[] = [];
+    const end = await answerInBatch(text, batch, asked[index]!, {
+      ...sampling,
+      ...seedOf(request.seed, Math.floor(index % perPrompt)),
+      ...(maxTokens === undefined ? {} : { maxTokens }),
+      ...(adjust ? { adjust } : {}),
+      ...(numTop === undefined ? {} : { likelihoods: numTop }),
+      ...(request.echo && numTop !== undefined ? { promptLikelihoods: true } : {}),
+      signal,
+      onPromptDone: (told) => {
+        if (isEchoed) return;
+        isEchoed = true;
+        // A BOS that was put before a text is not of the text.
+        const own = tokenizer.decode(ids) === prompt ? ids : ids.slice(1);
+        const first = ids.length - own.length;
+        for (const [i, id] of own.entries()) likelihoods?.add(id, told[first + i - 1]);
+        give(prompt);
+      },
+      onStep: (step) => {
+        if (!tokenizer.eos.includes(step.token)) steps.push(step);
+        flush([...held.splice(0), ...step.events]);
+      },
+    });
+    serving.metrics.answer(request.model, end);
+    if (end.finish === "aborted") deadline.check();
+    flush(end.events);
+    const ended: Ended = { end, finish: end.finish === "stop" ? "stop" : "length" };
+    onEnd?.(index, ended);
+    return ended;
+  };
+  try {
+    return await Promise.all(asked.map((_, index) => run(index)));
+  } catch (error) {
+    failure.abort();
+    deadline.check();
+    throw error;
+  }
+}
+
+function joined(parts: readonly CompletionLogprobs[]): CompletionLogprobs {
+  return {
+    tokens: parts.flatMap(({ tokens }) => tokens),
+    token_logprobs: parts.flatMap(({ token_logprobs: values }) => values),
+    top_logprobs: parts.some(({ top_logprobs: tops }) => tops === null) ? null : parts.flatMap(({ top_logprobs: tops }) => tops ?? []),
+    text_offset: parts.flatMap(({ text_offset: offsets }) => offsets),
+  };
+}
+
+function headOf({ model }: CompletionRequest): object {
+  const id = `cmpl-${randomUUID().replaceAll("-", "")}`;
+  const created = Math.floor(Date.now() / 1000);
+  return { id, object: "text_completion", created, model, system_fingerprint: `chimera-${VERSION}` };
+}
