@@ -55,6 +55,10 @@ const sign = optional(oneOf("+-"));
 const exponent = oneOf("eE");
 const fraction = optional(sequence(".", repeat(digit, 1, DIGITS)));
 
+export const EMPTY_OBJECT: Grammar = sequence("{", SPACE, "}");
+export const EMPTY_ARRAY: Grammar = sequence("[", SPACE, "]");
+
+/** Of at most 21 digits, as JSON.stringify() writes in digits. */
 export const INTEGER: Grammar = sequence(optional("-"), wholeNumber(21));
 
 function wholeNumber(digits: number): Grammar {

@@ -33,8 +33,22 @@ export interface Network {
   numClasses: number;
 }
 
-/** Throws GrammarError where no finite output matches, where a rule begins with itself, and as draftOf(). */
+const known = new WeakMap<Grammar, Network>();
+
+/**
+ * The same network for the same object: a grammar is not changed. Throws GrammarError where no finite output
+ * matches, where a rule begins with itself, and as draftOf().
+ */
 export function networkOf(grammar: Grammar): Network {
+  let network = known.get(grammar);
+  if (!network) {
+    network = compile(grammar);
+    known.set(grammar, network);
+  }
+  return network;
+}
+
+function compile(grammar: Grammar): Network {
   const draft = draftOf(grammar);
   const isNullable = emptyRules(draft);
   const isAlive = aliveNodes(draft);
