@@ -70,6 +70,15 @@ export function fileNames(folder: string): string[] {
   return listFiles(folder).map(({ name }) => name);
 }
 
+/** Names of whatever is in a folder, sorted. Throws CheckpointError. */
+export function listFolder(folder: string): string[] {
+  try {
+    return fs.readdirSync(folder).sort();
+  } catch (error) {
+    throw openError(error, folder);
+  }
+}
+
 /** The first bytes of a file as text; empty when it cannot be read, or is a pipe, which can be read only once. */
 export function fileStart(path: string, byteLength: number): string {
   let fd: number | undefined;

@@ -20,6 +20,7 @@ const COMMANDS: (() => Promise<(program: Command) => void>)[] = [
   async () => (await import("./sweep.ts")).addSweep,
   async () => (await import("./search.ts")).addSearch,
   async () => (await import("./ablate.ts")).addAblate,
+  async () => (await import("./serve.ts")).addServe,
   async () => (await import("./demo.ts")).addDemo,
 ];
 

@@ -40,6 +40,13 @@ export interface BatchAnswerOptions
   guide?: TokenGuide;
 }
 
+export interface AnswerListener {
+  /** Told once, before the first token: the likelihoods of the prompt's tokens from the second on, if asked for. */
+  onPromptDone?: (likelihoods: readonly TokenLikelihood[]) => void;
+  /** Told each token as it comes. */
+  onStep?: (step: AnswerStep) => void;
+}
+
 export type BatchPrompt = readonly ChatMessage[] | string | Asked;
 
 export interface AnswerStep {
@@ -74,14 +81,14 @@ export interface AnswerEnd {
 export type BatchAnswer = Output & Omit<AnswerEnd, "events">;
 
 /**
- * Answers messages, goes on behind a text, or behind ids that are prepared. `onStep` is told each token as it comes.
+ * Answers messages, goes on behind a text, or behind ids that are prepared.
  * Throws as Batch.run() does.
  */
 export async function answerInBatch(
   text: TextModel,
   batch: Batch,
   prompt: BatchPrompt,
-  { onStep, ...options }: BatchAnswerOptions & { onStep?: (step: AnswerStep) => void } = {},
+  { onStep, onPromptDone, ...options }: BatchAnswerOptions & AnswerListener = {},
 ): Promise<AnswerEnd> {
   const startedAt = performance.now();
   const elapsed = () => (performance.now() - startedAt) / 1000;
@@ -110,7 +117,10 @@ export async function answerInBatch(
       cachedTokens = cached;
     },
     onToken: (token) => {
-      if (times.first === 0) times.first = elapsed();
+      if (times.first === 0) {
+        times.first = elapsed();
+        onPromptDone?.(promptLikelihoods);
+      }
       const events = reader.push(token);
       onStep?.({ token, events, likelihood: last });
       return !reader.isOver;
@@ -126,6 +136,7 @@ export async function answerInBatch(
     ...(maxTokens === undefined ? {} : { maxTokens }),
     ...(signal ? { signal } : {}),
   });
+  if (times.first === 0) onPromptDone?.(promptLikelihoods);
   const events = reader.finish(finish === "stop" ? "stop" : "length");
   const { tokens, thinkingTokens, trace } = reader;
   return {

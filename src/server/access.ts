@@ -42,7 +42,8 @@ export class Access {
     const origin = headers.get("origin");
     if (origin === null) {
       // Browsers that leave the origin out still say that the page is another site's.
-      if (headers.get("sec-fetch-site") === "cross-site" && headers.get("sec-fetch-mode") !== "navigate") throw foreign("another site");
+      if (headers.get("sec-fetch-site") === "cross-site" && headers.get("sec-fetch-mode") !== "navigate")
+        throw foreign("another site");
       return undefined;
     }
     if (this.#origins.has(origin)) return origin;
@@ -65,7 +66,10 @@ export class Access {
     let isRight = false;
     for (const key of this.#keys) isRight = timingSafeEqual(key, digest) || isRight;
     if (sent !== undefined && isRight) return;
-    const message = sent === undefined ? "There is no API key in the request, wanted Authorization: Bearer KEY" : "The API key is not right";
+    const message =
+      sent === undefined
+        ? "There is no API key in the request, wanted Authorization: Bearer KEY"
+        : "The API key is not right";
     throw new ApiError(401, message, { code: "invalid_api_key" });
   }
 }

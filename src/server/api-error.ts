@@ -83,13 +83,20 @@ export function invalid(param: string | undefined, message: string, code?: strin
 /** What a request failed by; undefined: nobody expected it. */
 export function apiErrorOf(error: unknown): ApiError | undefined {
   if (error instanceof ApiError) return error;
-  if (error instanceof RecipeError || error instanceof PlanError || error instanceof TaskError || error instanceof StudyError)
+  if (
+    error instanceof RecipeError ||
+    error instanceof PlanError ||
+    error instanceof TaskError ||
+    error instanceof StudyError
+  )
     return new ApiError(400, error.message, { code: error.problems[0]?.code, problems: error.problems });
   if (error instanceof CheckpointError) {
     const { code, note } = error;
-    if (code === "context") return new ApiError(400, error.message, { code: "context_length_exceeded", note, param: "messages" });
+    if (code === "context")
+      return new ApiError(400, error.message, { code: "context_length_exceeded", note, param: "messages" });
     if (code === "not-enough-memory") return new ApiError(503, error.message, { code, note, retryAfter: 30 });
-    if (code === "template" || code === "template-missing") return new ApiError(400, error.message, { code, note, param: "messages" });
+    if (code === "template" || code === "template-missing")
+      return new ApiError(400, error.message, { code, note, param: "messages" });
     return new ApiError(500, error.message, { code, note });
   }
   if (error instanceof BuildError || error instanceof EvaluationError) {

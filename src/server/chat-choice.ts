@@ -41,7 +41,8 @@ export class ChatChoice {
   /** What a token adds; undefined where that is nothing yet. */
   step({ token, events, likelihood }: AnswerStep): ChatChunk | undefined {
     const delta = deltaOf(events);
-    if (this.#hasLogprobs && likelihood && !this.#tokenizer.eos.includes(token)) this.#pending.push(likelihood);
+    if (this.#hasLogprobs && likelihood && !this.#tokenizer.eos.includes(token))
+      this.#pending.push(likelihood);
     if (delta === undefined) return undefined;
     // Thinking has no likelihoods in the protocol, nor have its marks.
     if (delta.content === undefined && delta.tool_calls === undefined) this.#pending = [];
@@ -82,7 +83,8 @@ function deltaOf(events: readonly OutputEvent[]): ChatDelta | undefined {
       case "tool-arguments": {
         delta.tool_calls ??= [];
         const open = delta.tool_calls.at(-1);
-        if (open?.index === event.index) open.function.arguments = (open.function.arguments ?? "") + event.text;
+        if (open?.index === event.index)
+          open.function.arguments = (open.function.arguments ?? "") + event.text;
         else delta.tool_calls.push({ index: event.index, function: { arguments: event.text } });
         break;
       }
@@ -105,7 +107,8 @@ export class WholeMessage {
 
   add({ delta, logprobs }: ChatChunk): void {
     if (delta.content !== undefined) this.#content = (this.#content ?? "") + delta.content;
-    if (delta.reasoning_content !== undefined) this.#reasoning = (this.#reasoning ?? "") + delta.reasoning_content;
+    if (delta.reasoning_content !== undefined)
+      this.#reasoning = (this.#reasoning ?? "") + delta.reasoning_content;
     for (const { index, id, function: called } of delta.tool_calls ?? []) {
       this.#calls[index] ??= { id: id ?? "", type: "function", function: { name: "", arguments: "" } };
       this.#calls[index].function.name += called.name ?? "";

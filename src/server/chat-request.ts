@@ -1,14 +1,88 @@
 /** The body of POST /v1/chat/completions: what is understood, and what it means to the engine. */
 import { z } from "zod";
 import type { ChatMessage } from "../text/chat-template.ts";
+import type { ReasoningFormat } from "../text/output-parser.ts";
 import { invalid } from "./api-error.ts";
-import { SAMPLING_SHAPE } from "./sampling-request.ts";
+import { parseBody } from "./request-body.ts";
+import { SAMPLING_SHAPE, type SamplingBody } from "./sampling-request.ts";
 
 export const MAX_MESSAGES = 2048;
 export const MAX_TOOLS = 128;
 export const MAX_TOP_LOGPROBS = 20;
 
-const TextPart = z.strictObject({ type: z.enum(["text", "refusal"]), text: z.string().optional(), refusal: z.string().optional() });
+type Maybe<T> = T | null | undefined;
+
+export interface TextPart {
+  type: "text" | "refusal";
+  text?: string | undefined;
+  refusal?: string | undefined;
+}
+
+export type MessageContent = string | TextPart[];
+
+export interface ChatToolCall {
+  id: string;
+  type: "function";
+  function: { name: string; arguments: string };
+  index?: number | undefined;
+}
+
+export type ChatRequestMessage =
+  | { role: "system" | "developer" | "user"; content: MessageContent; name?: Maybe<string> }
+  | { role: "tool"; content: MessageContent; tool_call_id: string; name?: Maybe<string> }
+  | {
+      role: "assistant";
+      content?: Maybe<MessageContent>;
+      name?: Maybe<string>;
+      tool_calls?: Maybe<ChatToolCall[]>;
+      reasoning_content?: Maybe<string>;
+      reasoning?: Maybe<string>;
+    };
+
+export interface ChatTool {
+  type: "function";
+  function: {
+    name: string;
+    description?: Maybe<string>;
+    parameters?: Maybe<Record<string, unknown>>;
+    strict?: Maybe<boolean>;
+  };
+}
+
+export type ChatToolChoice = "none" | "auto" | "required" | { type: "function"; function: { name: string } };
+
+export type ChatResponseFormat =
+  | { type: "text" }
+  | { type: "json_object" }
+  | {
+      type: "json_schema";
+      json_schema: {
+        name: string;
+        description?: Maybe<string>;
+        schema: Record<string, unknown>;
+        strict?: Maybe<boolean>;
+      };
+    };
+
+export interface ChatRequest extends SamplingBody {
+  messages: ChatRequestMessage[];
+  max_completion_tokens?: Maybe<number>;
+  tools?: Maybe<ChatTool[]>;
+  tool_choice?: Maybe<ChatToolChoice>;
+  parallel_tool_calls?: Maybe<boolean>;
+  response_format?: Maybe<ChatResponseFormat>;
+  logprobs?: Maybe<boolean>;
+  top_logprobs?: Maybe<number>;
+  reasoning_effort?: Maybe<"none" | "minimal" | "low" | "medium" | "high" | "xhigh">;
+  reasoning_format?: Maybe<ReasoningFormat>;
+  chat_template_kwargs?: Maybe<Record<string, string | number | boolean | null>>;
+}
+
+const TextPart = z.strictObject({
+  type: z.enum(["text", "refusal"]),
+  text: z.string().optional(),
+  refusal: z.string().optional(),
+});
 const Content = z.union([z.string(), z.array(TextPart)]);
 
 const ToolCall = z.strictObject({
@@ -36,7 +110,12 @@ const Message = z.discriminatedUnion("role", [
     audio: z.null().optional(),
     function_call: z.null().optional(),
   }),
-  z.strictObject({ role: z.literal("tool"), content: Content, tool_call_id: z.string().max(200), name: Name }),
+  z.strictObject({
+    role: z.literal("tool"),
+    content: Content,
+    tool_call_id: z.string().max(200),
+    name: Name,
+  }),
 ]);
 
 const Tool = z.strictObject({
@@ -54,7 +133,7 @@ const ToolChoice = z.union([
   z.strictObject({ type: z.literal("function"), function: z.strictObject({ name: z.string() }) }),
 ]);
 
-export const ResponseFormat = z.discriminatedUnion("type", [
+const ResponseFormat = z.discriminatedUnion("type", [
   z.strictObject({ type: z.literal("text") }),
   z.strictObject({ type: z.literal("json_object") }),
   z.strictObject({
@@ -68,10 +147,14 @@ export const ResponseFormat = z.discriminatedUnion("type", [
   }),
 ]);
 
-export const ChatBody = z.strictObject({
+const BODY = z.strictObject({
   ...SAMPLING_SHAPE,
   messages: z.array(Message).min(1).max(MAX_MESSAGES),
-  max_completion_tokens: z.int().min(1).max(2 ** 31).nullish(),
+  max_completion_tokens: z
+    .int()
+    .min(1)
+    .max(2 ** 31)
+    .nullish(),
   tools: z.array(Tool).max(MAX_TOOLS).nullish(),
   tool_choice: ToolChoice.nullish(),
   parallel_tool_calls: z.boolean().nullish(),
@@ -80,7 +163,9 @@ export const ChatBody = z.strictObject({
   top_logprobs: z.int().min(0).max(MAX_TOP_LOGPROBS).nullish(),
   reasoning_effort: z.enum(["none", "minimal", "low", "medium", "high", "xhigh"]).nullish(),
   reasoning_format: z.enum(["none", "deepseek", "deepseek-legacy"]).nullish(),
-  chat_template_kwargs: z.record(z.string().max(100), z.union([z.string(), z.number(), z.boolean(), z.null()])).nullish(),
+  chat_template_kwargs: z
+    .record(z.string().max(100), z.union([z.string(), z.number(), z.boolean(), z.null()]))
+    .nullish(),
   // Accepted because clients send them, and because they change nothing here.
   metadata: z.record(z.string(), z.string()).nullish(),
   store: z.literal(false).nullish(),
@@ -89,10 +174,13 @@ export const ChatBody = z.strictObject({
   prompt_cache_key: z.string().nullish(),
 });
 
-export type ChatRequest = z.output<typeof ChatBody>;
-export type ChatTool = z.output<typeof Tool>;
-export type ChatToolChoice = z.output<typeof ToolChoice>;
-export type ChatResponseFormat = z.output<typeof ResponseFormat>;
+/** For the description of the API. */
+export const ChatBody: z.ZodObject = BODY;
+
+/** Throws ApiError 400. */
+export function readChatRequest(body: unknown): ChatRequest {
+  return parseBody(BODY, body);
+}
 
 /** Messages as templates want them: content as one text, "developer" by its old name. */
 export function messagesOf({ messages }: ChatRequest): ChatMessage[] {
@@ -105,7 +193,12 @@ export function messagesOf({ messages }: ChatRequest): ChatMessage[] {
       case "user":
         return { role: "user", content: content ?? "", ...nameOf(message.name) };
       case "tool":
-        return { role: "tool", content: content ?? "", tool_call_id: message.tool_call_id, ...nameOf(message.name) };
+        return {
+          role: "tool",
+          content: content ?? "",
+          tool_call_id: message.tool_call_id,
+          ...nameOf(message.name),
+        };
       case "assistant": {
         const { tool_calls: calls, reasoning_content: thoughts, reasoning } = message;
         const before = thoughts ?? reasoning;
@@ -128,21 +221,31 @@ function nameOf(name: string | null | undefined): { name?: string } {
   return name == null ? {} : { name };
 }
 
-function textOf(content: z.output<typeof Content> | null, index: number): string | null {
+function textOf(content: MessageContent | null, index: number): string | null {
   if (content === null || typeof content === "string") return content;
   return content
     .map((part, i) => {
       const text = part.type === "text" ? part.text : part.refusal;
-      if (text === undefined) throw invalid(`messages.${index}.content.${i}`, `"messages.${index}.content.${i}" has no ${part.type}`);
+      if (text === undefined)
+        throw invalid(
+          `messages.${index}.content.${i}`,
+          `"messages.${index}.content.${i}" has no ${part.type}`,
+        );
       return text;
     })
     .join("");
 }
 
 /** Most tokens of the answer; undefined: until the context is full. */
-export function maxTokensOf({ max_tokens: old, max_completion_tokens: now }: ChatRequest): number | undefined {
+export function maxTokensOf({
+  max_tokens: old,
+  max_completion_tokens: now,
+}: ChatRequest): number | undefined {
   if (old != null && now != null && old !== now)
-    throw invalid("max_tokens", `"max_tokens" is ${old} and "max_completion_tokens" ${now}, wanted one of them`);
+    throw invalid(
+      "max_tokens",
+      `"max_tokens" is ${old} and "max_completion_tokens" ${now}, wanted one of them`,
+    );
   const most = now ?? old ?? undefined;
   if (most === 0) throw invalid("max_tokens", '"max_tokens" is 0, wanted 1 or more');
   return most;

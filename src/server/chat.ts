@@ -18,7 +18,11 @@ interface Ended {
 }
 
 /** Answers a request; `client` fires when the client goes away before the answer begins. */
-export async function chatCompletion(request: ChatRequest, serving: Serving, client: AbortSignal): Promise<Response> {
+export async function chatCompletion(
+  request: ChatRequest,
+  serving: Serving,
+  client: AbortSignal,
+): Promise<Response> {
   const { models, timeoutSeconds } = serving;
   const count = request.n ?? 1;
   if (!request.stream) {
@@ -35,7 +39,9 @@ export async function chatCompletion(request: ChatRequest, serving: Serving, cli
       resolve(stream.response);
     };
     models
-      .use(request.model, count, (loaded) => streamAnswer(request, { serving, loaded, deadline, stream, onReady }))
+      .use(request.model, count, (loaded) =>
+        streamAnswer(request, { serving, loaded, deadline, stream, onReady }),
+      )
       .catch((error) => {
         if (!isGivenOut) {
           stream.end();
@@ -88,7 +94,14 @@ async function streamAnswer(
         send([{ index, delta: { role: "assistant", content: "" }, logprobs: null, finish_reason: null }]);
     },
     onChunk: (index, { delta, logprobs }) =>
-      send([{ index, delta, logprobs: logprobs ? { content: logprobs, refusal: null } : null, finish_reason: null }]),
+      send([
+        {
+          index,
+          delta,
+          logprobs: logprobs && logprobs.length > 0 ? { content: logprobs, refusal: null } : null,
+          finish_reason: null,
+        },
+      ]),
     onEnd: (index, { finish, end }) =>
       send([{ index, delta: {}, logprobs: null, finish_reason: finish }], {
         ...(withUsage ? { usage: null } : {}),
@@ -171,5 +184,11 @@ async function answers(
 
 function headOf({ model }: ChatRequest, object: string): object {
   const id = `chatcmpl-${randomUUID().replaceAll("-", "")}`;
-  return { id, object, created: Math.floor(Date.now() / 1000), model, system_fingerprint: `chimera-${VERSION}` };
+  return {
+    id,
+    object,
+    created: Math.floor(Date.now() / 1000),
+    model,
+    system_fingerprint: `chimera-${VERSION}`,
+  };
 }

@@ -2,7 +2,8 @@
 import { z } from "zod";
 import type { TextModel } from "../runtime/talk.ts";
 import { invalid } from "./api-error.ts";
-import { MAX_CHOICES, SAMPLING_SHAPE } from "./sampling-request.ts";
+import { parseBody } from "./request-body.ts";
+import { MAX_CHOICES, SAMPLING_SHAPE, type SamplingBody } from "./sampling-request.ts";
 
 const MAX_PROMPTS = 256;
 /** OpenAI's. */
@@ -10,10 +11,15 @@ const DEFAULT_TOKENS = 16;
 
 const Ids = z.array(z.int().min(0));
 
-export const CompletionBody = z.strictObject({
+const BODY = z.strictObject({
   ...SAMPLING_SHAPE,
   prompt: z
-    .union([z.string(), Ids.min(1), z.array(z.string()).min(1).max(MAX_PROMPTS), z.array(Ids.min(1)).min(1).max(MAX_PROMPTS)])
+    .union([
+      z.string(),
+      Ids.min(1),
+      z.array(z.string()).min(1).max(MAX_PROMPTS),
+      z.array(Ids.min(1)).min(1).max(MAX_PROMPTS),
+    ])
     .meta({ description: "a text, or ids, or a list of either" }),
   echo: z.boolean().nullish(),
   logprobs: z.int().min(0).max(20).nullish(),
@@ -21,7 +27,20 @@ export const CompletionBody = z.strictObject({
   suffix: z.literal("").nullish(),
 });
 
-export type CompletionRequest = z.output<typeof CompletionBody>;
+/** For the description of the API. */
+export const CompletionBody: z.ZodObject = BODY;
+
+export interface CompletionRequest extends SamplingBody {
+  prompt: string | string[] | number[] | number[][];
+  echo?: boolean | null | undefined;
+  logprobs?: number | null | undefined;
+  best_of?: number | null | undefined;
+}
+
+/** Throws ApiError 400. */
+export function readCompletionRequest(body: unknown): CompletionRequest {
+  return parseBody(BODY, body);
+}
 
 export function promptsOf({ prompt }: CompletionRequest): (string | number[])[] {
   if (typeof prompt === "string") return [prompt];
@@ -32,7 +51,10 @@ export function promptsOf({ prompt }: CompletionRequest): (string | number[])[] 
 export function choicesOf({ n, best_of: best }: CompletionRequest): number {
   const count = n ?? 1;
   if (best != null && best !== count)
-    throw invalid("best_of", `"best_of" is ${best} and "n" ${count}: of more answers than are given out none can be chosen here`);
+    throw invalid(
+      "best_of",
+      `"best_of" is ${best} and "n" ${count}: of more answers than are given out none can be chosen here`,
+    );
   return count;
 }
 
@@ -50,6 +72,7 @@ export function idsOf(prompt: string | number[], text: TextModel): string | read
 /** Most tokens of the answer; 0 where only the prompt is told. */
 export function completionTokensOf(request: CompletionRequest): number {
   const most = request.max_tokens ?? DEFAULT_TOKENS;
-  if (most === 0 && !request.echo) throw invalid("max_tokens", '"max_tokens" is 0 and nothing is echoed, wanted 1 or more');
+  if (most === 0 && !request.echo)
+    throw invalid("max_tokens", '"max_tokens" is 0 and nothing is echoed, wanted 1 or more');
   return most;
 }

@@ -4,7 +4,13 @@ import { VERSION } from "../base/version.ts";
 import { type AnswerEnd, type AnswerStep, answerInBatch } from "../runtime/batch-answer.ts";
 import type { OutputEvent } from "../text/output-events.ts";
 import { apiErrorOf, unexpected } from "./api-error.ts";
-import { type CompletionRequest, choicesOf, completionTokensOf, idsOf, promptsOf } from "./completion-request.ts";
+import {
+  type CompletionRequest,
+  choicesOf,
+  completionTokensOf,
+  idsOf,
+  promptsOf,
+} from "./completion-request.ts";
 import { samplingOf, seedOf, stopsOf } from "./sampling-request.ts";
 import type { LoadedModel } from "./served-model.ts";
 import { Deadline, limitTokens, type Serving, timingsOf, usageOf } from "./serving.ts";
@@ -28,7 +34,11 @@ interface Context {
 }
 
 /** Answers a request; `client` fires when the client goes away before the answer begins. */
-export async function completion(request: CompletionRequest, serving: Serving, client: AbortSignal): Promise<Response> {
+export async function completion(
+  request: CompletionRequest,
+  serving: Serving,
+  client: AbortSignal,
+): Promise<Response> {
   const { models, timeoutSeconds } = serving;
   const count = promptsOf(request).length * choicesOf(request);
   if (!request.stream) {
@@ -44,7 +54,9 @@ export async function completion(request: CompletionRequest, serving: Serving, c
       resolve(stream.response);
     };
     models
-      .use(request.model, count, (loaded) => streamed(request, { serving, loaded, deadline, stream, onReady }))
+      .use(request.model, count, (loaded) =>
+        streamed(request, { serving, loaded, deadline, stream, onReady }),
+      )
       .catch((error) => {
         if (!isGivenOut) {
           stream.end();
@@ -61,7 +73,12 @@ export async function completion(request: CompletionRequest, serving: Serving, c
 
 async function whole(request: CompletionRequest, context: Context): Promise<Response> {
   const pieces: Piece[][] = [];
-  const ended = await answers(request, context, { onPiece: (index, piece) => void (pieces[index] ??= []).push(piece) });
+  const ended = await answers(request, context, {
+    onPiece: (index, piece) => {
+      pieces[index] ??= [];
+      pieces[index].push(piece);
+    },
+  });
   const choices = ended.map(({ finish }, index) => {
     const own = pieces[index] ?? [];
     return {
@@ -74,7 +91,10 @@ async function whole(request: CompletionRequest, context: Context): Promise<Resp
   return Response.json({
     ...headOf(request),
     choices,
-    usage: usageOf(ended.map(({ end }) => end), promptsOf(request).length),
+    usage: usageOf(
+      ended.map(({ end }) => end),
+      promptsOf(request).length,
+    ),
     timings: timingsOf(ended[0]!.end),
   });
 }
@@ -96,7 +116,13 @@ async function streamed(
         timings: timingsOf(end),
       }),
   });
-  if (withUsage) send([], { usage: usageOf(ended.map(({ end }) => end), promptsOf(request).length) });
+  if (withUsage)
+    send([], {
+      usage: usageOf(
+        ended.map(({ end }) => end),
+        promptsOf(request).length,
+      ),
+    });
   stream.send("[DONE]");
   stream.end();
 }
@@ -127,9 +153,10 @@ async function answers(
   );
   onReady?.();
   const run = async (index: number): Promise<Ended> => {
-    const { ids, text: prompt } = asked[index]!;
+    const { ids, reader, text: prompt } = asked[index]!;
     const offset = request.echo ? 0 : prompt.length;
-    const likelihoods = numTop === undefined ? undefined : new CompletionLikelihoods(tokenizer, { numTop, offset });
+    const likelihoods =
+      numTop === undefined ? undefined : new CompletionLikelihoods(tokenizer, { numTop, offset });
     const give = (own: string) => onPiece(index, { text: own, logprobs: likelihoods?.taken() ?? null });
     const steps: AnswerStep[] = [];
     // The prompt is told first, with its likelihoods, and those are complete when the first token comes.
@@ -140,7 +167,6 @@ async function answers(
       for (const { token, likelihood } of steps.splice(0)) likelihoods?.add(token, likelihood);
       give(own);
     };
-    const held: OutputEvent[] = [];
     const end = await answerInBatch(text, batch, asked[index]!, {
       ...sampling,
       ...seedOf(request.seed, Math.floor(index % perPrompt)),
@@ -159,13 +185,18 @@ async function answers(
         give(prompt);
       },
       onStep: (step) => {
-        if (!tokenizer.eos.includes(step.token)) steps.push(step);
-        flush([...held.splice(0), ...step.events]);
+        steps.push(step);
+        flush(step.events);
       },
     });
     serving.metrics.answer(request.model, end);
     if (end.finish === "aborted") deadline.check();
     flush(end.events);
+    // What is left added no text: an end token counts as one, the pieces of a stop text do not.
+    if (likelihoods && steps.length > 0 && !reader.isStopped) {
+      for (const { token, likelihood } of steps) likelihoods.add(token, likelihood);
+      give("");
+    }
     const ended: Ended = { end, finish: end.finish === "stop" ? "stop" : "length" };
     onEnd?.(index, ended);
     return ended;
@@ -183,7 +214,9 @@ function joined(parts: readonly CompletionLogprobs[]): CompletionLogprobs {
   return {
     tokens: parts.flatMap(({ tokens }) => tokens),
     token_logprobs: parts.flatMap(({ token_logprobs: values }) => values),
-    top_logprobs: parts.some(({ top_logprobs: tops }) => tops === null) ? null : parts.flatMap(({ top_logprobs: tops }) => tops ?? []),
+    top_logprobs: parts.some(({ top_logprobs: tops }) => tops === null)
+      ? null
+      : parts.flatMap(({ top_logprobs: tops }) => tops ?? []),
     text_offset: parts.flatMap(({ text_offset: offsets }) => offsets),
   };
 }

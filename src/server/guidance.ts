@@ -4,9 +4,9 @@
  * What a model thinks before is its own: the guidance begins behind the trace. A model that may think first may open
  * a trace as its first token.
  */
+import { GrammarError } from "../base/errors.ts";
 import { CompiledGrammar, Constraint } from "../grammar/constraint.ts";
 import { choice, type Grammar, literal, repeat, sequence, token } from "../grammar/grammar.ts";
-import { GrammarError } from "../grammar/grammar-error.ts";
 import { jsonObject } from "../grammar/json-grammar.ts";
 import { grammarOfSchema } from "../grammar/json-schema.ts";
 import { TokenTrie } from "../grammar/token-trie.ts";
@@ -17,6 +17,7 @@ import { TOOL_MARKERS, type ToolGrammar } from "../text/tool-grammar.ts";
 import { ApiError, invalid } from "./api-error.ts";
 import type { ChatRequest, ChatTool } from "./chat-request.ts";
 import type { LoadedModel } from "./served-model.ts";
+import { tokenText } from "./token-text.ts";
 
 export interface Guidance {
   /** Equal ones are compiled once. */
@@ -26,6 +27,8 @@ export interface Guidance {
   grammar: (tokenizer: Tokenizer) => Grammar;
   /** A trace may stand before it. */
   mayThink: boolean;
+  /** It begins behind this text, which may never come. */
+  after?: string;
 }
 
 /** Throws ApiError 400 for what contradicts itself. */
@@ -38,9 +41,15 @@ export function guidanceOf(
   const isForced = wish === "required" || (typeof wish === "object" && wish !== null);
   const isJson = format != null && format.type !== "text";
   if (isJson && isForced)
-    throw invalid("response_format", '"response_format" asks for JSON and "tool_choice" for a call, wanted one of them');
+    throw invalid(
+      "response_format",
+      '"response_format" asks for JSON and "tool_choice" for a call, wanted one of them',
+    );
   if (tools && isForced) {
-    const called = typeof wish === "object" ? tools.filter(({ function: { name } }) => name === wish.function.name) : tools;
+    const called =
+      typeof wish === "object"
+        ? tools.filter(({ function: { name } }) => name === wish.function.name)
+        : tools;
     const isOnlyOne = request.parallel_tool_calls === false || typeof wish === "object";
     return {
       key: JSON.stringify([toolGrammar, called, isOnlyOne]),
@@ -49,8 +58,22 @@ export function guidanceOf(
       mayThink,
     };
   }
-  if (!isJson) return undefined;
-  if (format.type === "json_object") return { key: "json", param: "response_format", grammar: jsonObject, mayThink };
+  if (!isJson) {
+    // Who calls a strict function of his own accord is held to its schema from the beginning of the call.
+    if (!tools?.some(({ function: { strict } }) => strict)) return undefined;
+    const isOnlyOne = request.parallel_tool_calls === false;
+    return {
+      key: JSON.stringify([toolGrammar, tools, isOnlyOne, "auto"]),
+      param: "tools",
+      grammar: (tokenizer) => callsGrammar(tools, { tokenizer, toolGrammar, isOnlyOne, isBegun: true }),
+      mayThink,
+      after: TOOL_MARKERS.callsBegin,
+    };
+  }
+  if (tools)
+    throw invalid("response_format", '"response_format" asks for JSON beside "tools", wanted one of them');
+  if (format.type === "json_object")
+    return { key: "json", param: "response_format", grammar: jsonObject, mayThink };
   const { schema } = format.json_schema;
   return {
     key: JSON.stringify(schema),
@@ -63,22 +86,47 @@ export function guidanceOf(
 /** As the model's family writes calls (tool-grammar.ts), with arguments by each function's schema. */
 function callsGrammar(
   tools: readonly ChatTool[],
-  { tokenizer, toolGrammar, isOnlyOne }: { tokenizer: Tokenizer; toolGrammar: ToolGrammar; isOnlyOne: boolean },
+  {
+    tokenizer,
+    toolGrammar,
+    isOnlyOne,
+    isBegun = false,
+  }: { tokenizer: Tokenizer; toolGrammar: ToolGrammar; isOnlyOne: boolean; isBegun?: boolean },
 ): Grammar {
   const { callsBegin, callBegin, separator, callEnd, callsEnd } = TOOL_MARKERS;
   const mark = (text: string) => {
     const id = tokenizer.idOf(text);
     return id !== undefined && tokenizer.isSpecial(id) ? token(id) : literal(text);
   };
-  const call = ({ function: { name, parameters } }: ChatTool) => {
-    const given = parameters ? grammarOfSchema(parameters) : jsonObject();
+  const call = ({ function: { name, parameters, strict } }: ChatTool) => {
+    const given = argumentsGrammar(parameters ?? undefined, strict === true);
     return toolGrammar === "v3.1"
       ? sequence(mark(callBegin), name, mark(separator), given, mark(callEnd))
-      : sequence(mark(callBegin), "function", mark(separator), name, "\n```json\n", given, "\n```", mark(callEnd));
+      : sequence(
+          mark(callBegin),
+          "function",
+          mark(separator),
+          name,
+          "\n```json\n",
+          given,
+          "\n```",
+          mark(callEnd),
+        );
   };
   const any = choice(...tools.map(call));
   const more = repeat(toolGrammar === "v3.1" ? any : sequence("\n", any), 0, isOnlyOne ? 0 : MOST_CALLS - 1);
-  return sequence(mark(callsBegin), any, more, mark(callsEnd));
+  return sequence(...(isBegun ? [] : [mark(callsBegin)]), any, more, mark(callsEnd));
+}
+
+/** Of a function that is not strict, a schema that cannot be followed is advice: any object will do. */
+function argumentsGrammar(schema: Record<string, unknown> | undefined, isStrict: boolean): Grammar {
+  if (schema === undefined) return jsonObject();
+  try {
+    return grammarOfSchema(schema);
+  } catch (error) {
+    if (isStrict || !(error instanceof GrammarError)) throw error;
+    return jsonObject();
+  }
 }
 
 /** A model that is made to call must stop some time. */
@@ -97,13 +145,16 @@ const READY = new WeakMap<LoadedModel, Ready>();
 export function createGuide(loaded: LoadedModel, guidance: Guidance, prompt: string): TokenGuide {
   const { tokenizer, model } = loaded.text;
   const constraint = new Constraint(compiledFor(loaded, guidance));
-  return new Guide(constraint, { tokenizer, prompt, mayThink: guidance.mayThink, vocab: model.config.sizes.vocab });
+  return new Guide(constraint, { tokenizer, prompt, guidance, vocab: model.config.sizes.vocab });
 }
 
 function compiledFor(loaded: LoadedModel, { key, param, grammar }: Guidance): CompiledGrammar {
   const { tokenizer, model } = loaded.text;
   if (!tokenizer.isByteLevel)
-    throw new ApiError(400, "Answers cannot be held to a grammar: the model's tokenizer is not byte-level", { param, code: "unsupported_parameter" });
+    throw new ApiError(400, "Answers cannot be held to a grammar: the model's tokenizer is not byte-level", {
+      param,
+      code: "unsupported_parameter",
+    });
   let ready = READY.get(loaded);
   if (!ready) {
     const bytesOf = (id: number) =>
@@ -126,33 +177,43 @@ function compiledFor(loaded: LoadedModel, { key, param, grammar }: Guidance): Co
   return compiled;
 }
 
-type Phase = "may-think" | "thinking" | "guided";
+/** "free": until the text comes that the guidance begins behind. */
+type Phase = "may-think" | "thinking" | "free" | "guided";
 
 class Guide implements TokenGuide {
   readonly #constraint: Constraint;
   readonly #tokenizer: Tokenizer;
   readonly #thinkBegin: number | undefined;
+  readonly #after: string | undefined;
   /** Whatever a trace may hold: all but the end of the answer. */
   readonly #whileThinking: Uint32Array;
   #phase: Phase;
-  /** The end of what was thought, where its end mark may begin. */
+  /** The end of what came, where a mark may begin. */
   #tail = "";
 
   constructor(
     constraint: Constraint,
-    { tokenizer, prompt, mayThink, vocab }: { tokenizer: Tokenizer; prompt: string; mayThink: boolean; vocab: number },
+    {
+      tokenizer,
+      prompt,
+      vocab,
+      guidance: { mayThink, after },
+    }: { tokenizer: Tokenizer; prompt: string; vocab: number; guidance: Guidance },
   ) {
     this.#constraint = constraint;
     this.#tokenizer = tokenizer;
     this.#thinkBegin = tokenizer.idOf(THINK_BEGIN);
-    const isThinking = startsInReasoning(prompt);
-    this.#phase = isThinking ? "thinking" : mayThink && this.#thinkBegin !== undefined ? "may-think" : "guided";
+    this.#after = after;
+    const behind = after === undefined ? "guided" : "free";
+    const mayBegin = mayThink && this.#thinkBegin !== undefined && after === undefined;
+    this.#phase = startsInReasoning(prompt) ? "thinking" : mayBegin ? "may-think" : behind;
     this.#whileThinking = new Uint32Array(Math.ceil(vocab / 32)).fill(0xffffffff);
     for (const id of tokenizer.eos) this.#whileThinking[id >>> 5]! &= ~(1 << (id & 31));
   }
 
-  allowed(): Uint32Array {
-    if (this.#phase === "thinking") return this.#whileThinking;
+  allowed(): Uint32Array | undefined {
+    if (this.#phase === "free") return undefined;
+    if (this.#phase === "thinking") return this.#after === undefined ? this.#whileThinking : undefined;
     const mask = this.#constraint.allowed();
     if (this.#phase === "guided") return mask;
     const more = mask.slice();
@@ -161,13 +222,30 @@ class Guide implements TokenGuide {
   }
 
   accept(id: number): void {
-    if (this.#phase === "thinking") {
-      this.#tail = (this.#tail + (this.#tokenizer.tokenOf(id) ?? "")).slice(-2 * THINK_END.length);
-      if (this.#tail.includes(THINK_END)) this.#phase = "guided";
-    } else if (this.#phase === "may-think" && id === this.#thinkBegin) this.#phase = "thinking";
-    else {
-      this.#phase = "guided";
-      this.#constraint.accept(id);
+    switch (this.#phase) {
+      case "thinking":
+        if (this.#endsWith(id, THINK_END)) this.#phase = this.#after === undefined ? "guided" : "free";
+        break;
+      case "free":
+        if (this.#endsWith(id, this.#after!)) this.#phase = "guided";
+        break;
+      case "may-think":
+        this.#phase = id === this.#thinkBegin ? "thinking" : "guided";
+        if (this.#phase === "guided") this.#constraint.accept(id);
+        break;
+      case "guided":
+        this.#constraint.accept(id);
+        break;
+      default:
+        throw this.#phase satisfies never;
     }
+  }
+
+  /** Whether a mark is complete with this token. */
+  #endsWith(id: number, mark: string): boolean {
+    this.#tail = (this.#tail + tokenText(this.#tokenizer, id)).slice(-2 * mark.length);
+    if (!this.#tail.includes(mark)) return false;
+    this.#tail = "";
+    return true;
   }
 }

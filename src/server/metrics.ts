@@ -44,7 +44,10 @@ export class Metrics {
 
   text(): string {
     const all: string[] = [];
-    for (const { name, help, type, lines } of this.#families.map((f) => ({ ...describe(f), lines: () => f.lines() })))
+    for (const { name, help, type, lines } of this.#families.map((f) => ({
+      ...describe(f),
+      lines: () => f.lines(),
+    })))
       all.push(`# HELP ${name} ${help}`, `# TYPE ${name} ${type}`, ...lines());
     return `${all.join("\n")}\n`;
   }

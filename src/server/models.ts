@@ -2,8 +2,9 @@
  * The models of a server, by name: loaded on first use, within a budget of memory; who has been idle longest makes
  * room for who is asked for.
  */
-import { nearest } from "../base/nearest.ts";
+
 import { formatBytes } from "../base/format.ts";
+import { nearest } from "../base/nearest.ts";
 import { ApiError, apiErrorOf } from "./api-error.ts";
 import {
   isWantOfMemory,
@@ -59,7 +60,9 @@ export class Models {
     const model = this.#models.get(id);
     if (model) return model;
     const near = nearest(id, [...this.#models.keys()]);
-    const note = near ? `Did you mean "${near}"?` : `There are ${[...this.#models.keys()].slice(0, 20).join(", ")}`;
+    const note = near
+      ? `Did you mean "${near}"?`
+      : `There are ${[...this.#models.keys()].slice(0, 20).join(", ")}`;
     const message = `The model "${id.slice(0, 200)}" does not exist`;
     throw new ApiError(404, message, { param: "model", code: "model_not_found", note });
   }
@@ -114,10 +117,16 @@ export class Models {
     if (taken + bytes <= memory) return;
     const fits = Math.floor((memory - weightBytes) / (cacheBytes / context));
     const note =
-      fits >= LEAST_CONTEXT && bytes > memory ? `With --context ${fits} it would fit by itself` : "The others are in use: try again later";
+      fits >= LEAST_CONTEXT && bytes > memory
+        ? `With --context ${fits} it would fit by itself`
+        : "The others are in use: try again later";
     const has = `it takes ${formatBytes(bytes)}, ${formatBytes(taken)} of ${formatBytes(memory)} are taken`;
     throw new OverBudget(
-      new ApiError(503, `Cannot load "${model.source.id}": ${has}`, { code: "not-enough-memory", note, retryAfter: 30 }),
+      new ApiError(503, `Cannot load "${model.source.id}": ${has}`, {
+        code: "not-enough-memory",
+        note,
+        retryAfter: 30,
+      }),
     );
   }
 

@@ -14,14 +14,18 @@ const DEFAULT_BYTES = 8 << 20;
 const DEFAULT_DEPTH = 64;
 
 /** Throws ApiError 413, 415 or 400. */
-export async function readJson(request: Request, { bytes = DEFAULT_BYTES, depth = DEFAULT_DEPTH }: BodyLimits = {}): Promise<unknown> {
+export async function readJson(
+  request: Request,
+  { bytes = DEFAULT_BYTES, depth = DEFAULT_DEPTH }: BodyLimits = {},
+): Promise<unknown> {
   const type = request.headers.get("content-type") ?? "";
   // A form or plain text can be sent by any page without asking; JSON can not.
   if (!/^application\/json\s*(;|$)/i.test(type))
     throw new ApiError(415, `Cannot read a body of type "${type.slice(0, 100)}", wanted application/json`);
   const text = await readText(request, bytes);
   const deepest = depthOf(text);
-  if (deepest > depth) throw invalid(undefined, `Cannot read the body: it is ${deepest} levels deep, wanted at most ${depth}`);
+  if (deepest > depth)
+    throw invalid(undefined, `Cannot read the body: it is ${deepest} levels deep, wanted at most ${depth}`);
   try {
     return JSON.parse(text);
   } catch (error) {
@@ -30,7 +34,8 @@ export async function readJson(request: Request, { bytes = DEFAULT_BYTES, depth 
 }
 
 async function readText(request: Request, limit: number): Promise<string> {
-  const tooLong = () => new ApiError(413, `Cannot read the body: it is longer than ${limit} bytes`, { code: "body_too_large" });
+  const tooLong = () =>
+    new ApiError(413, `Cannot read the body: it is longer than ${limit} bytes`, { code: "body_too_large" });
   if (Number(request.headers.get("content-length") ?? 0) > limit) throw tooLong();
   if (!request.body) return "";
   const decoder = new TextDecoder("utf-8", { fatal: true });

@@ -157,4 +157,3 @@ export class ServedModel {
 export function isWantOfMemory(error: unknown): boolean {
   return error instanceof CheckpointError && error.code === "not-enough-memory";
 }
-

@@ -48,12 +48,19 @@ export class Deadline {
 export function limitTokens(asked: number | undefined, limit: number | undefined): { maxTokens?: number } {
   if (limit === undefined) return asked === undefined ? {} : { maxTokens: asked };
   if (asked !== undefined && asked > limit)
-    throw new ApiError(400, `"max_tokens" is ${asked}, wanted at most the ${limit} that this server allows`, { param: "max_tokens", code: "invalid_value" });
+    throw new ApiError(400, `"max_tokens" is ${asked}, wanted at most the ${limit} that this server allows`, {
+      param: "max_tokens",
+      code: "invalid_value",
+    });
   return { maxTokens: asked ?? limit };
 }
 
-export function usageOf(ends: readonly { promptTokens: number; cachedTokens: number; tokens: number; thinkingTokens: number }[], numPrompts = 1): object {
-  const sum = (read: (end: (typeof ends)[number]) => number) => ends.reduce((total, end) => total + read(end), 0);
+export function usageOf(
+  ends: readonly { promptTokens: number; cachedTokens: number; tokens: number; thinkingTokens: number }[],
+  numPrompts = 1,
+): object {
+  const sum = (read: (end: (typeof ends)[number]) => number) =>
+    ends.reduce((total, end) => total + read(end), 0);
   // Choices of one prompt count it once.
   const perPrompt = ends.length / numPrompts;
   const promptTokens = sum(({ promptTokens }) => promptTokens) / perPrompt;
@@ -68,7 +75,14 @@ export function usageOf(ends: readonly { promptTokens: number; cachedTokens: num
 }
 
 /** Of one answer, as llama.cpp's server tells it; milliseconds. */
-export function timingsOf(end: { promptTokens: number; cachedTokens: number; tokens: number; waitedSeconds: number; firstTokenSeconds: number; seconds: number }): object {
+export function timingsOf(end: {
+  promptTokens: number;
+  cachedTokens: number;
+  tokens: number;
+  waitedSeconds: number;
+  firstTokenSeconds: number;
+  seconds: number;
+}): object {
   const { promptTokens, cachedTokens, tokens, waitedSeconds, firstTokenSeconds, seconds } = end;
   const ms = (value: number) => Math.round(value * 1e5) / 100;
   const promptSeconds = Math.max(0, firstTokenSeconds - waitedSeconds);
@@ -76,6 +90,7 @@ export function timingsOf(end: { promptTokens: number; cachedTokens: number; tok
   return {
     ...{ prompt_n: promptTokens - cachedTokens, prompt_ms: ms(promptSeconds), cache_n: cachedTokens },
     ...{ predicted_n: tokens, predicted_ms: ms(decoding), queue_ms: ms(waitedSeconds) },
-    predicted_per_second: decoding > 0 && tokens > 1 ? Math.round((100 * (tokens - 1)) / decoding) / 100 : null,
+    predicted_per_second:
+      decoding > 0 && tokens > 1 ? Math.round((100 * (tokens - 1)) / decoding) / 100 : null,
   };
 }

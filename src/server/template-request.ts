@@ -16,9 +16,13 @@ export function toolsOf(request: ChatRequest, template: ChatTemplate): ChatTool[
   }
   const names = tools.map((tool) => tool.function.name);
   const twice = names.find((name, index) => names.indexOf(name) !== index);
-  if (twice !== undefined) throw invalid("tools", `"tools" has two functions of the name "${twice}", wanted one`);
+  if (twice !== undefined)
+    throw invalid("tools", `"tools" has two functions of the name "${twice}", wanted one`);
   if (typeof choice === "object" && choice !== null && !names.includes(choice.function.name))
-    throw invalid("tool_choice", `"tool_choice" names "${choice.function.name}", wanted one of ${names.join(", ")}`);
+    throw invalid(
+      "tool_choice",
+      `"tool_choice" names "${choice.function.name}", wanted one of ${names.join(", ")}`,
+    );
   if (choice === "none") return undefined;
   if (template.toolGrammar !== "none") return tools;
   throw invalid("tools", `The chat template of "${request.model}" knows no tools`, "tools_not_supported");

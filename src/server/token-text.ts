@@ -32,7 +32,10 @@ export function tokenText(tokenizer: Tokenizer, id: number): string {
   return new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytesOf(tokenizer, id));
 }
 
-export function chatLogprob(tokenizer: Tokenizer, { token, logprob, top }: TokenLikelihood): ChatTokenLogprob {
+export function chatLogprob(
+  tokenizer: Tokenizer,
+  { token, logprob, top }: TokenLikelihood,
+): ChatTokenLogprob {
   const told = (id: number, value: number) => ({
     token: tokenText(tokenizer, id),
     logprob: Math.max(value, LEAST_LOGPROB),
@@ -70,7 +73,11 @@ export class CompletionLikelihoods {
     // Several tokens may have one text; the likeliest counts. The token itself is told too, as harnesses expect.
     for (const other of [...top, { token, logprob }]) {
       const text = tokenText(this.#tokenizer, other.token);
-      if (!Object.hasOwn(likeliest, text)) Object.defineProperty(likeliest, text, { value: Math.max(other.logprob, LEAST_LOGPROB), enumerable: true });
+      if (!Object.hasOwn(likeliest, text))
+        Object.defineProperty(likeliest, text, {
+          value: Math.max(other.logprob, LEAST_LOGPROB),
+          enumerable: true,
+        });
     }
     return likeliest;
   }

@@ -1,0 +1,80 @@
+/** From what is named on the command line to the models that are served: checkpoints, recipes, folders of either. */
+import { basename, extname, join, resolve } from "node:path";
+import { CheckpointError } from "../base/errors.ts";
+import { fileStart, folderExists, listFolder } from "../checkpoint/node.ts";
+import { namesChild } from "../library/model-source.ts";
+import { PLAN_FORMAT } from "../plan/plan.ts";
+import type { ServedSource } from "./served-model.ts";
+
+/** A name may be given before it: "r1=./DeepSeek-R1". */
+const NAMED = /^([\w.@:-]{1,100})=(.+)$/;
+/** A recipe says what it is in its first lines; so does a plan. */
+const IS_CHILD = new RegExp(`^\\s*(parents|base|rules|method)\\s*:|"format":\\s*"${PLAN_FORMAT}"`, "m");
+
+/**
+ * Sources in the order of their names. A folder without a config.json is searched, one level deep. Throws
+ * CheckpointError for a place where nothing is, and for two of one name.
+ */
+export function discover(
+  places: readonly string[],
+  created: number = Math.floor(Date.now() / 1000),
+): ServedSource[] {
+  const found = places.flatMap((place) => {
+    const [, name, path] = NAMED.exec(place) ?? [];
+    return name !== undefined && path !== undefined && !exists(place)
+      ? [{ ...single(path), id: name }]
+      : search(place);
+  });
+  const sources = found.map((source) => ({ ...source, created }));
+  const ids = sources.map(({ id }) => id);
+  const twice = ids.find((id, index) => ids.indexOf(id) !== index);
+  if (twice === undefined) return sources;
+  const both = sources.filter(({ id }) => id === twice).map(({ source }) => String(source));
+  throw new CheckpointError(
+    "name-taken",
+    `Cannot serve two models as "${twice}": ${both.join(" and ")}, wanted a name for each`,
+    {
+      note: `${twice}-2=${both[1]} names it otherwise`,
+    },
+  );
+}
+
+type Found = Omit<ServedSource, "created">;
+
+function exists(path: string): boolean {
+  return folderExists(path) || fileStart(path, 1) !== "";
+}
+
+function single(path: string): Found {
+  const kind = namesChild(path) ? "child" : "checkpoint";
+  if (!exists(path))
+    throw new CheckpointError(
+      "missing",
+      `Cannot serve "${path}": there is nothing, wanted a checkpoint, a recipe or a folder of them`,
+    );
+  const last = basename(resolve(path));
+  return {
+    id: kind === "child" ? last.slice(0, last.length - extname(last).length) : last,
+    kind,
+    source: path,
+  };
+}
+
+function search(place: string): Found[] {
+  if (!folderExists(place) || isCheckpoint(place)) return [single(place)];
+  const found = listFolder(place)
+    .map((name) => join(place, name))
+    .filter((path) =>
+      folderExists(path) ? isCheckpoint(path) : namesChild(path) && IS_CHILD.test(fileStart(path, 4096)),
+    )
+    .map(single);
+  if (found.length > 0) return found.sort((a, b) => (a.id < b.id ? -1 : 1));
+  throw new CheckpointError(
+    "empty",
+    `Cannot serve "${place}": no checkpoint and no recipe is in it, wanted one`,
+  );
+}
+
+function isCheckpoint(folder: string): boolean {
+  return fileStart(join(folder, "config.json"), 1) !== "";
+}

@@ -1,0 +1,66 @@
+/** Sockets: opened with limits on slow and idle clients, and closed when the last answer is out. */
+import type { Server } from "node:http";
+import { createAdaptorServer } from "@hono/node-server";
+import type { Hono } from "hono";
+import type { RouteEnvironment } from "./app.ts";
+
+/** A client has so long to send its headers, and its whole request. */
+const HEADERS_MS = 10_000;
+const REQUEST_MS = 60_000;
+/** A connection without a request is closed. */
+const KEEP_ALIVE_MS = 10_000;
+const MAX_HEADER_BYTES = 16 << 10;
+const MAX_CONNECTIONS = 8192;
+
+export interface ListenOptions {
+  /** 0: any that is free. */
+  port: number;
+  host: string;
+}
+
+export interface Timeouts {
+  headersMs?: number;
+  requestMs?: number;
+  keepAliveMs?: number;
+}
+
+/** Rejects with the system's error where it cannot listen. */
+export async function listen(
+  app: Hono<RouteEnvironment>,
+  {
+    port,
+    host,
+    headersMs = HEADERS_MS,
+    requestMs = REQUEST_MS,
+    keepAliveMs = KEEP_ALIVE_MS,
+  }: ListenOptions & Timeouts,
+): Promise<Server> {
+  const server = createAdaptorServer({
+    fetch: app.fetch,
+    serverOptions: {
+      headersTimeout: headersMs,
+      requestTimeout: requestMs,
+      keepAliveTimeout: keepAliveMs,
+      maxHeaderSize: MAX_HEADER_BYTES,
+      connectionsCheckingInterval: Math.min(1000, headersMs),
+    },
+  }) as Server;
+  server.maxConnections = MAX_CONNECTIONS;
+  await new Promise<void>((resolve, reject) => {
+    server.once("error", reject);
+    server.listen(port, host, () => {
+      server.off("error", reject);
+      resolve();
+    });
+  });
+  return server;
+}
+
+/** Lets answers that are under way end, but for those that take longer than the grace. */
+export async function closeGracefully(server: Server, graceMs: number): Promise<void> {
+  const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+  server.closeIdleConnections();
+  const timer = setTimeout(() => server.closeAllConnections(), graceMs);
+  await closed;
+  clearTimeout(timer);
+}
