@@ -6,6 +6,7 @@ import { formatBytes, parseBytes } from "../base/format.ts";
 import { VERSION } from "../base/version.ts";
 import type { ServedSource } from "../server/served-model.ts";
 import type { ServerLog } from "../server/serving.ts";
+import type { StudioOptions } from "../server/studio/studio-routes.ts";
 import type { ReasoningFormat } from "../text/output-parser.ts";
 import { UsageError } from "./exit.ts";
 import { interruptible } from "./interrupt.ts";
@@ -28,6 +29,8 @@ interface ServeCommandOptions extends ModelCommandOptions {
   memory?: number;
   idle: number;
   reasoningFormat: ReasoningFormat;
+  children?: string;
+  runs: string[];
   preload?: boolean;
   log?: "text" | "json" | "none";
   logPrompts?: boolean;
@@ -74,6 +77,11 @@ export function addServe(program: Command): void {
         .choices(REASONING_FORMATS)
         .default("deepseek"),
     )
+    .option(
+      "--children <folder>",
+      "where the studio builds children (default: the first of the places that holds checkpoints)",
+    )
+    .option("--runs <folder>", "runs and studies that the studio shows; repeatable", gather, [])
     .option("--preload", "load the first model at once, not when it is asked for")
     .addOption(
       new Option("--log <form>", "log on stderr (default: text in a terminal, else json)").choices([
@@ -135,7 +143,7 @@ async function run(places: string[], options: ServeCommandOptions): Promise<void
   const log = await createLog(options);
   const { openServing } = await import("../server/open-serving.ts");
   const closing = new AbortController();
-  const { app, serving } = openServing(sources, {
+  const { app, serving, close } = await openServing(sources, {
     access: { apiKeys, hosts: [options.host, ...options.allowHost], origins: options.allowOrigin },
     models: modelsOptionsOf(options),
     log,
@@ -144,6 +152,7 @@ async function run(places: string[], options: ServeCommandOptions): Promise<void
     timeoutSeconds: options.timeout,
     maxTokens: options.maxTokens,
     logsTexts: options.logPrompts === true,
+    studio: await studioOptionsOf(places, options),
   });
   try {
     await interruptible(async (signal) => {
@@ -158,9 +167,24 @@ async function run(places: string[], options: ServeCommandOptions): Promise<void
       await closeGracefully(server, options.grace * 1000);
     });
   } finally {
-    await serving.models.close();
+    await close();
   }
   if (options.json) print(JSON.stringify({ kind: "closed" }));
+}
+
+async function studioOptionsOf(
+  places: readonly string[],
+  options: ServeCommandOptions,
+): Promise<StudioOptions> {
+  const { fileExists, folderExists } = await import("../checkpoint/node.ts");
+  const folders = places
+    .map((place) => (folderExists(place) ? place : place.replace(/^[^=]*=/, "")))
+    .filter(folderExists);
+  const missing = options.runs.find((folder) => !folderExists(folder));
+  if (missing !== undefined)
+    throw new UsageError(`Cannot show runs of "${missing}": there is no such folder`);
+  const children = options.children ?? folders.find((folder) => !fileExists(`${folder}/config.json`));
+  return { folders: children === undefined ? folders : [...folders, children], children, runs: options.runs };
 }
 
 function modelsOptionsOf(options: ServeCommandOptions): object {

@@ -28,6 +28,8 @@ const LEAST_CONTEXT = 1024;
 export class Models {
   readonly #options: ModelsOptions;
   readonly #models = new Map<string, ServedModel>();
+  /** No longer served, and still in memory. */
+  readonly #retiring = new Set<ServedModel>();
   readonly #controller = new AbortController();
   /** Loads one model after the other: each must see what the others take. */
   #turn: Promise<unknown> = Promise.resolve();
@@ -45,6 +47,13 @@ export class Models {
 
   add(source: ServedSource): void {
     this.#models.set(source.id, new ServedModel(source, this.#options));
+  }
+
+  /** Adds a model; one of its name is taken away, when the answers that it is giving are over. */
+  replace(source: ServedSource): void {
+    const old = this.#models.get(source.id);
+    this.add(source);
+    if (old) void this.#retire(old);
   }
 
   has(id: string): boolean {
@@ -71,8 +80,14 @@ export class Models {
   async remove(id: string): Promise<void> {
     const model = this.get(id);
     this.#models.delete(id);
-    while (model.numRequests > 0) await new Promise((resolve) => setTimeout(resolve, 50));
+    await this.#retire(model);
+  }
+
+  async #retire(model: ServedModel): Promise<void> {
+    this.#retiring.add(model);
+    while (model.numRequests > 0) await new Promise((resolve) => setTimeout(resolve, 20));
     await model.unload();
+    this.#retiring.delete(model);
   }
 
   /**
@@ -111,7 +126,7 @@ export class Models {
   #admit(model: ServedModel, { weightBytes, cacheBytes, context }: Need): void {
     const { memory } = this.#options;
     if (memory === undefined) return;
-    const others = this.list().filter((other) => other !== model);
+    const others = [...this.list(), ...this.#retiring].filter((other) => other !== model);
     const taken = others.reduce((sum, { loaded }) => sum + (loaded?.bytes ?? 0), 0);
     const bytes = weightBytes + cacheBytes;
     if (taken + bytes <= memory) return;
@@ -148,7 +163,7 @@ export class Models {
     clearInterval(this.#watch);
     this.#controller.abort();
     await this.#turn;
-    await Promise.all(this.list().map((model) => model.unload()));
+    await Promise.all([...this.list(), ...this.#retiring].map((model) => model.unload()));
   }
 }
 

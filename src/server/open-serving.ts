@@ -7,6 +7,7 @@ import { Models, type ModelsOptions } from "./models.ts";
 import type { ServedSource } from "./served-model.ts";
 import { ServerMetrics } from "./server-metrics.ts";
 import type { ServerLog, Serving } from "./serving.ts";
+import { createStudio, type StudioOptions } from "./studio/studio-routes.ts";
 
 export interface ServeOptions {
   access?: AccessOptions;
@@ -23,16 +24,22 @@ export interface ServeOptions {
   logsTexts?: boolean;
   /** Fires when the server is going down. */
   closing?: AbortSignal;
+  studio?: StudioOptions;
 }
 
 export interface OpenServing {
   app: Hono<RouteEnvironment>;
   serving: Serving;
+  /** Pauses builds and ends all models. Answers that are under way fail. */
+  close: () => Promise<void>;
 }
 
 const SILENT: ServerLog = { info: () => {}, error: () => {} };
 
-export function openServing(sources: readonly ServedSource[], options: ServeOptions = {}): OpenServing {
+export async function openServing(
+  sources: readonly ServedSource[],
+  options: ServeOptions = {},
+): Promise<OpenServing> {
   const models = new Models(sources, options.models);
   const serving: Serving = {
     models,
@@ -44,8 +51,14 @@ export function openServing(sources: readonly ServedSource[], options: ServeOpti
     logsTexts: options.logsTexts ?? false,
   };
   const access = new Access(options.access ?? {});
-  return {
-    app: createApp({ serving, access, ...(options.closing ? { closing: options.closing } : {}) }),
-    serving,
+  const studio = await createStudio(serving, options.studio);
+  const app = createApp({
+    ...{ serving, access, routes: [{ path: "/api", routes: studio.routes }] },
+    ...(options.closing ? { closing: options.closing } : {}),
+  });
+  const close = async () => {
+    await studio.close();
+    await models.close();
   };
+  return { app, serving, close };
 }

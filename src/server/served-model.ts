@@ -20,6 +20,8 @@ export interface ServedSource {
   source: string | BuildPlan;
   /** Seconds since 1970. */
   created: number;
+  /** By a client, from a recipe that it sent. */
+  isMadeHere?: boolean;
 }
 
 /** A model in memory. */
