@@ -1,0 +1,255 @@
+/**
+ * The engine of a page: the functions that the command line calls, over the places of the page. Models that are
+ * loaded, and the conversations with them, live here.
+ */
+import { BuildError, CheckpointError } from "../base/errors.ts";
+import { VERSION } from "../base/version.ts";
+import { build } from "../build/build.ts";
+import type { VerifyEvent } from "../build/events.ts";
+import { readChildRecord } from "../build/child.ts";
+import { verify } from "../build/verify.ts";
+import type { Store } from "../checkpoint/source.ts";
+import { type LanguageModel, loadModel } from "../library/language-model.ts";
+import type { BuildPlan } from "../plan/plan.ts";
+import { planRecipe } from "../plan/plan-recipe.ts";
+import { parseRecipe } from "../recipe/parse.ts";
+import { newStats } from "../runtime/generate.ts";
+import type { Sequence } from "../runtime/model.ts";
+import type { ModelOptions } from "../runtime/model-options.ts";
+import { compare } from "../survey/compare.ts";
+import { inspect } from "../survey/inspect.ts";
+import { gatherOutput, type OutputEvent } from "../text/output-events.ts";
+import type { EngineRequests, Place, RecipeText, RequestName } from "./engine-api.ts";
+import { HttpStore } from "./http-store.ts";
+import { KeptStore, keep, keptStores, removeKept } from "./kept-store.ts";
+import { parseModelsFile } from "./models-file.ts";
+import { addFolder, addModels, addPlace, allPlaces, removePlace, requirePlace } from "./places.ts";
+import { hasThreads } from "./scope.ts";
+
+export interface Call<Name extends RequestName> {
+  emit: (event: EngineRequests[Name]["event"]) => void;
+  signal: AbortSignal;
+}
+
+type Methods = {
+  [Name in RequestName]: (
+    params: EngineRequests[Name]["params"],
+    call: Call<Name>,
+  ) => Promise<EngineRequests[Name]["value"]>;
+};
+
+interface Loaded {
+  model: LanguageModel;
+  conversations: Map<string, Sequence>;
+}
+
+interface LoadCall {
+  source: BuildPlan | string;
+  options: ModelOptions;
+}
+
+const STATS_INTERVAL_MS = 100;
+const DEFAULT_FILE = "/recipe.yaml";
+
+export class Engine implements Methods {
+  readonly #models = new Map<number, Loaded>();
+  #numLoaded = 0;
+
+  async start({ models }: { models: string }): Promise<EngineRequests["start"]["value"]> {
+    addModels(parseModelsFile(await fetchText(models), models), models);
+    for (const store of await keptStores()) addPlace(store);
+    return { threads: hasThreads, cores: navigator.hardwareConcurrency || 1, version: VERSION };
+  }
+
+  async list(): Promise<Place[]> {
+    return Promise.all(allPlaces().map(describe));
+  }
+
+  inspect({ location }: { location: string }): Promise<EngineRequests["inspect"]["value"]> {
+    return inspect(location);
+  }
+
+  compare(
+    { base, other, ...options }: EngineRequests["compare"]["params"],
+    { emit, signal }: Call<"compare">,
+  ): Promise<EngineRequests["compare"]["value"]> {
+    return compare(base, other, { ...options, workers: 1, signal, onEvent: emit });
+  }
+
+  async plan({ recipe, file = DEFAULT_FILE }: RecipeText): Promise<BuildPlan> {
+    return planRecipe(parseRecipe(recipe, { file }));
+  }
+
+  async build(
+    { verify: isVerified = true, ...params }: EngineRequests["build"]["params"],
+    { emit, signal }: Call<"build">,
+  ): Promise<EngineRequests["build"]["value"]> {
+    const plan = await this.plan(params);
+    const location = params.location ?? `/children/${plan.digest.slice(0, 12)}`;
+    if (allPlaces().some((store) => store.location === location))
+      throw new BuildError("not-empty", `Cannot build in "${location}": a checkpoint is there`);
+    const store = addFolder(location);
+    try {
+      const report = await build(plan, location, {
+        workers: 1,
+        signal,
+        onEvent: (event) => emit({ kind: "build", event }),
+      });
+      const onEvent = (event: VerifyEvent) => emit({ kind: "verify", event });
+      const verified = isVerified ? await verify(location, { all: true, signal, onEvent }) : undefined;
+      const { shards } = (await readChildRecord(store))!;
+      const files = await store.list();
+      const { seconds, planDigest } = report;
+      return { location, planDigest, seconds, shards, files, findings: verified?.findings };
+    } catch (error) {
+      removePlace(location); // what is half built is of no use: it would go with the page
+      throw error;
+    }
+  }
+
+  async read({ location, name }: { location: string; name: string }): Promise<Uint8Array<ArrayBuffer>> {
+    const source = await requirePlace(location).open(name);
+    try {
+      const bytes = new Uint8Array(source.byteLength);
+      await source.read(bytes, 0);
+      return bytes;
+    } finally {
+      await source.close();
+    }
+  }
+
+  async keep({ location }: { location: string }): Promise<Place> {
+    const kept = await keep(requirePlace(location));
+    addPlace(kept);
+    return describe(kept);
+  }
+
+  async remove({ location }: { location: string }): Promise<undefined> {
+    const store = requirePlace(location);
+    if (store instanceof HttpStore)
+      throw new CheckpointError("read-only", `Cannot remove "${location}": it is a file of the server`);
+    if (store instanceof KeptStore) await removeKept(store);
+    removePlace(location);
+  }
+
+  async load(
+    { threads, ...params }: EngineRequests["load"]["params"],
+    { emit, signal }: Call<"load">,
+  ): Promise<EngineRequests["load"]["value"]> {
+    const { source, options } = await this.#sourceOf(params);
+    const model = await loadModel(source, {
+      ...options,
+      ...(hasThreads ? (threads === undefined ? {} : { threads }) : { threads: 1 }),
+      signal,
+      onEvent: emit,
+    });
+    const id = ++this.#numLoaded;
+    this.#models.set(id, { model, conversations: new Map() });
+    const { context, hasMtp, need, source: weights } = model.engine;
+    return {
+      model: id,
+      label: weights.label,
+      context,
+      threads: need.numRanks,
+      weightBytes: need.weightBytes,
+      hasMtp,
+    };
+  }
+
+  /** What to load, and how: a plan, or the location of a checkpoint. */
+  async #sourceOf(params: Omit<EngineRequests["load"]["params"], "threads">): Promise<LoadCall> {
+    const { recipe, file, location, ...options } = params as Partial<RecipeText & { location: string }>;
+    if (recipe !== undefined) {
+      return { source: await this.plan({ recipe, ...(file === undefined ? {} : { file }) }), options };
+    }
+    return { source: requirePlace(location ?? "").location, options };
+  }
+
+  async generate(
+    { model: id, messages, conversation, ...options }: EngineRequests["generate"]["params"],
+    { emit, signal }: Call<"generate">,
+  ): Promise<EngineRequests["generate"]["value"]> {
+    const { model, conversations } = this.#loaded(id);
+    const sequence =
+      conversation === undefined ? undefined : (conversations.get(conversation) ?? model.newSequence());
+    if (conversation !== undefined) conversations.set(conversation, sequence!);
+    const stats = newStats();
+    const events: OutputEvent[] = [];
+    let toldAt = performance.now();
+    const answer = model.generate(messages, {
+      ...options,
+      ...(sequence ? { sequence } : {}),
+      stats,
+      signal,
+      onPrompt: (done, total) => emit({ kind: "prompt", done, total }),
+    });
+    for await (const event of answer) {
+      events.push(event);
+      emit(event);
+      if (performance.now() - toldAt < STATS_INTERVAL_MS) continue;
+      toldAt = performance.now();
+      emit({ kind: "stats", stats });
+    }
+    return { output: gatherOutput(events), stats };
+  }
+
+  async generateIds(
+    { model: id, ids, maxTokens }: EngineRequests["generateIds"]["params"],
+    { emit, signal }: Call<"generateIds">,
+  ): Promise<number[]> {
+    const { model } = this.#loaded(id);
+    const generated: number[] = [];
+    const options = maxTokens === undefined ? { signal } : { signal, maxTokens };
+    for await (const next of model.generateIds(ids, options)) {
+      generated.push(next);
+      emit({ kind: "id", id: next });
+    }
+    return generated;
+  }
+
+  async prompt({ model: id, messages }: EngineRequests["prompt"]["params"]) {
+    const text = await this.#loaded(id).model.text();
+    const rendered = await text.render(messages);
+    return { text: rendered, ids: text.tokenizer.encode(rendered) };
+  }
+
+  async dispose({ model: id }: { model?: number }): Promise<undefined> {
+    const ids = id === undefined ? [...this.#models.keys()] : [id];
+    for (const each of ids) {
+      const { model } = this.#loaded(each);
+      this.#models.delete(each);
+      await model.dispose();
+    }
+  }
+
+  #loaded(id: number): Loaded {
+    const loaded = this.#models.get(id);
+    if (loaded) return loaded;
+    throw new RangeError(`Cannot use model ${id}: it is not loaded, wanted one that load() has given`);
+  }
+}
+
+async function describe(store: Store): Promise<Place> {
+  const files = await store.list();
+  return {
+    location: store.location,
+    label: store.label,
+    kind: store instanceof HttpStore ? "models" : store instanceof KeptStore ? "kept" : "memory",
+    byteLength: files.reduce((sum, { byteLength }) => sum + byteLength, 0),
+    files,
+  };
+}
+
+async function fetchText(url: string): Promise<string> {
+  const fail = (what: string, cause?: unknown): never => {
+    throw new CheckpointError("read-failed", `Cannot read "${url}": ${what}`, { cause });
+  };
+  let response: Response | undefined;
+  try {
+    response = await fetch(url);
+  } catch (error) {
+    fail(`the server cannot be reached (${(error as Error).message})`, error);
+  }
+  if (!response!.ok) fail(`the server answers with status ${response!.status}, wanted 200`);
+  return response!.text();
+}
