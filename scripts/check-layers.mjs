@@ -25,6 +25,8 @@ const MAY_IMPORT = {
   eval: "base checkpoint text runtime tasks statistics",
   study: "base checkpoint arch yaml recipe plan tasks eval statistics charts",
   library: "base checkpoint logical text plan build runtime eval",
+  browser:
+    "base tensor kernels checkpoint arch logical text recipe plan build survey runtime statistics charts tasks eval study library",
   cli: "base tensor checkpoint arch logical text recipe plan build survey runtime statistics charts tasks eval study library",
 };
 const IMPORT = /^(?:import|export)\b[^;"]*?from "([^"]+)"|\bimport\("([^"]+)"\)/gm;

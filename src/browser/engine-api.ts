@@ -150,6 +150,21 @@ export interface EngineRequests {
 
 export type RequestName = keyof EngineRequests;
 
+export interface RequestOptions<Name extends RequestName> {
+  onEvent?: (event: EngineRequests[Name]["event"]) => void;
+  signal?: AbortSignal | undefined;
+}
+
+/** A page's end of the engine. */
+export interface EngineRequester {
+  /** Rejects with what the engine throws: an EngineFault that is an Error. */
+  request<Name extends RequestName>(
+    name: Name,
+    params: EngineRequests[Name]["params"],
+    options?: RequestOptions<Name>,
+  ): Promise<EngineRequests[Name]["value"]>;
+}
+
 export type ToEngine =
   | { kind: "request"; id: number; name: RequestName; params: unknown }
   | { kind: "abort"; id: number };

@@ -3,9 +3,11 @@ import type { Problem } from "../base/errors.ts";
 import type {
   EngineFault,
   EngineInfo,
+  EngineRequester,
   EngineRequests,
   FromEngine,
   RequestName,
+  RequestOptions,
   ToEngine,
 } from "./engine-api.ts";
 
@@ -24,18 +26,13 @@ export class EngineError extends Error {
   }
 }
 
-export interface RequestOptions<Name extends RequestName> {
-  onEvent?: (event: EngineRequests[Name]["event"]) => void;
-  signal?: AbortSignal | undefined;
-}
-
 interface Waiting {
   resolve: (value: unknown) => void;
   reject: (error: Error) => void;
   onEvent: ((event: unknown) => void) | undefined;
 }
 
-export class EngineClient {
+export class EngineClient implements EngineRequester {
   readonly #worker: Worker;
   readonly #waiting = new Map<number, Waiting>();
   #numRequests = 0;

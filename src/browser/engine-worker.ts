@@ -1,4 +1,5 @@
 /** The worker that owns the engine: takes requests, sends events, results and errors. */
+import { nextTurn } from "./breathe.ts";
 import { Engine } from "./engine.ts";
 import type { EngineFault, FromEngine, ToEngine } from "./engine-api.ts";
 import { scope } from "./scope.ts";
@@ -32,6 +33,7 @@ scope.addEventListener("message", async ({ data }: MessageEvent<ToEngine>) => {
   const controller = new AbortController();
   underWay.set(id, controller);
   try {
+    await nextTurn(); // an abort that was sent at once is known then
     const call = {
       signal: controller.signal,
       emit: (event: unknown) => send({ kind: "event", id, event }),

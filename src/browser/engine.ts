@@ -5,8 +5,8 @@
 import { BuildError, CheckpointError } from "../base/errors.ts";
 import { VERSION } from "../base/version.ts";
 import { build } from "../build/build.ts";
-import type { VerifyEvent } from "../build/events.ts";
 import { readChildRecord } from "../build/child.ts";
+import type { VerifyEvent } from "../build/events.ts";
 import { verify } from "../build/verify.ts";
 import type { Store } from "../checkpoint/source.ts";
 import { type LanguageModel, loadModel } from "../library/language-model.ts";

@@ -2,8 +2,9 @@
  * Children that a visitor keeps: folders in the browser's private storage (OPFS), found again by later visits.
  * chimera.json is written last, as a build does; a folder without it is none.
  */
-import { CHILD_NAME } from "../build/child.ts";
+
 import { BuildError, CheckpointError } from "../base/errors.ts";
+import { CHILD_NAME } from "../build/child.ts";
 import type { Source, Store, StoreEntry } from "../checkpoint/source.ts";
 
 const FOLDER = "chimera-children";

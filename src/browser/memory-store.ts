@@ -6,7 +6,13 @@
  */
 import { BuildError, CheckpointError } from "../base/errors.ts";
 import { sharedMemory } from "../base/shared-memory.ts";
-import { type OutputStore, type Sink, type Source, STATE_FOLDER, type StoreEntry } from "../checkpoint/source.ts";
+import {
+  type OutputStore,
+  type Sink,
+  type Source,
+  STATE_FOLDER,
+  type StoreEntry,
+} from "../checkpoint/source.ts";
 
 interface MemoryFile {
   bytes: Uint8Array;
@@ -206,8 +212,7 @@ class MemorySink implements Sink {
   }
 
   #require(state: "open" | "flushed"): void {
-    if (this.#state !== state)
-      throw new Error(`internal: "${this.name}" is ${this.#state}, wanted ${state}`);
+    if (this.#state !== state) throw new Error(`internal: "${this.name}" is ${this.#state}, wanted ${state}`);
   }
 
   async write(bytes: Uint8Array, offset: number): Promise<void> {

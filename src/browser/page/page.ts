@@ -40,7 +40,8 @@ element<HTMLFormElement>("ask").addEventListener("submit", (event) => {
 
 try {
   const { threads, cores } = await engine.start("models.json");
-  for (const place of await engine.request("list", {})) location.append(new Option(place.label, place.location));
+  for (const place of await engine.request("list", {}))
+    location.append(new Option(place.label, place.location));
   state.textContent = threads ? `Ready, with threads on ${cores} cores` : "Ready, without threads";
 } catch (error) {
   state.textContent = (error as Error).message;

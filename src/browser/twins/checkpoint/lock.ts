@@ -4,9 +4,6 @@ import type { OutputStore } from "../../../checkpoint/source.ts";
 
 export type { Lock };
 
-export async function acquireLock(
-  _target: OutputStore,
-  _range: { from: number; to: number },
-): Promise<Lock> {
+export async function acquireLock(_target: OutputStore, _range: { from: number; to: number }): Promise<Lock> {
   return { release: async () => {} };
 }
