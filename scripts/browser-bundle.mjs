@@ -3,7 +3,7 @@
 //
 // Three rules, and a module that none of them covers ends the bundling:
 // - src/browser/twins/X stands in for src/X;
-// - src/browser/shims/NAME.ts stands in for node:NAME;
+// - src/browser/shims/NAME.ts stands in for node:NAME, and for the globals Buffer and setImmediate;
 // - `import.meta.url` of a module of the engine is its name, as the twin of import-weights.ts takes it.
 import { existsSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
@@ -72,8 +72,8 @@ export function browserConfig({ outDir, pageRoot = join(browser, "page"), inputs
         input: { ...WORKERS, ...inputs },
         transform: {
           inject: {
-            Buffer: [join(browser, "shims/globals.ts"), "Buffer"],
-            setImmediate: [join(browser, "shims/globals.ts"), "setImmediate"],
+            Buffer: [join(browser, "shims/buffer.ts"), "Buffer"],
+            setImmediate: [join(browser, "shims/set-immediate.ts"), "setImmediate"],
           },
         },
         output: { entryFileNames: "assets/[name].js", chunkFileNames: "assets/[name]-[hash].js" },

@@ -116,7 +116,10 @@ export interface EngineRequests {
   keep: { params: { location: string }; event: never; value: Place };
   /** Removes a child, from memory or from the browser's storage. */
   remove: { params: { location: string }; event: never; value: undefined };
-  /** A checkpoint, or the child of a recipe, which is assembled as it is loaded. */
+  /**
+   * A checkpoint, or the child of a recipe, which is assembled as it is loaded. Default: room for four conversations;
+   * one thread where there are none, or where the model is tiny.
+   */
   load: {
     params: ({ location: string } | RecipeText) &
       Pick<ModelOptions, "threads" | "context" | "cache" | "mtp" | "weights" | "sequences">;
@@ -132,6 +135,8 @@ export interface EngineRequests {
     event: GenerateEvent;
     value: { output: Output; stats: GenerateStats };
   };
+  /** Gives back what a conversation holds of the cache. */
+  forget: { params: { model: number; conversation: string }; event: never; value: undefined };
   /** Goes on behind ids, with the likeliest token. An event for each. */
   generateIds: {
     params: { model: number; ids: number[]; maxTokens?: number };

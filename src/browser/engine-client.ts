@@ -66,7 +66,12 @@ export class EngineClient implements EngineRequester {
       this.#waiting.set(id, { resolve, reject, onEvent: onEvent as Waiting["onEvent"] });
     });
     const abort = () => this.#send({ kind: "abort", id });
-    this.#send({ kind: "request", id, name, params });
+    try {
+      this.#send({ kind: "request", id, name, params });
+    } catch (error) {
+      this.#waiting.delete(id);
+      return Promise.reject(error); // parameters that cannot be sent: a function among them
+    }
     if (signal?.aborted) abort();
     signal?.addEventListener("abort", abort);
     return answer.finally(() => signal?.removeEventListener("abort", abort)) as Promise<never>;

@@ -48,6 +48,8 @@ interface LoadCall {
   options: ModelOptions;
 }
 
+/** Conversations that the cache has room for; its memory is taken as they come. */
+const SEQUENCES = 4;
 const STATS_INTERVAL_MS = 100;
 const DEFAULT_FILE = "/recipe.yaml";
 
@@ -138,6 +140,7 @@ export class Engine implements Methods {
   ): Promise<EngineRequests["load"]["value"]> {
     const { source, options } = await this.#sourceOf(params);
     const model = await loadModel(source, {
+      sequences: SEQUENCES,
       ...options,
       ...(hasThreads ? (threads === undefined ? {} : { threads }) : { threads: 1 }),
       signal,
@@ -145,11 +148,11 @@ export class Engine implements Methods {
     });
     const id = ++this.#numLoaded;
     this.#models.set(id, { model, conversations: new Map() });
-    const { context, hasMtp, need, source: weights } = model.engine;
+    const { config, context, hasMtp, need, source: weights } = model.engine;
     return {
       model: id,
       label: weights.label,
-      context,
+      context: Math.min(config.maxPositions, context),
       threads: need.numRanks,
       weightBytes: need.weightBytes,
       hasMtp,
@@ -207,9 +210,19 @@ export class Engine implements Methods {
     return generated;
   }
 
-  async prompt({ model: id, messages }: EngineRequests["prompt"]["params"]) {
+  async forget({ model: id, conversation }: EngineRequests["forget"]["params"]): Promise<undefined> {
+    const { model, conversations } = this.#loaded(id);
+    const sequence = conversations.get(conversation);
+    if (sequence) model.release(sequence);
+    conversations.delete(conversation);
+  }
+
+  async prompt(
+    { model: id, messages }: EngineRequests["prompt"]["params"],
+    { signal }: Call<"prompt">,
+  ): Promise<EngineRequests["prompt"]["value"]> {
     const text = await this.#loaded(id).model.text();
-    const rendered = await text.render(messages);
+    const rendered = await text.render(messages, { signal });
     return { text: rendered, ids: text.tokenizer.encode(rendered) };
   }
 

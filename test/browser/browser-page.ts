@@ -16,11 +16,22 @@ export const CHROMIUM: string | undefined = [process.env.CHROMIUM ?? "", ...PLAC
 export const noBrowser: string | false =
   CHROMIUM === undefined && `no Chromium in ${PLACES.join(", ")}; the variable CHROMIUM may say where one is`;
 
-/** Bundles the engine and its page with models/mini-v3 and models/mini-r1, as the script does. */
-export function bundledFolder(ends: Ends): string {
+/** What is begun within before() ends with that hook; with this, when the suite does. Last first. */
+export function endsOf(after: (end: () => void) => void): Ends {
+  const begun: (() => void)[] = [];
+  after(() => {
+    for (const end of begun) end();
+  });
+  return { after: (end) => void begun.unshift(end) };
+}
+
+/** Bundles the engine and its page as the script does, with models/mini-v3 and models/mini-r1 if no others are named. */
+export function bundledFolder(ends: Ends, checkpoints: readonly string[] = []): string {
   const folder = temporaryFolder(ends);
   const script = packageFile("scripts/build-browser.mjs");
-  const { status, stderr } = spawnSync(process.execPath, [script, "--out", folder], { encoding: "utf8" });
+  const { status, stderr } = spawnSync(process.execPath, [script, "--out", folder, ...checkpoints], {
+    encoding: "utf8",
+  });
   if (status !== 0) throw new Error(`scripts/build-browser.mjs ended with status ${status}: ${stderr}`);
   return folder;
 }

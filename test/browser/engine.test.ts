@@ -1,22 +1,22 @@
 /** The engine in Chromium against the engine in Node: the same numbers, the same child, the same tokens. */
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
-import type { Browser, Page } from "playwright-core";
-import type { EngineFault } from "../../src/browser/engine-api.ts";
+import type { Page } from "playwright-core";
 import { build } from "../../src/build/build.ts";
 import { loadModel } from "../../src/library/language-model.ts";
 import { planRecipe } from "../../src/plan/plan-recipe.ts";
-import { newStats } from "../../src/runtime/generate.ts";
+import { parseRecipe } from "../../src/recipe/parse.ts";
 import { compare } from "../../src/survey/compare.ts";
-import { gatherOutput, type OutputEvent } from "../../src/text/output-events.ts";
 import { runMain } from "../cli/run-main.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
+import { faultInPage, greedyInNode, greedyInPage, QUESTION, recipeOf } from "./ask-engine.ts";
 import {
   bundledFolder,
   type EngineGlobal,
+  endsOf,
   noBrowser,
   openPage,
   repositoryFile,
@@ -25,100 +25,18 @@ import {
 } from "./browser-page.ts";
 import { type ServedFolder, serveFolder } from "./serve-folder.ts";
 
-const QUESTION = [{ role: "user", content: "What is 17 + 25?" }];
 const MODEL = repositoryFile("models/mini-r1");
-const recipeOf = (name: string) => ({
-  recipe: readFileSync(repositoryFile("recipes/mini", name), "utf8"),
-  file: `/recipes/mini/${name}`,
-});
-
-interface Greedy {
-  prompt: { text: string; ids: number[] };
-  ids: number[];
-  output: unknown;
-}
-
-/** What Node makes of a model: 40 likeliest ids, and an answer. */
-async function greedyInNode(source: string): Promise<Greedy> {
-  const model = await loadModel(source);
-  try {
-    const text = await model.text();
-    const rendered = await text.render(QUESTION);
-    const prompt = { text: rendered, ids: text.tokenizer.encode(rendered) };
-    const ids: number[] = [];
-    for await (const id of model.generateIds(prompt.ids, { maxTokens: 40 })) ids.push(id);
-    const events: OutputEvent[] = [];
-    const stats = newStats();
-    for await (const event of model.generate(QUESTION, { temperature: 0, maxTokens: 120, stats }))
-      events.push(event);
-    return { prompt, ids, output: gatherOutput(events) };
-  } finally {
-    await model.dispose();
-  }
-}
-
-/** The same of the page's engine. */
-function greedyInPage(
-  page: Page,
-  load: Record<string, unknown>,
-): Promise<Greedy & { threads: number; streamed: unknown }> {
-  return page.evaluate(
-    async ({ load, messages }) => {
-      const { engine } = globalThis as unknown as EngineGlobal;
-      const { model, threads } = await engine.request("load", load as { location: string });
-      const prompt = await engine.request("prompt", { model, messages });
-      const ids = await engine.request("generateIds", { model, ids: prompt.ids, maxTokens: 40 });
-      const streamed = { reasoning: "", content: "" };
-      const { output } = await engine.request(
-        "generate",
-        { model, messages, temperature: 0, maxTokens: 120 },
-        {
-          onEvent: (event) => {
-            if (event.kind === "reasoning" || event.kind === "content") streamed[event.kind] += event.text;
-          },
-        },
-      );
-      await engine.request("dispose", { model });
-      return { prompt, ids, output, threads, streamed };
-    },
-    { load, messages: QUESTION },
-  );
-}
-
-/** Runs a request that must fail, and gives what came of it as plain data. */
-function faultInPage(page: Page, name: string, params: unknown): Promise<EngineFault> {
-  return page.evaluate(
-    async ({ name, params }) => {
-      const { engine } = globalThis as unknown as EngineGlobal;
-      try {
-        await engine.request(name as "inspect", params as { location: string });
-      } catch (error) {
-        const { name, message, code, note, problems } = error as EngineFault;
-        return { name, message, code, note, problems } as EngineFault;
-      }
-      throw new Error("nothing was thrown");
-    },
-    { name, params },
-  );
-}
 
 for (const isolated of [false, true]) {
   const mode = isolated ? "with threads" : "without threads";
   describe(`the engine in a browser, ${mode}`, { skip: noBrowser }, () => {
-    let browser: Browser;
     let served: ServedFolder;
     let page: Page;
     let complaints: string[];
-    // What is begun within before() would otherwise end with it.
-    const begun: (() => void)[] = [];
-    const ends = { after: (end: () => void) => void begun.unshift(end) };
-    after(() => {
-      for (const end of begun) end();
-    });
+    const ends = endsOf(after);
     before(async () => {
       served = await serveFolder(ends, bundledFolder(ends), { isolated });
-      browser = await startBrowser(ends);
-      ({ page, complaints } = await openPage(browser, served.url));
+      ({ page, complaints } = await openPage(await startBrowser(ends), served.url));
     });
 
     test("start() says whether ranks are threads", async () => {
@@ -211,7 +129,7 @@ for (const isolated of [false, true]) {
         const expected = await greedyInNode(folder);
         const { threads, streamed, ...found } = await greedyInPage(page, { location: built.location });
         assert.deepEqual(found, expected);
-        const { reasoning, content } = found.output as { reasoning: string; content: string };
+        const { reasoning, content } = found.output;
         assert.deepEqual(streamed, { reasoning, content });
         assert.equal(threads, 1); // for so small a model threads take longer than they save
       });
@@ -220,12 +138,12 @@ for (const isolated of [false, true]) {
     test("load() of a recipe runs its virtual child: Node's tokens at λ 0.5 and 0.7, with 2 threads", async (t) => {
       const half = recipeOf("r1t-half.yaml");
       const folder = temporaryFolder(t);
-      for (const weight of ["0.5", "0.7"]) {
-        const recipe = half.recipe
-          .replace(/r1: 0\.5/, `r1: ${weight}`)
-          .replace(/v3: 0\.5/, `v3: ${1 - Number(weight)}`);
+      for (const [v3, r1] of [
+        ["0.5", "0.5"],
+        ["0.3", "0.7"],
+      ]) {
+        const recipe = half.recipe.replace("{ v3: 0.5, r1: 0.5 }", `{ v3: ${v3}, r1: ${r1} }`);
         const onDisk = recipe.replaceAll("../../models", repositoryFile("models"));
-        const { writeFileSync } = await import("node:fs");
         writeFileSync(join(folder, "recipe.yaml"), onDisk);
         const expected = await greedyInNode(join(folder, "recipe.yaml"));
         const { threads, streamed: _, ...found } = await greedyInPage(page, { ...half, recipe, threads: 2 });
@@ -307,7 +225,6 @@ for (const isolated of [false, true]) {
       const recipe = recipeOf("r1t.yaml").recipe.replace("base: v3", "bas: v3").replace("r1: 1", "r2: 1");
       const { name, problems } = await faultInPage(page, "plan", { recipe, file: "/recipes/mini/r1t.yaml" });
       assert.equal(name, "RecipeError");
-      const { parseRecipe } = await import("../../src/recipe/parse.ts");
       assert.throws(
         () => parseRecipe(recipe, { file: "/recipes/mini/r1t.yaml" }),
         (error: { problems: unknown }) => {

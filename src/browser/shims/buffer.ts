@@ -1,6 +1,4 @@
-/** What the engine takes of Node without importing it. The bundler puts these in where a name is used. */
-import { inTurn } from "../breathe.ts";
-
+/** What the engine takes of the global Buffer. The bundler puts it in where the name is used. */
 export const Buffer: { compare(a: Uint8Array, b: Uint8Array): -1 | 0 | 1 } = {
   compare: (a, b) => {
     const shared = Math.min(a.length, b.length);
@@ -8,7 +6,3 @@ export const Buffer: { compare(a: Uint8Array, b: Uint8Array): -1 | 0 | 1 } = {
     return a.length === b.length ? 0 : a.length < b.length ? -1 : 1;
   },
 };
-
-export function setImmediate(task: () => void): void {
-  inTurn(task);
-}
