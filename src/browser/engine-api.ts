@@ -21,6 +21,8 @@ export interface RecipeText {
   recipe: string;
   /** What it is called; paths of parents start from its folder. Default: "/recipe.yaml". */
   file?: string;
+  /** Weights of parents instead of those in the recipe; the base gets the rest to 1. As a sweep's points have them. */
+  lambda?: Readonly<Record<string, number>>;
 }
 
 export interface EngineInfo {
@@ -57,6 +59,11 @@ export type BuildStep =
   | { kind: "build"; event: BuildEvent }
   /** The child is held against its parents, byte for byte. */
   | { kind: "verify"; event: VerifyEvent };
+
+export type LoadOptions = Pick<
+  ModelOptions,
+  "threads" | "context" | "cache" | "mtp" | "weights" | "sequences"
+>;
 
 export interface LoadedModel {
   /** Names it in other requests. */
@@ -112,6 +119,8 @@ export interface EngineRequests {
   };
   /** A whole file, to be offered for download. */
   read: { params: { location: string; name: string }; event: never; value: Uint8Array<ArrayBuffer> };
+  /** All files of a place as one tar, to be offered for download. */
+  archive: { params: { location: string }; event: never; value: Uint8Array<ArrayBuffer> };
   /** Copies a child into the browser's storage, where later visits find it. */
   keep: { params: { location: string }; event: never; value: Place };
   /** Removes a child, from memory or from the browser's storage. */
@@ -121,8 +130,7 @@ export interface EngineRequests {
    * one thread where there are none, or where the model is tiny.
    */
   load: {
-    params: ({ location: string } | RecipeText) &
-      Pick<ModelOptions, "threads" | "context" | "cache" | "mtp" | "weights" | "sequences">;
+    params: ({ location: string } | RecipeText) & LoadOptions;
     event: LoadEvent;
     value: LoadedModel;
   };

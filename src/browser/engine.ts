@@ -15,16 +15,17 @@ import { planRecipe } from "../plan/plan-recipe.ts";
 import { parseRecipe } from "../recipe/parse.ts";
 import { newStats } from "../runtime/generate.ts";
 import type { Sequence } from "../runtime/model.ts";
-import type { ModelOptions } from "../runtime/model-options.ts";
+import { recipeAt } from "../study/child-recipe.ts";
 import { compare } from "../survey/compare.ts";
 import { inspect } from "../survey/inspect.ts";
 import { gatherOutput, type OutputEvent } from "../text/output-events.ts";
-import type { EngineRequests, Place, RecipeText, RequestName } from "./engine-api.ts";
+import type { EngineRequests, LoadOptions, Place, RecipeText, RequestName } from "./engine-api.ts";
 import { HttpStore } from "./http-store.ts";
 import { KeptStore, keep, keptStores, removeKept } from "./kept-store.ts";
 import { parseModelsFile } from "./models-file.ts";
 import { addFolder, addModels, addPlace, allPlaces, removePlace, requirePlace } from "./places.ts";
 import { hasThreads } from "./scope.ts";
+import { padded, TAR_BLOCK, tarBytes, tarHeader } from "./tar-file.ts";
 
 export interface Call<Name extends RequestName> {
   emit: (event: EngineRequests[Name]["event"]) => void;
@@ -43,9 +44,9 @@ interface Loaded {
   conversations: Map<string, Sequence>;
 }
 
-interface LoadCall {
+interface LoadChoice {
   source: BuildPlan | string;
-  options: ModelOptions;
+  options: LoadOptions;
 }
 
 /** Conversations that the cache has room for; its memory is taken as they come. */
@@ -78,8 +79,9 @@ export class Engine implements Methods {
     return compare(base, other, { ...options, workers: 1, signal, onEvent: emit });
   }
 
-  async plan({ recipe, file = DEFAULT_FILE }: RecipeText): Promise<BuildPlan> {
-    return planRecipe(parseRecipe(recipe, { file }));
+  async plan({ recipe: text, file = DEFAULT_FILE, lambda }: RecipeText): Promise<BuildPlan> {
+    const recipe = parseRecipe(text, { file });
+    return planRecipe(lambda ? recipeAt(recipe, { lambda }) : recipe);
   }
 
   async build(
@@ -120,6 +122,25 @@ export class Engine implements Methods {
     }
   }
 
+  async archive({ location }: { location: string }): Promise<Uint8Array<ArrayBuffer>> {
+    const store = requirePlace(location);
+    const files = await store.list();
+    const archive = new Uint8Array(tarBytes(files));
+    let at = 0;
+    for (const { name, byteLength } of files) {
+      archive.set(tarHeader(`${store.label}/${name}`, byteLength), at);
+      at += TAR_BLOCK;
+      const source = await store.open(name);
+      try {
+        await source.read(archive.subarray(at, at + byteLength), 0);
+      } finally {
+        await source.close();
+      }
+      at += padded(byteLength);
+    }
+    return archive;
+  }
+
   async keep({ location }: { location: string }): Promise<Place> {
     const kept = await keep(requirePlace(location));
     addPlace(kept);
@@ -135,14 +156,14 @@ export class Engine implements Methods {
   }
 
   async load(
-    { threads, ...params }: EngineRequests["load"]["params"],
+    params: EngineRequests["load"]["params"],
     { emit, signal }: Call<"load">,
   ): Promise<EngineRequests["load"]["value"]> {
-    const { source, options } = await this.#sourceOf(params);
+    const { source, options } = await this.#choiceOf(params);
     const model = await loadModel(source, {
       sequences: SEQUENCES,
       ...options,
-      ...(hasThreads ? (threads === undefined ? {} : { threads }) : { threads: 1 }),
+      ...(hasThreads ? {} : { threads: 1 }),
       signal,
       onEvent: emit,
     });
@@ -160,12 +181,13 @@ export class Engine implements Methods {
   }
 
   /** What to load, and how: a plan, or the location of a checkpoint. */
-  async #sourceOf(params: Omit<EngineRequests["load"]["params"], "threads">): Promise<LoadCall> {
-    const { recipe, file, location, ...options } = params as Partial<RecipeText & { location: string }>;
-    if (recipe !== undefined) {
-      return { source: await this.plan({ recipe, ...(file === undefined ? {} : { file }) }), options };
+  async #choiceOf(params: EngineRequests["load"]["params"]): Promise<LoadChoice> {
+    if ("recipe" in params) {
+      const { recipe: _, file: __, lambda: ___, ...options } = params;
+      return { source: await this.plan(params), options };
     }
-    return { source: requirePlace(location ?? "").location, options };
+    const { location, ...options } = params;
+    return { source: requirePlace(location).location, options };
   }
 
   async generate(

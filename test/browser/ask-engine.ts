@@ -1,7 +1,7 @@
 /** The same questions to the engine in Node and to the one of a page. */
 import { readFileSync } from "node:fs";
 import type { Page } from "playwright-core";
-import type { EngineFault, RecipeText } from "../../src/browser/engine-api.ts";
+import type { EngineFault } from "../../src/browser/engine-api.ts";
 import { loadModel } from "../../src/library/language-model.ts";
 import { gatherOutput, type Output, type OutputEvent } from "../../src/text/output-events.ts";
 import { type EngineGlobal, repositoryFile } from "./browser-page.ts";
@@ -9,7 +9,7 @@ import { type EngineGlobal, repositoryFile } from "./browser-page.ts";
 export const QUESTION: { role: string; content: string }[] = [{ role: "user", content: "What is 17 + 25?" }];
 
 /** A recipe of recipes/mini, lying where a page has its parents beside it. */
-export function recipeOf(name: string): Required<RecipeText> {
+export function recipeOf(name: string): { recipe: string; file: string } {
   const recipe = readFileSync(repositoryFile("recipes/mini", name), "utf8");
   return { recipe, file: `/recipes/mini/${name}` };
 }

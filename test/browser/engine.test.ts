@@ -25,6 +25,11 @@ import {
 } from "./browser-page.ts";
 import { type ServedFolder, serveFolder } from "./serve-folder.ts";
 
+/** What a page has, and the types of Node have not. */
+interface LinkMaker {
+  createElement(tag: "a"): { click(): void };
+}
+
 const MODEL = repositoryFile("models/mini-r1");
 
 for (const isolated of [false, true]) {
@@ -125,6 +130,12 @@ for (const isolated of [false, true]) {
           assert.equal(hashes[file], expected, `${file} differs`);
         }
         for (const { name, sha256 } of built.shards) assert.equal(hashes[name], sha256);
+        const { lineage, totals } = await page.evaluate(
+          (location) => (globalThis as unknown as EngineGlobal).engine.request("inspect", { location }),
+          built.location,
+        );
+        assert.equal(lineage!.planDigest, plan.digest);
+        assert.equal(totals.tensors, plan.totals.tensors.all);
 
         const expected = await greedyInNode(folder);
         const { threads, streamed, ...found } = await greedyInPage(page, { location: built.location });
@@ -149,6 +160,8 @@ for (const isolated of [false, true]) {
         const { threads, streamed: _, ...found } = await greedyInPage(page, { ...half, recipe, threads: 2 });
         assert.deepEqual(found, expected);
         assert.equal(threads, isolated ? 2 : 1);
+        const byLambda = await greedyInPage(page, { ...half, lambda: { r1: Number(r1) } });
+        assert.deepEqual(byLambda.ids, expected.ids);
       }
     });
 
@@ -165,6 +178,56 @@ for (const isolated of [false, true]) {
         return ids;
       });
       assert.deepEqual(found, ids);
+    });
+
+    test("two models answer side by side as each alone; loading tells how far it is, and can be stopped", async () => {
+      const { alone, together, kinds, stopped } = await page.evaluate(async (messages) => {
+        const { engine } = globalThis as unknown as EngineGlobal;
+        const kinds: string[] = [];
+        const places = ["/models/mini-v3", "/models/mini-r1"];
+        const loaded = await Promise.all(
+          places.map((location) =>
+            engine.request("load", { location }, { onEvent: ({ kind }) => void kinds.push(kind) }),
+          ),
+        );
+        const ask = async (model: number) =>
+          (await engine.request("generate", { model, messages, temperature: 0, maxTokens: 60 })).output;
+        const alone = [await ask(loaded[0]!.model), await ask(loaded[1]!.model)];
+        const together = await Promise.all(loaded.map(({ model }) => ask(model)));
+        await engine.request("dispose", {});
+        const stopped = await engine
+          .request("load", { location: "/models/mini-v3" }, { signal: AbortSignal.abort() })
+          .then(
+            () => "none",
+            (error: Error) => error.name,
+          );
+        return { alone, together, kinds, stopped };
+      }, QUESTION);
+      assert.deepEqual(together, alone);
+      assert.notDeepEqual(alone[0], alone[1]);
+      for (const kind of ["placed", "progress", "finished"]) assert.ok(kinds.includes(kind), kind);
+      assert.equal(stopped, "Interrupted");
+    });
+
+    test("archive() gives all files as a tar", async (t) => {
+      const begun = page.waitForEvent("download");
+      const archive = await page.evaluate(async () => {
+        const { engine, document } = globalThis as unknown as EngineGlobal & { document: LinkMaker };
+        const bytes = await engine.request("archive", { location: "/models/mini-r1" });
+        const link = document.createElement("a");
+        Object.assign(link, { href: URL.createObjectURL(new Blob([bytes])), download: "mini-r1.tar" });
+        link.click();
+        return bytes.length;
+      });
+      const download = await begun;
+      const file = join(temporaryFolder(t), "mini-r1.tar");
+      await download.saveAs(file);
+      const tar = readFileSync(file);
+      assert.equal(tar.length, archive);
+      const config = readFileSync(join(MODEL, "config.json"));
+      const name = "mini-r1/config.json";
+      assert.equal(tar.subarray(0, name.length).toString(), name);
+      assert.deepEqual(tar.subarray(512, 512 + config.length), config);
     });
 
     test("generate() in a conversation computes only what is new", async () => {

@@ -29,6 +29,13 @@ export function resolve(...paths: string[]): string {
   return normal(["", ...paths.slice(Math.max(last, 0))].join("/"));
 }
 
+export function relative(from: string, to: string): string {
+  const [left, right] = [resolve(from), resolve(to)].map((path) => path.split("/").filter((part) => part));
+  let shared = 0;
+  while (shared < left!.length && left![shared] === right![shared]) shared++;
+  return [...left!.slice(shared).map(() => ".."), ...right!.slice(shared)].join("/");
+}
+
 export function dirname(path: string): string {
   const trimmed = path.replace(/(?<=.)\/+$/, "");
   const at = trimmed.lastIndexOf("/");
