@@ -68,6 +68,7 @@ export function browserConfig({ outDir, pageRoot = join(browser, "page"), inputs
       target: "es2022",
       modulePreload: false,
       assetsInlineLimit: 0,
+      license: { fileName: "assets/licences.md" },
       rolldownOptions: {
         input: { ...WORKERS, ...inputs },
         transform: {

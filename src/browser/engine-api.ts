@@ -111,7 +111,10 @@ export interface EngineRequests {
     value: CompareReport;
   };
   plan: { params: RecipeText; event: never; value: BuildPlan };
-  /** Builds in memory. `location`: where the child is to be found then; default "/children/" and its plan's digest. */
+  /**
+   * Builds in memory. `location`: where the child is to be found then; default "/children/" and its plan's digest. A
+   * child of the same plan that is there already is verified again, and stays.
+   */
   build: {
     params: RecipeText & { location?: string; verify?: boolean };
     event: BuildStep;

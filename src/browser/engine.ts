@@ -23,7 +23,7 @@ import type { EngineRequests, LoadOptions, Place, RecipeText, RequestName } from
 import { HttpStore } from "./http-store.ts";
 import { KeptStore, keep, keptStores, removeKept } from "./kept-store.ts";
 import { parseModelsFile } from "./models-file.ts";
-import { addFolder, addModels, addPlace, allPlaces, removePlace, requirePlace } from "./places.ts";
+import { addFolder, addModels, addPlace, allPlaces, placeAt, removePlace, requirePlace } from "./places.ts";
 import { hasThreads } from "./scope.ts";
 import { padded, TAR_BLOCK, tarBytes, tarHeader } from "./tar-file.ts";
 
@@ -57,6 +57,8 @@ const DEFAULT_FILE = "/recipe.yaml";
 export class Engine implements Methods {
   readonly #models = new Map<number, Loaded>();
   #numLoaded = 0;
+  /** Where builds are under way. */
+  readonly #building = new Set<string>();
 
   async start({ models }: { models: string }): Promise<EngineRequests["start"]["value"]> {
     addModels(parseModelsFile(await fetchText(models), models), models);
@@ -90,11 +92,13 @@ export class Engine implements Methods {
   ): Promise<EngineRequests["build"]["value"]> {
     const plan = await this.plan(params);
     const location = params.location ?? `/children/${plan.digest.slice(0, 12)}`;
-    if (allPlaces().some((store) => store.location === location))
-      throw new BuildError("not-empty", `Cannot build in "${location}": a checkpoint is there`);
-    const store = addFolder(location);
+    if (this.#building.has(location))
+      throw new BuildError("locked", `Cannot build in "${location}": another build is under way there`);
+    const isNew = placeAt(location) === undefined;
+    const store = isNew ? addFolder(location) : requirePlace(location);
+    this.#building.add(location);
     try {
-      const report = await build(plan, location, {
+      const { seconds, planDigest } = await build(plan, location, {
         workers: 1,
         signal,
         onEvent: (event) => emit({ kind: "build", event }),
@@ -103,11 +107,12 @@ export class Engine implements Methods {
       const verified = isVerified ? await verify(location, { all: true, signal, onEvent }) : undefined;
       const { shards } = (await readChildRecord(store))!;
       const files = await store.list();
-      const { seconds, planDigest } = report;
       return { location, planDigest, seconds, shards, files, findings: verified?.findings };
     } catch (error) {
-      removePlace(location); // what is half built is of no use: it would go with the page
+      if (isNew) removePlace(location); // half a child is of no use: it would go with the page
       throw error;
+    } finally {
+      this.#building.delete(location);
     }
   }
 

@@ -146,6 +146,31 @@ for (const isolated of [false, true]) {
       });
     }
 
+    test("build() where something is: the same child stays, another is refused, and so are two at once", async () => {
+      const told = await page.evaluate(
+        async ({ one, other }) => {
+          const { engine } = globalThis as unknown as EngineGlobal;
+          const location = "/children/twice";
+          const outcome = (text: object) =>
+            engine.request("build", { ...one, ...text, location }).then(
+              ({ findings, files }) => `${findings!.length} findings, ${files.length} files`,
+              ({ name, code }) => `${name} ${code}`,
+            );
+          const together = await Promise.all([outcome({}), outcome({})]);
+          const then = [await outcome({}), await outcome(other)];
+          await engine.request("remove", { location });
+          const parent = engine.request("build", { ...one, location: "/models/mini-v3" });
+          return [...together, ...then, await parent.catch(({ name, code }) => `${name} ${code}`)];
+        },
+        { one: recipeOf("r1t.yaml"), other: recipeOf("attention-blend.yaml") },
+      );
+      const whole = "0 findings, 9 files";
+      assert.deepEqual(told, [
+        ...[whole, "BuildError locked", whole],
+        ...["BuildError other-build", "BuildError not-a-folder"],
+      ]);
+    });
+
     test("load() of a recipe runs its virtual child: Node's tokens at λ 0.5 and 0.7, with 2 threads", async (t) => {
       const half = recipeOf("r1t-half.yaml");
       const folder = temporaryFolder(t);
