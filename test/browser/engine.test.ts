@@ -136,6 +136,19 @@ for (const isolated of [false, true]) {
         );
         assert.equal(lineage!.planDigest, plan.digest);
         assert.equal(totals.tensors, plan.totals.tensors.all);
+        const { total } = await page.evaluate(
+          (other) =>
+            (globalThis as unknown as EngineGlobal).engine.request("compare", {
+              base: "/models/mini-v3",
+              other,
+            }),
+          built.location,
+        );
+        assert.ok(
+          total.identical > 50 && total.identical < total.tensors,
+          `${total.identical} are identical`,
+        );
+        assert.deepEqual(total, (await compare(repositoryFile("models/mini-v3"), folder)).total);
 
         const expected = await greedyInNode(folder);
         const { threads, streamed, ...found } = await greedyInPage(page, { location: built.location });
