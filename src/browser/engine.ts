@@ -286,7 +286,7 @@ async function fetchText(url: string): Promise<string> {
   };
   let response: Response | undefined;
   try {
-    response = await fetch(url);
+    response = await fetch(url, { cache: "no-cache" }); // hashes of other files would fit none
   } catch (error) {
     fail(`the server cannot be reached (${(error as Error).message})`, error);
   }

@@ -65,7 +65,8 @@ export class HttpStore implements Store {
       const what = "the list of its files does not name it";
       throw new CheckpointError("missing", `Cannot open "${name}" of "${this.label}": ${what}`);
     }
-    if (file.byteLength > this.#wholeBytes) return new RangeSource(file, (range) => this.#get(name, range));
+    if (file.byteLength > this.#wholeBytes)
+      return new RangeSource(file, (range) => this.#get(name, { range }));
     return new WholeSource(file, await this.#wholeFile(file), this.#pause);
   }
 
@@ -82,7 +83,7 @@ export class HttpStore implements Store {
   async #wholeFile(file: ListedFile): Promise<SharedArrayBuffer> {
     const here = this.#here.get(file.name);
     if (here) return here;
-    const fetching = this.#whole.get(file.name) ?? this.#fetchWhole(file);
+    const fetching = this.#whole.get(file.name) ?? this.#fetchFresh(file);
     this.#whole.set(file.name, fetching);
     try {
       const bytes = await fetching;
@@ -93,9 +94,19 @@ export class HttpStore implements Store {
     }
   }
 
-  async #fetchWhole(file: ListedFile): Promise<SharedArrayBuffer> {
+  /** What the browser has kept of an earlier visit may be older than the list: then it is asked of the server. */
+  async #fetchFresh(file: ListedFile): Promise<SharedArrayBuffer> {
+    try {
+      return await this.#fetchWhole(file, "default");
+    } catch (error) {
+      if (!(error instanceof CheckpointError && error.code === "changed")) throw error;
+      return this.#fetchWhole(file, "reload");
+    }
+  }
+
+  async #fetchWhole(file: ListedFile, cache: Caching): Promise<SharedArrayBuffer> {
     const { name, byteLength, sha256 } = file;
-    const { bytes } = await this.#get(name);
+    const { bytes } = await this.#get(name, { cache });
     const found = createHash("sha256").update(bytes).digest("hex");
     if (found !== sha256) {
       const what = `its SHA-256 is ${found}, wanted ${sha256}`;
@@ -107,17 +118,18 @@ export class HttpStore implements Store {
   }
 
   /** A file, or a range of one. Throws CheckpointError unless the server gives so many bytes, no more and no less. */
-  async #get(name: string, range?: ByteRange): Promise<{ bytes: Uint8Array; etag: string | null }> {
+  async #get(name: string, { range, cache = "default" }: Wish): Promise<Answer> {
     const fail = (code: string, what: string, cause?: unknown): never => {
       const message = `Cannot read "${name}" of "${this.label}": ${what}`;
       throw new CheckpointError(code, message, { cause });
     };
     const wanted = range ? range.to - range.from : this.files.get(name)!.byteLength;
     const headers = range ? { Range: `bytes=${range.from}-${range.to - 1}` } : {};
+    const init = { headers, cache };
     let response: Response | undefined;
     let bytes = new Uint8Array();
     try {
-      response = await this.#fetch(new URL(encodeURIComponent(name), this.url), { headers });
+      response = await this.#fetch(new URL(encodeURIComponent(name), this.url), init);
       if (response.ok) bytes = new Uint8Array(await response.arrayBuffer());
     } catch (error) {
       fail("read-failed", `the server cannot be reached (${(error as Error).message})`, error);
@@ -135,6 +147,18 @@ export class HttpStore implements Store {
 interface ByteRange {
   from: number;
   to: number;
+}
+
+type Caching = "default" | "reload";
+
+interface Wish {
+  range?: ByteRange;
+  cache?: Caching;
+}
+
+interface Answer {
+  bytes: Uint8Array;
+  etag: string | null;
 }
 
 abstract class ListedSource implements Source {
@@ -184,14 +208,11 @@ class WholeSource extends ListedSource {
 }
 
 class RangeSource extends ListedSource {
-  readonly #get: (range: ByteRange) => Promise<{ bytes: Uint8Array; etag: string | null }>;
+  readonly #get: (range: ByteRange) => Promise<Answer>;
   /** Of the first answer; all others must have it. */
   #etag: string | null | undefined;
 
-  constructor(
-    file: ListedFile,
-    get: (range: ByteRange) => Promise<{ bytes: Uint8Array; etag: string | null }>,
-  ) {
+  constructor(file: ListedFile, get: (range: ByteRange) => Promise<Answer>) {
     super(file);
     this.#get = get;
   }

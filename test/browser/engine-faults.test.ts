@@ -1,6 +1,6 @@
 /** What can go wrong in a page: each is one error that says what it is, and the engine goes on. */
 import assert from "node:assert/strict";
-import { cpSync, renameSync, writeFileSync } from "node:fs";
+import { cpSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import type { Browser, Page } from "playwright-core";
@@ -139,6 +139,27 @@ for (const isolated of [false, true]) {
         (globalThis as unknown as EngineGlobal).engine.request("inspect", { location: "/models/mini-v3" }),
       );
       assert.deepEqual(report.problems, []);
+      await fresh.close();
+    });
+
+    test("a file that the browser has kept, and that has changed since, is asked of the server again", async () => {
+      const { page: fresh } = await openPage(browser, served.url);
+      const config = readFileSync(repositoryFile("models/mini-v3/config.json"));
+      const path = "/models/mini-v3/config.json";
+      const serve = (bytes: Uint8Array) =>
+        served.instead.set(path, (_, response) => {
+          response.writeHead(200, { "Cache-Control": "max-age=1000" }).end(bytes);
+        });
+      serve(config.map((byte, i) => (i === 20 ? byte ^ 1 : byte)));
+      await fresh.evaluate(async (path) => void (await (await fetch(path)).text()), path); // an earlier visit
+      serve(config);
+      served.asked.length = 0;
+      const report = await fresh.evaluate(() =>
+        (globalThis as unknown as EngineGlobal).engine.request("inspect", { location: "/models/mini-v3" }),
+      );
+      assert.equal(report.label, "mini-v3");
+      assert.equal(served.asked.filter((asked) => asked === path).length, 1);
+      served.instead.clear();
       await fresh.close();
     });
 
