@@ -41,12 +41,14 @@ for (const [name, { folder, binary, imports }] of Object.entries(MODULES)) {
 }
 if (process.argv.includes("--types")) {
   run(tsc, "--noEmit");
+  run(tsc, "-p", "tsconfig.browser.json");
 } else {
   // Into a new folder: files of deleted sources must not go on running, and whoever runs the old ones
   // meanwhile must not find half of them.
   const fresh = join(root, `.dist-${process.pid}`);
   try {
     run(tsc, "--outDir", fresh);
+    run(tsc, "-p", "tsconfig.browser.json"); // checks only: scripts/build-browser.mjs bundles
     rmSync(join(root, "dist"), { recursive: true, force: true });
     renameSync(fresh, join(root, "dist"));
   } finally {

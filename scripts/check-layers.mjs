@@ -28,6 +28,8 @@ const MAY_IMPORT = {
   library: "base checkpoint logical text grammar plan build runtime eval",
   server: "base tensor checkpoint arch grammar text recipe plan build survey runtime statistics charts tasks eval study library",
   cli: "server base tensor checkpoint arch logical text grammar recipe plan build survey runtime statistics charts tasks eval study library",
+  browser:
+    "base tensor kernels checkpoint arch logical text grammar recipe plan build survey runtime statistics charts tasks eval study library",
 };
 const IMPORT = /^(?:import|export)\b[^;"]*?from "([^"]+)"|\bimport\("([^"]+)"\)/gm;
 const MAY_USE_FILES = /^checkpoint\/node(-\w+)?\.ts$/;

@@ -55,7 +55,7 @@ export function hasRelaxedSimd(): boolean {
   return compiledRelaxed !== undefined || WebAssembly.validate(bytesOf(RELAXED_BASE64));
 }
 
-function bytesOf(base64: string): Uint8Array {
+function bytesOf(base64: string): Uint8Array<ArrayBuffer> {
   return Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
 }
 

@@ -8,6 +8,7 @@
 import type { Source } from "../checkpoint/source.ts";
 import type { BlockSize } from "../tensor/block.ts";
 import type { FloatDtype } from "../tensor/dtype.ts";
+import { importWeights } from "./import-weights.ts";
 
 /** A logical tensor: a weight, with its block scales where it has them. */
 export interface StoredWeight {
@@ -68,7 +69,7 @@ export interface WeightModule {
 }
 
 export async function openReference({ module, data }: WeightReference): Promise<WeightSource> {
-  const { openWeights } = (await import(module)) as WeightModule;
+  const { openWeights } = await importWeights(module);
   return openWeights(data);
 }
 

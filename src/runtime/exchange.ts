@@ -5,6 +5,7 @@
  * into its own memory. Between two writes to one buffer there is always a barrier that comes after everyone
  * has read it. Waiting costs some microseconds and no message.
  */
+import { sharedMemory } from "../base/shared-memory.ts";
 import { NUM_EXPERT_CELLS } from "./expert-use.ts";
 
 /** Cells of `control`. */
@@ -63,10 +64,10 @@ export function exchangeBytes(sizes: ExchangeSizes): number {
 
 export function createExchange(sizes: ExchangeSizes, numRanks: number): ExchangeBuffers {
   const { rows, hidden, low, heads, middle, logits, logitRows, traces } = sizes;
-  const floats = (count: number) => new SharedArrayBuffer(4 * count);
+  const floats = (count: number) => sharedMemory(4 * count);
   return {
-    control: new SharedArrayBuffer(4 * NUM_CELLS),
-    pass: new SharedArrayBuffer(4 * MAX_PASS_INTS),
+    control: sharedMemory(4 * NUM_CELLS),
+    pass: sharedMemory(4 * MAX_PASS_INTS),
     low: floats(rows * low),
     heads: floats(rows * heads),
     middle: floats(rows * middle),
@@ -74,7 +75,7 @@ export function createExchange(sizes: ExchangeSizes, numRanks: number): Exchange
     normed: floats(rows * hidden),
     logits: floats(logitRows * logits),
     traces: floats(rows * hidden * traces),
-    expertUse: new SharedArrayBuffer(8 * NUM_EXPERT_CELLS * numRanks),
+    expertUse: sharedMemory(8 * NUM_EXPERT_CELLS * numRanks),
   };
 }
 
@@ -174,16 +175,27 @@ export class Conductor {
     this.pass = new Int32Array(buffers.pass);
   }
 
-  /** Runs what `pass` describes. False when a rank has failed; its message tells why. */
-  async run(): Promise<boolean> {
+  /** Lets the ranks that wait for a command begin what `pass` describes. */
+  begin(): void {
     const control = this.#control;
     for (const cell of [ARRIVED, FAILED, FINISHED]) Atomics.store(control, cell, 0);
     Atomics.add(control, COMMAND, 1);
     Atomics.notify(control, COMMAND);
+  }
+
+  /** Whether a rank has failed since the pass began. */
+  get hasFailed(): boolean {
+    return Atomics.load(this.#control, FAILED) !== 0;
+  }
+
+  /** Runs what `pass` describes. False when a rank has failed; its message tells why. */
+  async run(): Promise<boolean> {
+    this.begin();
+    const control = this.#control;
     const { waitAsync } = Atomics as unknown as AsyncWait;
     for (;;) {
       const finished = Atomics.load(control, FINISHED);
-      if (finished >= this.#numRanks) return Atomics.load(control, FAILED) === 0;
+      if (finished >= this.#numRanks) return !this.hasFailed;
       await waitAsync(control, FINISHED, finished).value;
     }
   }

@@ -6,6 +6,7 @@
  * A page holds all layers of its 64 tokens; a sequence is a list of pages. Rows are float32, BF16, or FP8 in
  * the layout of section 16.1: E4M3 codes, one power-of-two scale per 128 of them, the rope part in BF16.
  */
+import { sharedMemory } from "../base/shared-memory.ts";
 import { encodeE4m3, encodeUe8m0Ceil, UE8M0_VALUES } from "../tensor/float8.ts";
 import { encodeBf16 } from "../tensor/float16.ts";
 
@@ -75,7 +76,7 @@ export class PagePool {
   /** A page, or undefined when there is none left. */
   take(): number | undefined {
     if (this.#free.length === 0 && (this.slabs.length + 1) * SLAB_PAGES <= this.#maxPages) {
-      const slab = new SharedArrayBuffer(slabBytes(this.shape));
+      const slab = sharedMemory(slabBytes(this.shape));
       const first = this.slabs.length * SLAB_PAGES;
       this.slabs.push(slab);
       this.#onSlab(slab);

@@ -8,6 +8,7 @@ import { openReference, type WeightReference, type WeightSource } from "../logic
 import { checkWeights, throwProblems } from "./check-weights.ts";
 import { createExchange, type ExchangeSizes } from "./exchange.ts";
 import { bytesPerToken, type CacheShape } from "./latent-cache.ts";
+import type { RankSetup } from "./load-rank.ts";
 import { Model } from "./model.ts";
 import { type ModelOptions, requireOptions } from "./model-options.ts";
 import { findMtpCopies, isCopy, withoutWeights } from "./mtp-copies.ts";
@@ -19,7 +20,6 @@ import {
   type MemoryNeed,
   type ModelShape,
 } from "./placement.ts";
-import type { RankSetup } from "./rank-worker.ts";
 import { Ranks } from "./ranks.ts";
 import { enableRelaxedSimd } from "./relaxed-simd.ts";
 import { requireMemory } from "./require-memory.ts";
@@ -75,7 +75,7 @@ async function loadFrom(
     { length: numRanks },
     (_, rank): RankSetup => ({ ...common, share: { rank, numRanks } }),
   );
-  const ranks = new Ranks(setups, exchange);
+  const ranks = new Ranks(setups);
   try {
     await ranks.load({ bytesTotal: need.weightBytes, ...options });
   } catch (error) {
@@ -173,8 +173,8 @@ function totalElements({ weights }: WeightSource): number {
 
 /** Memory that may be taken, as far as the system tells. */
 function availableMemory(): number {
-  const { availableMemory: available } = process as unknown as { availableMemory?: () => number };
-  return available ? available.call(process) : Number.POSITIVE_INFINITY;
+  const system = (globalThis as { process?: { availableMemory?: () => number } }).process;
+  return system?.availableMemory?.() ?? Number.POSITIVE_INFINITY;
 }
 
 function exchangeOf(config: ModelConfig, { rows, traces }: { rows: number; traces: boolean }): ExchangeSizes {

@@ -1,12 +1,11 @@
 /**
- * The threads of a model, from the caller's side: started, loaded, sent pass after pass, ended. A thread that
+ * The ranks of a model, from the caller's side: started, loaded, sent pass after pass, ended. A thread that
  * fails or dies is an error of the pass that waits for it, and of every later one, never a hang.
  */
-import { Worker } from "node:worker_threads";
 import { CheckpointError, Interrupted } from "../base/errors.ts";
-import { Conductor, type ExchangeBuffers } from "./exchange.ts";
+import type { RankAnswer, RankMessage, RankSetup } from "./load-rank.ts";
 import { type Pass, writePass } from "./pass.ts";
-import type { RankAnswer, RankMessage, RankSetup } from "./rank-worker.ts";
+import { RankCrew } from "./rank-crew.ts";
 
 interface LoadOptions {
   bytesTotal: number;
@@ -15,24 +14,19 @@ interface LoadOptions {
 }
 
 export class Ranks {
-  readonly #workers: Worker[];
-  readonly #conductor: Conductor;
+  readonly #crew: RankCrew;
+  readonly #numRanks: number;
   #failure: Error | undefined;
   /** Why nothing runs any more: a thread has ended by itself, or all are being ended. */
   #death: Error | undefined;
   #onAnswer: (answer: RankAnswer) => void = () => {};
   #onDeath: (error: Error) => void = () => {};
 
-  constructor(setups: readonly RankSetup[], exchange: ExchangeBuffers) {
-    this.#conductor = new Conductor(exchange, setups.length);
-    this.#workers = setups.map((setup, rank) => {
-      const worker = new Worker(new URL("./rank-worker.js", import.meta.url), { workerData: setup });
-      worker.on("message", (answer: RankAnswer) => this.#onAnswer(answer));
-      worker.on("error", (error) => this.#die(revive({ kind: "failed", ...describe(error) })));
-      worker.on("exit", (status) =>
-        this.#die(new Error(`Cannot go on: thread ${rank} of the model has ended (status ${status})`)),
-      );
-      return worker;
+  constructor(setups: readonly RankSetup[]) {
+    this.#numRanks = setups.length;
+    this.#crew = new RankCrew(setups, {
+      onAnswer: (answer) => this.#onAnswer(answer),
+      onDeath: (error) => this.#die(revive({ kind: "failed", ...describe(error) })),
     });
   }
 
@@ -41,11 +35,11 @@ export class Ranks {
     if (this.#death) return;
     this.#death = error;
     this.#onDeath(error);
-    this.#conductor.giveUp();
+    this.#crew.giveUp();
   }
 
   send(message: RankMessage): void {
-    for (const worker of this.#workers) worker.postMessage(message);
+    this.#crew.send(message);
   }
 
   async load({ bytesTotal, signal, onEvent }: LoadOptions): Promise<void> {
@@ -61,7 +55,7 @@ export class Ranks {
         else if (answer.kind === "loading") {
           bytesDone += answer.bytes;
           onEvent?.({ kind: "progress", bytesDone, bytesTotal });
-        } else if (++ready === this.#workers.length) resolve();
+        } else if (++ready === this.#numRanks) resolve();
       };
     });
     // A signal may outlive the loading by far, and many models.
@@ -74,9 +68,9 @@ export class Ranks {
   /** Runs a pass. Throws what a rank has thrown. */
   async run(pass: Pass): Promise<void> {
     if (this.#death) throw this.#death;
-    writePass(pass, this.#conductor.pass);
+    writePass(pass, this.#crew.pass);
     this.#failure = undefined;
-    const isDone = await this.#conductor.run();
+    const isDone = await this.#crew.run();
     if (this.#death) throw this.#death;
     if (isDone) return;
     // The message may be on its way still.
@@ -87,7 +81,7 @@ export class Ranks {
   /** Ends the threads. A pass that runs, or waits for its turn, fails. */
   async end(): Promise<void> {
     this.#die(new Error("Cannot go on: the model has been disposed of, wanted one that is loaded"));
-    await Promise.all(this.#workers.map((worker) => worker.terminate()));
+    await this.#crew.end();
   }
 }
 

@@ -4,8 +4,7 @@ import { Interrupted } from "../base/errors.ts";
 import type { Kernels } from "../kernels/kernels.ts";
 import { createKernels } from "../kernels/probe.ts";
 import { HEAP_BYTES, Heap } from "../logical/heap.ts";
-import { type Distance, identical, type MeasureOptions, measureTensor } from "../logical/measure.ts";
-import type { Operand } from "../logical/operand.ts";
+import { measurePair, type PairEnvironment, type PairResult } from "./measure-pair.ts";
 import type { Pair } from "./pair-up.ts";
 import { Shards, type SideFiles } from "./shards.ts";
 
@@ -19,12 +18,6 @@ export interface WorkerSetup {
 
 /** Pairs by their index, or the end of the work. */
 export type WorkerTask = { kind: "measure"; pairs: [index: number, pair: Pair][] } | { kind: "finish" };
-
-export interface PairResult {
-  index: number;
-  sums: Distance;
-  identical: boolean;
-}
 
 export type WorkerAnswer =
   | { kind: "bytes"; bytes: number }
@@ -42,7 +35,6 @@ export interface SentError {
 }
 
 const BYTES_INTERVAL_MS = 50;
-const SAMPLE_BYTES = 1 << 20;
 
 const port = parentPort!;
 const setup = workerData as WorkerSetup;
@@ -55,9 +47,11 @@ const send = (answer: WorkerAnswer) => port.postMessage(answer);
 let unsent = 0;
 let sentAt = 0;
 
-const environment = {
+const environment: PairEnvironment = {
   kernels,
   heap,
+  shards,
+  sample: setup.sample,
   checkpoint: () => {
     if (Atomics.load(stop, 0) !== 0) throw new Interrupted("stopped");
   },
@@ -78,7 +72,8 @@ port.on("message", async (task: WorkerTask) => {
       return;
     }
     const results: PairResult[] = [];
-    for (const [index, pair] of task.pairs) results.push({ index, ...(await measure(pair)) });
+    for (const [index, pair] of task.pairs)
+      results.push({ index, ...(await measurePair(pair, environment)) });
     flush();
     send({ kind: "measured", results });
   } catch (error) {
@@ -95,33 +90,6 @@ port.on("message", async (task: WorkerTask) => {
     });
   }
 });
-
-async function measure(pair: Pair): Promise<Omit<PairResult, "index">> {
-  const [base, other] = [await shards.operand(pair, 0), await shards.operand(pair, 1)];
-  const options: MeasureOptions = setup.sample === undefined ? {} : { sample: setup.sample };
-  const sums = await measureTensor(base, other, environment, options);
-  // Equal bytes give a difference of 0, so that bytes are only looked at where it is; they are cached then.
-  return { sums, identical: sums.difference === 0 && (await sameBytes(base, other)) };
-}
-
-/** Of a sample, bytes are compared at as many places as values are. */
-async function sameBytes(base: Operand, other: Operand): Promise<boolean> {
-  const { sample } = setup;
-  if (sample === undefined || base.byteLength <= sample * SAMPLE_BYTES)
-    return identical([base, other], environment);
-  if (base.dtype !== other.dtype) return false;
-  const step = Math.floor(base.byteLength / sample);
-  for (let place = 0; place < sample; place++) {
-    const at = place * step + Math.floor((step - SAMPLE_BYTES) / 2);
-    const parts = [base, other].map((operand) => {
-      const { scale, ...weight } = operand;
-      const part = { ...weight, offset: weight.offset + at, byteLength: SAMPLE_BYTES };
-      return place === 0 && scale ? { ...part, scale } : part;
-    });
-    if (!(await identical(parts, environment))) return false;
-  }
-  return true;
-}
 
 function flush(): void {
   if (unsent > 0) send({ kind: "bytes", bytes: unsent });

@@ -17,7 +17,8 @@ import {
   type Measured,
   type RoleAggregate,
 } from "./aggregate.ts";
-import { batchesOf, runPool } from "./compare-pool.ts";
+import { batchesOf } from "./compare-batches.ts";
+import { runPool } from "./compare-pool.ts";
 import { type CurvePoint, thresholdCurve } from "./curve.ts";
 import { type CompareRow, rowOf } from "./distance.ts";
 import { type NotCompared, openSide, type Pair, pairUp, type Side } from "./pair-up.ts";

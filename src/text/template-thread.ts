@@ -1,6 +1,6 @@
 /** One thread for rendering, started when it is needed and ended when a template does not end. */
 import { Worker } from "node:worker_threads";
-import type { RenderAnswer, RenderTask } from "./template-worker.ts";
+import type { RenderAnswer, RenderTask } from "./render-task.ts";
 
 export type ThreadAnswer =
   | Exclude<RenderAnswer, { kind: "ready" }>

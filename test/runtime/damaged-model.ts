@@ -9,7 +9,7 @@ import { loadModel } from "../../src/runtime/load-model.ts";
 import type { ModelOptions } from "../../src/runtime/model-options.ts";
 import { attachText, type TextModel } from "../../src/runtime/talk.ts";
 import { readCheckpointTensors, type TensorContent, writeCheckpoint } from "../support/safetensors.ts";
-import { temporaryFolder } from "../support/temporary-folder.ts";
+import { type Ends, temporaryFolder } from "../support/temporary-folder.ts";
 
 export type Json = Record<string, unknown>;
 export const MODEL = "models/mini-v3";
@@ -22,7 +22,7 @@ export interface Damage {
 }
 
 /** A copy of mini-v3 with something wrong. */
-export function damaged(t: TestContext, { config, tensors, tokenizerConfig }: Damage): string {
+export function damaged(t: Ends, { config, tensors, tokenizerConfig }: Damage): string {
   const folder = join(temporaryFolder(t), "model");
   const read = (file: string) => JSON.parse(readFileSync(join(MODEL, file), "utf8")) as Json;
   const settings = read("config.json");
