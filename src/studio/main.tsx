@@ -10,6 +10,7 @@ import { startTheme } from "./theme.ts";
 import "./styles/base.css";
 import "./styles/controls.css";
 import "./styles/parts.css";
+import "./styles/assemble.css";
 import "./styles/pages.css";
 
 setEngine(createHttpEngine({ askForKey }));
