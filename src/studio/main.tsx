@@ -11,6 +11,7 @@ import "./styles/base.css";
 import "./styles/controls.css";
 import "./styles/parts.css";
 import "./styles/assemble.css";
+import "./styles/compare.css";
 import "./styles/pages.css";
 
 setEngine(createHttpEngine({ askForKey }));

@@ -41,6 +41,7 @@ export function AssemblePage() {
       <StartFrom />
       <div class="assemble">
         <div class="assemble-form">
+          <h2>Form</h2>
           {form && words.value ? (
             <RecipeFields form={form} words={words.value} onChange={setForm} />
           ) : (
