@@ -52,7 +52,7 @@ export class Runs {
     const text = await readTextFile(join(found.folder, found.file), MOST_BYTES);
     const told = JSON.parse(text) as SavedStudy;
     const point = ({ name, curve, x, run, summary }: SavedPoint): StudyPoint => ({
-      ...{ name, run: idOf(realLocation(join(found.folder, decodeURI(run)))), summary },
+      ...{ name, run: idOf(dirname(realLocation(join(found.folder, decodeURIComponent(run))))), summary },
       ...(curve === undefined ? {} : { curve }),
       ...(x === undefined ? {} : { x }),
     });
