@@ -1,4 +1,4 @@
-// Builds everything that runs: kernels (AssemblyScript -> WASM), then TypeScript -> dist/.
+// Builds everything that runs: kernels (AssemblyScript -> WASM), then TypeScript -> dist/, and the studio's page.
 //
 // Node 20 cannot run .ts files, so sources, tests, benchmarks and scripts are compiled together; a newer
 // Node gains nothing from a second way of running the same code. Kernels are compiled only when their
@@ -42,6 +42,7 @@ for (const [name, { folder, binary, imports }] of Object.entries(MODULES)) {
 if (process.argv.includes("--types")) {
   run(tsc, "--noEmit");
   run(tsc, "-p", "tsconfig.browser.json");
+  run(tsc, "-p", "src/studio/tsconfig.json");
 } else {
   // Into a new folder: files of deleted sources must not go on running, and whoever runs the old ones
   // meanwhile must not find half of them.
@@ -49,6 +50,8 @@ if (process.argv.includes("--types")) {
   try {
     run(tsc, "--outDir", fresh);
     run(tsc, "-p", "tsconfig.browser.json"); // checks only: scripts/build-browser.mjs bundles
+    run(tsc, "-p", "src/studio/tsconfig.json");
+    run("scripts/build-studio.mjs", join(fresh, "studio"), ...(quiet ? ["--quiet"] : []));
     rmSync(join(root, "dist"), { recursive: true, force: true });
     renameSync(fresh, join(root, "dist"));
   } finally {

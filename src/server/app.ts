@@ -9,6 +9,7 @@ import { ApiError, apiErrorOf, unexpected } from "./api-error.ts";
 import { openAiRoutes } from "./routes/openai.ts";
 import { stateRoutes } from "./routes/state.ts";
 import type { Serving } from "./serving.ts";
+import { studioFiles } from "./studio-files.ts";
 
 /** What a route is given beside the request. */
 export interface RouteEnvironment {
@@ -65,6 +66,7 @@ export function createApp({ serving, access, routes = [], closing }: AppOptions)
   app.route("/", openAiRoutes(serving));
   app.route("/", stateRoutes(serving));
   for (const { path, routes: more } of routes) app.route(path, more);
+  app.route("/", studioFiles()); // last: whatever is no route is a page
 
   app.notFound(({ req }) =>
     new ApiError(404, `There is no ${req.method} ${req.path}`, { code: "not_found" }).response(),

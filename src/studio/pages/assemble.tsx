@@ -1,0 +1,4 @@
+import { Page } from "../parts/page.tsx";
+export function AssemblePage() {
+  return <Page title="Assemble">Soon.</Page>;
+}

@@ -1,0 +1,4 @@
+import { Page } from "../parts/page.tsx";
+export function RunPage({ id }: { id: string }) {
+  return <Page title="Run">{id}</Page>;
+}
