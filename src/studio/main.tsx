@@ -10,6 +10,7 @@ import "./styles/base.css";
 import "./styles/controls.css";
 import "./styles/parts.css";
 import "./styles/pages.css";
+import "./styles/plots.css";
 
 setEngine(createHttpEngine({ askForKey }));
 startTheme();
