@@ -12,7 +12,7 @@ import {
   objectOf,
   STRING,
 } from "./json-grammar.ts";
-import { integerRange } from "./number-range.ts";
+import { decimalRange, integerRange, nextAbove } from "./number-range.ts";
 import { type Pattern, patternGrammar, withLengths } from "./pattern.ts";
 import { PatternFault, parsePattern } from "./pattern-parser.ts";
 import { boundsOf } from "./schema-array.ts";
@@ -79,36 +79,42 @@ function readPattern(context: SchemaContext, pattern: unknown, path: string): Pa
 const BOUNDS = ["minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum"] as const;
 
 export function integerGrammar(context: SchemaContext, schema: JsonObject, path: string): Grammar {
-  const given = BOUNDS.filter((key) => schema[key] !== undefined);
-  if (given.length === 0) return INTEGER;
-  for (const key of given) {
-    if (typeof schema[key] === "number" && Number.isFinite(schema[key])) continue;
-    return context.refuse(joinPath(path, key), `it is ${JSON.stringify(schema[key])}`, {
-      wanted: "a number",
-    });
-  }
-  const bound = (key: (typeof BOUNDS)[number]): number | undefined => schema[key] as number | undefined;
-  const lows = [bound("minimum"), bound("exclusiveMinimum")];
-  const highs = [bound("maximum"), bound("exclusiveMaximum")];
-  const least = [
-    ...(lows[0] === undefined ? [] : [BigInt(Math.ceil(lows[0]))]),
-    ...(lows[1] === undefined ? [] : [BigInt(Math.floor(lows[1])) + 1n]),
-  ];
-  const most = [
-    ...(highs[0] === undefined ? [] : [BigInt(Math.floor(highs[0]))]),
-    ...(highs[1] === undefined ? [] : [BigInt(Math.ceil(highs[1])) - 1n]),
-  ];
-  const largest = least.reduce<bigint | undefined>((a, b) => (a !== undefined && a > b ? a : b), undefined);
-  const smallest = most.reduce<bigint | undefined>((a, b) => (a !== undefined && a < b ? a : b), undefined);
-  return integerRange(largest, smallest);
+  const bounds = boundsOfNumber(context, schema, path);
+  if (!bounds) return choice();
+  const { least, most } = bounds;
+  if (least === undefined && most === undefined) return INTEGER;
+  // Of doubles that are beyond all fractions, Math.ceil() and Math.floor() change nothing.
+  return integerRange(
+    least === undefined ? undefined : BigInt(Math.ceil(least)),
+    most === undefined ? undefined : BigInt(Math.floor(most)),
+  );
 }
 
 export function numberGrammar(context: SchemaContext, schema: JsonObject, path: string): Grammar {
-  for (const key of BOUNDS) {
-    if (schema[key] === undefined) continue;
-    context.refuse(joinPath(path, key), "numbers have no bounds here", { wanted: 'it on "type": "integer"' });
+  const bounds = boundsOfNumber(context, schema, path);
+  if (!bounds) return choice();
+  const { least, most } = bounds;
+  return least === undefined && most === undefined ? NUMBER : decimalRange(least, most);
+}
+
+/** The smallest and the largest double that are valid; undefined when one was refused. */
+function boundsOfNumber(
+  context: SchemaContext,
+  schema: JsonObject,
+  path: string,
+): { least: number | undefined; most: number | undefined } | undefined {
+  const wrong = BOUNDS.find((key) => schema[key] !== undefined && !Number.isFinite(schema[key]));
+  if (wrong) {
+    context.refuse(joinPath(path, wrong), `it is ${JSON.stringify(schema[wrong])}`, { wanted: "a number" });
+    return undefined;
   }
-  return NUMBER;
+  const [minimum, above, maximum, below] = BOUNDS.map((key) => schema[key] as number | undefined);
+  const least = [minimum, above === undefined ? undefined : nextAbove(above)].filter((n) => n !== undefined);
+  const most = [maximum, below === undefined ? undefined : -nextAbove(-below)].filter((n) => n !== undefined);
+  return {
+    least: least.length > 0 ? Math.max(...least) : undefined,
+    most: most.length > 0 ? Math.min(...most) : undefined,
+  };
 }
 
 /** A value as JSON.stringify() spells it, with space between what it is made of. Keys stand in its order. */

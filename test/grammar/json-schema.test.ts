@@ -205,6 +205,8 @@ const CANDIDATES: readonly unknown[] = (() => {
     99,
     100,
     1e20,
+    0.5,
+    -0.25,
     "",
     "a",
     "ab",
