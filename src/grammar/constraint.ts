@@ -7,9 +7,16 @@
  * found once for all constraints of a compiled grammar.
  */
 import { Automaton, DEAD, type State } from "./automaton.ts";
-import type { Grammar } from "./grammar.ts";
+import { ANY_CHARACTER, byteRanges, intersection } from "./characters.ts";
+import type { Grammar, Range } from "./grammar.ts";
 import { networkOf } from "./network.ts";
-import { groupOf, type TokenTrie } from "./token-trie.ts";
+import { groupOf, ILL_FORMED, type TokenTrie, WIDE_GROUPS } from "./token-trie.ts";
+
+const LONGER_CHARACTERS = intersection(ANY_CHARACTER, [[0x80, 0x10ffff]]).flatMap((range) =>
+  byteRanges(range),
+);
+/** A bit that is no group's: 0 stands for a state that was not asked. */
+const KNOWN = 1 << 30;
 
 export interface CompileOptions {
   /** Ids that end an output, allowed where it may end. */
@@ -29,7 +36,7 @@ export class CompiledGrammar {
   readonly #mostMasks: number;
   #epoch: number;
   /** By row: groups of bytes that leave the state as it is, once they were asked for. */
-  #stays = new Map<number, number>();
+  #stays = new Int32Array(1024);
 
   /** Throws GrammarError as networkOf(), RangeError for a token outside of the vocabulary. */
   constructor(
@@ -60,7 +67,7 @@ export class CompiledGrammar {
     if (this.#epoch !== this.automaton.epoch) {
       this.#epoch = this.automaton.epoch;
       this.#masks.clear();
-      this.#stays = new Map();
+      this.#stays = new Int32Array(1024);
     }
     return this.automaton.current(state);
   }
@@ -97,8 +104,8 @@ export class CompiledGrammar {
         continue;
       }
       let last = node + 1;
-      if (next === row && groupsUnder[node] !== 0 && (groupsUnder[node]! & ~this.#staysOf(row)) === 0)
-        last = ends[node]!;
+      const stays = this.#stays[next] || (next === row ? this.#findStays(row) : 0);
+      if ((groupsUnder[node]! & ~stays) === 0) last = ends[node]!;
       const end = firstTokens[last]!;
       for (let at = firstTokens[node]!; at < end; at++) {
         const id = tokens[at]!;
@@ -112,17 +119,36 @@ export class CompiledGrammar {
     return mask;
   }
 
-  /** Asked only of states that a byte left as they were: most never are, and 256 looks would be too many. */
-  #staysOf(row: number): number {
-    const known = this.#stays.get(row);
-    if (known !== undefined) return known;
-    let groups = -1;
-    for (let byte = 0; byte < 256; byte++) {
-      const next = this.automaton.nextRow(row, this.automaton.network.classOf[byte]!);
-      if (next !== row) groups &= ~(1 << groupOf(byte));
+  /**
+   * The groups of bytes that leave a state as it is, and KNOWN; those of longer characters where all of these do.
+   * Asked only of states that a byte left as they were: most never are, and 256 looks would be too many.
+   */
+  #findStays(row: number): number {
+    const { classOf } = this.automaton.network;
+    let groups = -1 & ~WIDE_GROUPS & ~ILL_FORMED;
+    for (let byte = 0; byte < 0x80; byte++) {
+      if (this.automaton.nextRow(row, classOf[byte]!) !== row) groups &= ~(1 << groupOf(byte));
     }
-    this.#stays.set(row, groups);
-    return groups;
+    if (LONGER_CHARACTERS.every((parts) => this.#returns(row, parts))) groups |= WIDE_GROUPS;
+    if (row >= this.#stays.length) {
+      const larger = new Int32Array(2 * row);
+      larger.set(this.#stays);
+      this.#stays = larger;
+    }
+    this.#stays[row] = groups | KNOWN;
+    return groups | KNOWN;
+  }
+
+  /** Whether all bytes of these ranges, one after the other, lead back to where one was. */
+  #returns(row: number, parts: readonly Range[]): boolean {
+    let rows = new Set([row]);
+    for (const [first, last] of parts) {
+      const next = new Set<number>();
+      const classes = new Set(this.automaton.network.classOf.subarray(first, last + 1));
+      for (const from of rows) for (const one of classes) next.add(this.automaton.nextRow(from, one));
+      rows = next;
+    }
+    return rows.size === 1 && rows.has(row);
   }
 }
 
