@@ -2,21 +2,15 @@
  * Which tokens may come next, so that the output can still match a grammar: exactly those.
  *
  * The mask of a state is found by walking the trie of the vocabulary and the automaton side by side. Where a token
- * cannot begin so, all that begin so are left out at once; where a state stays the same whatever follows of what
- * the trie has there (the inside of a string), all are let in at once. Masks are kept by state, so that they are
+ * cannot begin so, all that begin so are left out at once; where whatever follows of what
+ * the trie has there may follow (the inside of a string), all are let in at once. Masks are kept by state, so that they are
  * found once for all constraints of a compiled grammar.
  */
 import { Automaton, DEAD, type State } from "./automaton.ts";
-import { ANY_CHARACTER, byteRanges, intersection } from "./characters.ts";
-import type { Grammar, Range } from "./grammar.ts";
+import type { Grammar } from "./grammar.ts";
 import { networkOf } from "./network.ts";
-import { groupOf, ILL_FORMED, type TokenTrie, WIDE_GROUPS } from "./token-trie.ts";
-
-const LONGER_CHARACTERS = intersection(ANY_CHARACTER, [[0x80, 0x10ffff]]).flatMap((range) =>
-  byteRanges(range),
-);
-/** A bit that is no group's: 0 stands for a state that was not asked. */
-const KNOWN = 1 << 30;
+import { SafeRuns } from "./safe-runs.ts";
+import type { TokenTrie } from "./token-trie.ts";
 
 export interface CompileOptions {
   /** Ids that end an output, allowed where it may end. */
@@ -35,8 +29,7 @@ export class CompiledGrammar {
   readonly #masks = new Map<State, Uint32Array>();
   readonly #mostMasks: number;
   #epoch: number;
-  /** By row: groups of bytes that leave the state as it is, once they were asked for. */
-  #stays = new Int32Array(1024);
+  #runs: SafeRuns;
 
   /** Throws GrammarError as networkOf(), RangeError for a token outside of the vocabulary. */
   constructor(
@@ -54,6 +47,7 @@ export class CompiledGrammar {
     this.automaton = new Automaton(network, mostStates === undefined ? {} : { mostStates });
     this.#mostMasks = Math.max(1, Math.floor(maskBytes / (4 * Math.ceil(trie.size / 32))));
     this.#epoch = this.automaton.epoch;
+    this.#runs = new SafeRuns(this.automaton);
   }
 
   /** How many masks are kept. */
@@ -67,7 +61,7 @@ export class CompiledGrammar {
     if (this.#epoch !== this.automaton.epoch) {
       this.#epoch = this.automaton.epoch;
       this.#masks.clear();
-      this.#stays = new Int32Array(1024);
+      this.#runs = new SafeRuns(this.automaton);
     }
     return this.automaton.current(state);
   }
@@ -90,9 +84,10 @@ export class CompiledGrammar {
 
   #findMask(state: State): Uint32Array {
     const { automaton, trie } = this;
-    const { bytes, depths, ends, firstTokens, tokens, groupsUnder, numNodes } = trie;
+    const { bytes, depths, ends, firstTokens, tokens, groupsUnder, heights, numNodes } = trie;
     const { classOf } = automaton.network;
     const mask = new Uint32Array(Math.ceil(trie.size / 32));
+    const runs = this.#runs;
     const rows = new Int32Array(trie.longest + 1);
     rows[0] = state.row;
     for (let node = 0; node < numNodes; ) {
@@ -104,8 +99,9 @@ export class CompiledGrammar {
         continue;
       }
       let last = node + 1;
-      const stays = this.#stays[next] || (next === row ? this.#findStays(row) : 0);
-      if ((groupsUnder[node]! & ~stays) === 0) last = ends[node]!;
+      const under = groupsUnder[node]!;
+      if (under !== 0 && (under & ~runs.groupsAfter(next)) === 0 && heights[node]! <= runs.stepsAfter(next))
+        last = ends[node]!;
       const end = firstTokens[last]!;
       for (let at = firstTokens[node]!; at < end; at++) {
         const id = tokens[at]!;
@@ -117,38 +113,6 @@ export class CompiledGrammar {
     for (const id of automaton.tokens(state)) mask[id >>> 5]! |= 1 << (id & 31);
     if (state.canEnd) for (const id of this.endTokens) mask[id >>> 5]! |= 1 << (id & 31);
     return mask;
-  }
-
-  /**
-   * The groups of bytes that leave a state as it is, and KNOWN; those of longer characters where all of these do.
-   * Asked only of states that a byte left as they were: most never are, and 256 looks would be too many.
-   */
-  #findStays(row: number): number {
-    const { classOf } = this.automaton.network;
-    let groups = -1 & ~WIDE_GROUPS & ~ILL_FORMED;
-    for (let byte = 0; byte < 0x80; byte++) {
-      if (this.automaton.nextRow(row, classOf[byte]!) !== row) groups &= ~(1 << groupOf(byte));
-    }
-    if (LONGER_CHARACTERS.every((parts) => this.#returns(row, parts))) groups |= WIDE_GROUPS;
-    if (row >= this.#stays.length) {
-      const larger = new Int32Array(2 * row);
-      larger.set(this.#stays);
-      this.#stays = larger;
-    }
-    this.#stays[row] = groups | KNOWN;
-    return groups | KNOWN;
-  }
-
-  /** Whether all bytes of these ranges, one after the other, lead back to where one was. */
-  #returns(row: number, parts: readonly Range[]): boolean {
-    let rows = new Set([row]);
-    for (const [first, last] of parts) {
-      const next = new Set<number>();
-      const classes = new Set(this.automaton.network.classOf.subarray(first, last + 1));
-      for (const from of rows) for (const one of classes) next.add(this.automaton.nextRow(from, one));
-      rows = next;
-    }
-    return rows.size === 1 && rows.has(row);
   }
 }
 

@@ -34,6 +34,8 @@ export class TokenTrie {
    * it is not all UTF-8, read from there and perhaps cut off at the end.
    */
   readonly groupsUnder: Int32Array;
+  /** By node: how many bytes the longest token has from there on. */
+  readonly heights: Uint16Array;
   readonly longest: number;
   readonly #bytesOf: Vocabulary["bytesOf"];
 
@@ -56,6 +58,7 @@ export class TokenTrie {
     const ends = new Int32Array(total);
     const firstTokens = new Int32Array(total + 1);
     const groupsUnder = new Int32Array(total);
+    const heights = new Uint16Array(total);
     const path: number[] = []; // nodes that lead to the token before
     let node = 0;
     let longest = 0;
@@ -64,8 +67,9 @@ export class TokenTrie {
         const left = path.pop()!;
         ends[left] = node;
         const above = path.at(-1);
-        if (above !== undefined)
-          groupsUnder[above]! |= (groupsUnder[left]! & ~ILL_FORMED) | (1 << groupOf(bytes[left]!));
+        if (above === undefined) continue;
+        groupsUnder[above]! |= (groupsUnder[left]! & ~ILL_FORMED) | (1 << groupOf(bytes[left]!));
+        heights[above] = Math.max(heights[above]!, heights[left]! + 1);
       }
     };
     let before = "";
@@ -95,6 +99,7 @@ export class TokenTrie {
     this.ends = ends.slice(0, node);
     this.firstTokens = firstTokens.slice(0, node + 1);
     this.groupsUnder = groupsUnder.slice(0, node);
+    this.heights = heights.slice(0, node);
     this.tokens = Int32Array.from(spelled, ({ id }) => id);
     this.longest = longest;
   }
