@@ -55,6 +55,11 @@ export class CompiledGrammar {
     return this.#masks.size;
   }
 
+  /** Gives the memory of all masks back; they are found anew when they are wanted. */
+  forgetMasks(): void {
+    this.#masks.clear();
+  }
+
   /** The state as it is called now; to be used at once. */
   current(state: State): State {
     this.automaton.trim();

@@ -1,6 +1,7 @@
 /** Masks against their definition: a token is allowed where a matcher takes all its bytes. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { largeVocabulary } from "../../bench/vocabulary.ts";
 import { character } from "../../src/grammar/characters.ts";
 import { CompiledGrammar, Constraint } from "../../src/grammar/constraint.ts";
 import {
@@ -20,7 +21,7 @@ import { CHARACTER, JSON_RULES, jsonObject, jsonValue } from "../../src/grammar/
 import { Matcher } from "../../src/grammar/matcher.ts";
 import { TokenTrie } from "../../src/grammar/token-trie.ts";
 import { type SeededRandom, seededRandom } from "../../src/statistics/random.ts";
-import { largeVocabulary, miniVocabulary, smallVocabulary } from "./vocabularies.ts";
+import { miniVocabulary, smallVocabulary } from "./vocabularies.ts";
 
 function idsOf(mask: Uint32Array): number[] {
   const ids: number[] = [];

@@ -1,8 +1,9 @@
 /** The flat trie against the tokens that it was made of. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { largeVocabulary } from "../../bench/vocabulary.ts";
 import { groupOf, ILL_FORMED, TokenTrie } from "../../src/grammar/token-trie.ts";
-import { largeVocabulary, smallVocabulary } from "./vocabularies.ts";
+import { smallVocabulary } from "./vocabularies.ts";
 
 /** By node, what leads to it, found by walking as the header says. */
 function prefixesOf(trie: TokenTrie): string[] {
