@@ -13,8 +13,9 @@ import {
   STRING,
 } from "./json-grammar.ts";
 import { decimalRange, integerRange, nextAbove } from "./number-range.ts";
-import { type Pattern, patternGrammar, withLengths } from "./pattern.ts";
+import { ANYTHING, ofLengths, type Pattern, patternGrammar, withLengths } from "./pattern.ts";
 import { PatternFault, parsePattern } from "./pattern-parser.ts";
+import { productGrammar } from "./pattern-product.ts";
 import { boundsOf } from "./schema-array.ts";
 import { joinPath, type SchemaContext } from "./schema-context.ts";
 import { isObject, type JsonObject } from "./schema-merge.ts";
@@ -35,19 +36,20 @@ export function stringGrammar(context: SchemaContext, schema: JsonObject, path: 
     if (min === 0 && max === Number.POSITIVE_INFINITY) return STRING;
     return sequence('"', repeat(CHARACTER, min, max === Number.POSITIVE_INFINITY ? undefined : max), '"');
   }
-  if (pattern !== undefined && format !== undefined)
-    return context.refuse(joinPath(path, "pattern"), "it stands beside format", { wanted: "one of them" });
-
+  const read = [
+    pattern === undefined ? ANYTHING : readPattern(context, pattern, path),
+    format === undefined ? ANYTHING : readFormat(context, format, path),
+  ];
+  if (read.includes(undefined)) return choice();
+  const patterns = (read as Pattern[]).filter((one) => one !== ANYTHING);
+  const limited = patterns.length === 1 ? withLengths(patterns[0]!, bounds) : undefined;
+  if (limited) return sequence('"', patternGrammar(limited), '"');
+  const together = productGrammar([...patterns, ofLengths(bounds)]);
+  if (together) return sequence('"', together, '"');
   const key = pattern === undefined ? "format" : "pattern";
-  const whole =
-    pattern === undefined ? readFormat(context, format, path) : readPattern(context, pattern, path);
-  if (!whole) return choice();
-  const limited = withLengths(whole, bounds);
-  if (!limited) {
-    const wanted = "the lengths in the pattern itself, such as ^[a-z]{2,10}$";
-    return context.refuse(joinPath(path, key), "it stands beside minLength or maxLength", { wanted });
-  }
-  return sequence('"', patternGrammar(limited), '"');
+  return context.refuse(joinPath(path, key), "with what stands beside it, it takes too many states", {
+    wanted: "a narrower pattern alone, such as ^[a-z]{2,10}$, or smaller lengths",
+  });
 }
 
 function readFormat(context: SchemaContext, format: unknown, path: string): Pattern | undefined {

@@ -152,6 +152,8 @@ export const SCHEMAS: Readonly<Record<string, Schema>> = {
   "pattern loose": { type: "string", pattern: "ab|^c|d$" },
   "pattern of dots": { type: "string", pattern: '^.\\s\\S"\\\\/\\w?$' },
   "pattern and lengths": { type: "string", pattern: "^a[bc]*d$", minLength: 3, maxLength: 4 },
+  "pattern and other lengths": { type: "string", pattern: "a(b|cb)*d|^z", minLength: 4, maxLength: 5 },
+  "pattern and format": { type: "string", pattern: "^2024-.*Z$", format: "date-time", maxLength: 20 },
   "pattern of Unicode": { type: "string", pattern: "^[à-ÿ一-龥\\u{1F600}-\\u{1F64F}]+?$" },
   date: { type: "string", format: "date" },
   time: { type: "string", format: "time" },
