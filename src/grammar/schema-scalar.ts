@@ -19,12 +19,14 @@ import { productGrammar } from "./pattern-product.ts";
 import { boundsOf } from "./schema-array.ts";
 import { joinPath, type SchemaContext } from "./schema-context.ts";
 import { isObject, type JsonObject } from "./schema-merge.ts";
-import { FORMATS, formatPattern } from "./string-formats.ts";
+import { FORMATS, formatPattern, isDefinedFormat } from "./string-formats.ts";
 
 export const MOST_CHARACTERS = 50_000;
 
 export function stringGrammar(context: SchemaContext, schema: JsonObject, path: string): Grammar {
-  const { pattern, format } = schema;
+  const { pattern } = schema;
+  // Of a name that JSON Schema does not know, the pattern beside it says what is meant.
+  const format = pattern !== undefined && !isDefinedFormat(schema.format) ? undefined : schema.format;
   const bounds = boundsOf(context, schema, {
     keys: ["minLength", "maxLength"],
     most: MOST_CHARACTERS,

@@ -186,6 +186,7 @@ test("formatPattern() takes forms as they are defined, and no neighbours of them
     hostname: ["localhost", "a-b.example"],
     ipv4: ["0.0.0.0", "255.255.255.255", "192.168.10.1"],
     ipv6: ["::", "::1", "1::", "1:2:3:4:5:6:7:8", "1:2:3:4:5:6:7::", "::2:3:4:5:6:7:8", "fe80::abcd:12"],
+    uri: ["https://example.com", "ftp://a-b.example:80/x/y.z?a=b&c#d"],
   };
   assert.deepEqual(Object.keys(good), FORMATS);
   for (const format of FORMATS) {

@@ -39,7 +39,9 @@ const REFUSED: readonly (readonly [unknown, string, string, RegExp])[] = [
   [{ type: "object", propertys: {} }, "propertys", "unknown-keyword", /perhaps "properties"/],
   [{ type: "object", zzzzzz: 1 }, "zzzzzz", "unknown-keyword", /one of anyOf/],
   [{ type: "text" }, "type", "unsupported-schema", /"text" is no type, wanted some of object/],
-  [{ type: "string", format: "uri" }, "format", "unsupported-schema", /date-time/],
+  [{ type: "string", format: "regex", pattern: "a" }, "format", "unsupported-schema", /not known/],
+  [{ type: "object", propertyNames: { pattern: "a" } }, "propertyNames", "unsupported-keyword", /properties/],
+  [{ type: "string", format: "phone" }, "format", "unsupported-schema", /date-time/],
   [{ type: "string", format: "date", minLength: 12 }, "", "no-finite-output", /no finite value/],
   [
     { type: "string", pattern: "^(ab)*$", minLength: 9999 },
@@ -154,7 +156,7 @@ for (const [pattern, message] of PATTERNS) {
 }
 
 test("grammarOfSchema() tells all problems at once", () => {
-  const schema = { properties: { a: { multipleOf: 1 }, b: { format: "uri" }, c: { not: {}, contains: {} } } };
+  const schema = { properties: { a: { multipleOf: 1 }, b: { format: "iri" }, c: { not: {}, contains: {} } } };
   const paths = problemsOf(schema).map(({ path }) => path);
   assert.deepEqual(paths, [
     "properties.a.multipleOf",

@@ -169,6 +169,13 @@ export const SCHEMAS: Readonly<Record<string, Schema>> = {
   "number between fractions": { type: "number", exclusiveMinimum: -12, maximum: 12.5 },
   "number inside": { type: "number", exclusiveMinimum: 0, exclusiveMaximum: 1 },
   "number below": { type: "number", exclusiveMaximum: -1e-7 },
+  uri: { type: "string", format: "uri" },
+  "format that is only a name": { type: "string", format: "greeting", pattern: "^a" },
+  "names of any text": {
+    type: "object",
+    propertyNames: { type: "string" },
+    additionalProperties: { const: 1 },
+  },
   "integer from": { type: "integer", minimum: 17 },
   "integer to": { type: "integer", maximum: -205 },
   "integer between": { type: "integer", exclusiveMinimum: -13, maximum: 1204 },
@@ -192,6 +199,11 @@ export const FORMAT_CHECKS: Readonly<Record<string, (text: string) => boolean>> 
   ipv4: (text) =>
     text.split(".").length === 4 && text.split(".").every((n) => String(Number(n)) === n && Number(n) < 256),
   ipv6: isIpv6,
+  // RFC 3986, appendix B, and its characters.
+  uri: (text) =>
+    /^[a-z][a-z\d+.-]*:(\/\/[^/?#]+)?[^?#]*(\?[^#]*)?(#[^#]*)?$/i.test(text) &&
+    /^[\w.~:/?#[\]@!$&'()*+,;=%-]+$/.test(text),
+  greeting: () => true,
 };
 
 function isDate(text: string): boolean {
