@@ -41,6 +41,7 @@ export class Automaton {
   readonly mostStates: number;
   readonly #root: Stack = { id: 0, returns: [] };
   #nextStack = 1;
+  #start: State | undefined;
   #epoch = 0;
   #states: State[] = [];
   #stateOf = new Map<string, State>();
@@ -61,7 +62,10 @@ export class Automaton {
   /** Before the first byte. */
   start(): State {
     // As if rule 0 had been called from nowhere.
-    return this.#close([{ node: this.network.starts[0]!, stack: this.#root }], false);
+    this.#start = this.#start
+      ? this.current(this.#start)
+      : this.#close([{ node: this.network.starts[0]!, stack: this.#root }], false);
+    return this.#start;
   }
 
   stateOf(row: number): State {

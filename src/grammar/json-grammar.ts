@@ -117,14 +117,18 @@ export const JSON_RULES: Readonly<Record<string, Grammar>> = {
   "json character": anyCharacter,
 };
 
+// Each is one object: what is made of it is kept by it.
+const ANY_OBJECT = scope(JSON_RULES, OBJECT);
+const ANY_VALUE = scope(JSON_RULES, VALUE);
+
 /** Any JSON object. */
 export function jsonObject(): Grammar {
-  return scope(JSON_RULES, OBJECT);
+  return ANY_OBJECT;
 }
 
 /** Any JSON value. */
 export function jsonValue(): Grammar {
-  return scope(JSON_RULES, VALUE);
+  return ANY_VALUE;
 }
 
 export function memberOf(key: Grammar, value: Grammar): Grammar {
