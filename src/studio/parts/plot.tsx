@@ -86,10 +86,10 @@ export function Plot(props: PlotProps) {
         aria-label={label}
       >
         <Grid x={x} y={y} width={width} height={height} formatX={formatX} formatY={formatY} />
-        <text class="axis-name" x={width - RIGHT} y={height - 4} text-anchor="end" aria-hidden="true">
+        <text class="axis-name" x={width - RIGHT} y={height - 4} text-anchor="end">
           {xLabel}
         </text>
-        <text class="axis-name" x={LEFT - 40} y={TOP - 2} aria-hidden="true">
+        <text class="axis-name" x={LEFT - 40} y={TOP - 2}>
           {yLabel}
         </text>
         {references.map((each) => (
@@ -131,7 +131,7 @@ interface GridProps {
 
 function Grid({ x, y, width, height, formatX, formatY }: GridProps) {
   return (
-    <g class="grid" aria-hidden="true">
+    <g class="grid">
       {y.ticks.map((tick) => (
         <g key={tick}>
           <line x1={LEFT} x2={width - RIGHT} y1={y.at(tick)} y2={y.at(tick)} />
@@ -150,17 +150,15 @@ function Grid({ x, y, width, height, formatX, formatY }: GridProps) {
 }
 
 function Series({ series, tone, x, y }: { series: PlotSeries; tone: number; x: Scale; y: Scale }) {
-  const { points, isLine = true, name } = series;
+  const { points, isLine = true } = series;
   const path = points
     .map((point, index) => `${index === 0 ? "M" : "L"}${x.at(point.x)} ${y.at(point.y)}`)
     .join("");
   return (
-    <g class={`series tone-s${tone}`} role="list" aria-label={name}>
+    <g class={`series tone-s${tone}`}>
       {isLine && points.length > 1 && <path class="curve" d={path} />}
       {points.map((point) => (
-        <g key={`${point.x} ${point.title}`} role="listitem">
-          <Dot point={point} x={x.at(point.x)} y={y} />
-        </g>
+        <Dot key={`${point.x} ${point.title}`} point={point} x={x.at(point.x)} y={y} />
       ))}
     </g>
   );
