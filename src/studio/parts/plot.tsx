@@ -46,7 +46,9 @@ export interface PlotProps {
 
 const LEFT = 48;
 const RIGHT = 14;
-const TOP = 12;
+/** For the names of references, beside the plot. */
+const NAMES = 64;
+const TOP = 26;
 const BOTTOM = 38;
 const plain = (value: number) => String(value);
 
@@ -63,6 +65,7 @@ export function Plot(props: PlotProps) {
   } = props;
   const [frame, width] = useWidth<HTMLDivElement>(420);
   const points = series.flatMap((each) => each.points);
+  const end = width - (references.length > 0 ? NAMES : RIGHT);
   const y = scaleOf(
     [...points.flatMap(({ y, low, high }) => [low ?? y, high ?? y]), ...references.map((each) => each.y)],
     {
@@ -73,7 +76,7 @@ export function Plot(props: PlotProps) {
   );
   const x = scaleOf(
     points.map((point) => point.x),
-    { from: LEFT + 8, to: width - RIGHT, numTicks: width < 360 ? 4 : 6 },
+    { from: LEFT + 8, to: end - 6, numTicks: width < 360 ? 4 : 6 },
   );
   return (
     <div ref={frame}>
@@ -85,18 +88,18 @@ export function Plot(props: PlotProps) {
         role="group"
         aria-label={label}
       >
-        <Grid x={x} y={y} width={width} height={height} formatX={formatX} formatY={formatY} />
-        <text class="axis-name" x={width - RIGHT} y={height - 4} text-anchor="end">
+        <Grid x={x} y={y} end={end} height={height} formatX={formatX} formatY={formatY} />
+        <text class="axis-name" x={end} y={height - 4} text-anchor="end">
           {xLabel}
         </text>
-        <text class="axis-name" x={LEFT - 40} y={TOP - 2}>
+        <text class="axis-name" x={2} y={11}>
           {yLabel}
         </text>
-        {references.map((each) => (
-          <g key={each.name} class="reference">
-            <line x1={LEFT} x2={width - RIGHT} y1={y.at(each.y)} y2={y.at(each.y)} />
-            <text x={width - RIGHT} y={y.at(each.y) - 4} text-anchor="end">
-              {each.name}
+        {placed(references, y).map(({ name, at, nameAt }) => (
+          <g key={name} class="reference">
+            <line x1={LEFT} x2={end} y1={at} y2={at} />
+            <text x={end + 5} y={nameAt + 4}>
+              {name}
             </text>
           </g>
         ))}
@@ -120,21 +123,40 @@ export function Plot(props: PlotProps) {
   );
 }
 
+const NAME_HEIGHT = 13;
+
+/** References from the top, with names that do not stand on each other. */
+function placed(
+  references: readonly PlotReference[],
+  y: Scale,
+): { name: string; at: number; nameAt: number }[] {
+  let next = Number.NEGATIVE_INFINITY;
+  return references
+    .map(({ name, y: value }) => ({ name, at: y.at(value) }))
+    .sort((a, b) => a.at - b.at)
+    .map(({ name, at }) => {
+      const nameAt = Math.max(at, next);
+      next = nameAt + NAME_HEIGHT;
+      return { name, at, nameAt };
+    });
+}
+
 interface GridProps {
   x: Scale;
   y: Scale;
-  width: number;
+  /** Where the lines end. */
+  end: number;
   height: number;
   formatX: (value: number) => string;
   formatY: (value: number) => string;
 }
 
-function Grid({ x, y, width, height, formatX, formatY }: GridProps) {
+function Grid({ x, y, end, height, formatX, formatY }: GridProps) {
   return (
     <g class="grid">
       {y.ticks.map((tick) => (
         <g key={tick}>
-          <line x1={LEFT} x2={width - RIGHT} y1={y.at(tick)} y2={y.at(tick)} />
+          <line x1={LEFT} x2={end} y1={y.at(tick)} y2={y.at(tick)} />
           <text x={LEFT - 6} y={y.at(tick) + 4} text-anchor="end">
             {formatY(tick)}
           </text>
