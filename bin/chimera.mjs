@@ -19,7 +19,9 @@ function isStale() {
   if (!existsSync(join(root, "tsconfig.json"))) return false; // an installed package
   if (!existsSync(entry)) return true;
   const compiled = statSync(entry).mtimeMs;
-  const sources = readdirSync(join(root, "src"), { recursive: true }).filter((name) => name.endsWith(".ts"));
+  const sources = readdirSync(join(root, "src"), { recursive: true }).filter((name) =>
+    /\.(tsx?|css|html)$/.test(name),
+  );
   return sources.some((name) => statSync(join(root, "src", name)).mtimeMs > compiled);
 }
 

@@ -5,6 +5,7 @@ import { createHttpEngine } from "./http-engine.ts";
 import { askForKey } from "./parts/key-dialog.tsx";
 import { startRouter } from "./router.ts";
 import { setEngine } from "./state.ts";
+import { startTalk } from "./talk-state.ts";
 import { startTheme } from "./theme.ts";
 import "./styles/base.css";
 import "./styles/controls.css";
@@ -14,5 +15,6 @@ import "./styles/plots.css";
 
 setEngine(createHttpEngine({ askForKey }));
 startTheme();
+startTalk();
 startRouter("history");
 render(<App />, document.getElementById("app")!);

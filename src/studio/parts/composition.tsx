@@ -7,7 +7,10 @@ import { Treemap } from "./treemap.tsx";
 
 export function Composition({ report }: { report: InspectReport }) {
   const { byRole, byDtype, totals } = report;
-  const named = byRole.map((each) => ({ ...each, name: each.mtp ? `${each.role}, MTP` : each.role }));
+  const named = byRole.map((each) => ({
+    ...each,
+    name: each.mtp && each.role !== "mtp" ? `${each.role}, MTP` : each.role,
+  }));
   return (
     <section aria-labelledby="parameters">
       <h2 id="parameters">Parameters by role</h2>
@@ -83,7 +86,7 @@ function LayerBars({ report: { byLayer, outsideLayers } }: { report: InspectRepo
   const [frame, width] = useWidth<HTMLDivElement>(400);
   const height = 84;
   const most = Math.max(1, ...byLayer.map(({ bytes }) => bytes));
-  const step = width / Math.max(1, byLayer.length);
+  const step = Math.min(52, width / Math.max(1, byLayer.length));
   const kinds = [...new Set(byLayer.map(({ kind }) => kind))];
   const summary = kinds.map(
     (kind) => `${byLayer.filter((each) => each.kind === kind).length} ${NAMES[kind]}`,
@@ -105,7 +108,7 @@ function LayerBars({ report: { byLayer, outsideLayers } }: { report: InspectRepo
               class={`kind-${kind}`}
               x={index * step + (step > 6 ? 1 : 0)}
               y={height - tall}
-              width={Math.max(1, Math.min(48, step - (step > 6 ? 2 : 0.5)))}
+              width={Math.max(1, step - (step > 6 ? 2 : 0.5))}
               height={tall}
             >
               <title>{`Layer ${layer}, ${NAMES[kind]}: ${formatBytes(bytes)}, ${formatCount(tensors)} tensors`}</title>

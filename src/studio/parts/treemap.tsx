@@ -32,18 +32,20 @@ export function Treemap({
           height,
         ).map(({ index, x, y, width: w, height: h }) => {
           const { name, tone, title, note } = areas[index]!;
-          const fits = (text: string, size: number) => text.length * size * 0.62 < w - 16;
+          const fits = (text: string, size: number) => text.length * size * 0.6 < w - 14;
+          const size = fits(name, 14) ? 14 : 11;
+          const hasName = h > 26 && fits(name, size);
           return (
             <g key={name} class={`tile ${tone}`}>
               <title>{title}</title>
               <rect x={x + 1} y={y + 1} width={Math.max(0, w - 2)} height={Math.max(0, h - 2)} rx="3" />
-              {h > 26 && fits(name, 14) && (
-                <text x={x + 10} y={y + 22} class="tile-name">
+              {hasName && (
+                <text x={x + 8} y={y + 22} class={size === 14 ? "tile-name" : "tile-name narrow"}>
                   {name}
                 </text>
               )}
-              {h > 46 && fits(note, 12) && (
-                <text x={x + 10} y={y + 40} class="tile-note">
+              {hasName && h > 46 && fits(note, 12) && (
+                <text x={x + 8} y={y + 40} class="tile-note">
                   {note}
                 </text>
               )}
