@@ -179,7 +179,10 @@ export const ChatBody: z.ZodObject = BODY;
 
 /** Throws ApiError 400. */
 export function readChatRequest(body: unknown): ChatRequest {
-  return parseBody(BODY, body);
+  const request: ChatRequest = parseBody(BODY, body);
+  if (request.top_logprobs && !request.logprobs)
+    throw invalid("top_logprobs", '"top_logprobs" is there without "logprobs", wanted logprobs: true');
+  return request;
 }
 
 /** Messages as templates want them: content as one text, "developer" by its old name. */
