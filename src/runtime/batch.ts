@@ -237,7 +237,7 @@ export class Batch {
       if (from < entry.numPrompt)
         for (const [i, row] of rows.entries()) {
           // Who had to leave is computed again, and told once.
-          if (from + i < entry.numTold) continue;
+          if (from + i < entry.numTold || from + i >= entry.numPrompt) continue;
           entry.numTold++;
           entry.job.onPromptLogits?.(row, from + i);
         }
