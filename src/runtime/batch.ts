@@ -53,6 +53,11 @@ export class Batch {
     this.#mostPages = Math.max(longest, Math.floor((1 - spare) * pagesFor(model.context)));
   }
 
+  /** Most tokens of a prompt, and of a prompt with its answer. */
+  get limit(): number {
+    return this.#limit;
+  }
+
   get numRunning(): number {
     return this.#running.length;
   }

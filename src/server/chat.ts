@@ -8,7 +8,7 @@ import { type ChatRequest, maxTokensOf, messagesOf } from "./chat-request.ts";
 import { createGuide, guidanceOf } from "./guidance.ts";
 import { samplingOf, seedOf, stopsOf } from "./sampling-request.ts";
 import type { LoadedModel } from "./served-model.ts";
-import { Deadline, limitTokens, type Serving, timingsOf, usageOf } from "./serving.ts";
+import { Deadline, limitTokens, requireRoom, type Serving, timingsOf, usageOf } from "./serving.ts";
 import { EventStream } from "./stream.ts";
 import { toolsOf, variablesOf } from "./template-request.ts";
 
@@ -145,6 +145,7 @@ async function answers(
     signal,
   };
   const asked = await Promise.all(Array.from({ length: count }, () => text.question(messages, asking)));
+  requireRoom(batch, asked, "messages");
   const options: BatchAnswerOptions = {
     ...sampling,
     ...limitTokens(maxTokensOf(request), serving.maxTokens),

@@ -13,7 +13,7 @@ import {
 } from "./completion-request.ts";
 import { samplingOf, seedOf, stopsOf } from "./sampling-request.ts";
 import type { LoadedModel } from "./served-model.ts";
-import { Deadline, limitTokens, type Serving, timingsOf, usageOf } from "./serving.ts";
+import { Deadline, limitTokens, requireRoom, type Serving, timingsOf, usageOf } from "./serving.ts";
 import { EventStream } from "./stream.ts";
 import { CompletionLikelihoods, type CompletionLogprobs } from "./token-text.ts";
 
@@ -151,6 +151,7 @@ async function answers(
   const asked = promptsOf(request).flatMap((prompt) =>
     Array.from({ length: perPrompt }, () => text.beginning(idsOf(prompt, text), { stop })),
   );
+  requireRoom(batch, asked, "prompt");
   onReady?.();
   const run = async (index: number): Promise<Ended> => {
     const { ids, reader, text: prompt } = asked[index]!;

@@ -45,6 +45,18 @@ export class Deadline {
   }
 }
 
+/** Throws ApiError 400 for a prompt that is too long: before a stream is given out, while a status can say so. */
+export function requireRoom(
+  { limit }: { limit: number },
+  prompts: readonly { ids: readonly number[] }[],
+  param: string,
+): void {
+  const longest = Math.max(0, ...prompts.map(({ ids }) => ids.length));
+  if (longest <= limit) return;
+  const message = `Cannot use the prompt: it has ${longest} tokens, wanted at most the ${limit} of the context`;
+  throw new ApiError(400, message, { code: "context_length_exceeded", param });
+}
+
 export function limitTokens(asked: number | undefined, limit: number | undefined): { maxTokens?: number } {
   if (limit === undefined) return asked === undefined ? {} : { maxTokens: asked };
   if (asked !== undefined && asked > limit)
