@@ -144,7 +144,7 @@ async function answers(
   const perPrompt = choicesOf(request);
   const numTop = request.logprobs ?? undefined;
   const { adjust, ...sampling } = samplingOf(request, advice, model.config.sizes.vocab);
-  const { maxTokens } = limitTokens(completionTokensOf(request), serving.maxTokens);
+  const { maxTokens } = limitTokens(completionTokensOf(request, serving.maxTokens), serving.maxTokens);
   const failure = new AbortController();
   const signal = AbortSignal.any([deadline.signal, failure.signal]);
   const stop = stopsOf(request.stop);
