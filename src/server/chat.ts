@@ -132,12 +132,13 @@ async function answers(
   const messages = messagesOf(request);
   const template = await text.template();
   const tools = toolsOf(request, template);
-  const guidance = guidanceOf(request, { tools, toolGrammar: template.toolGrammar });
+  const reasoningFormat = request.reasoning_format ?? serving.reasoningFormat;
+  const guidance = guidanceOf(request, { tools, toolGrammar: template.toolGrammar, reasoningFormat });
   const failure = new AbortController();
   const signal = AbortSignal.any([deadline.signal, failure.signal]);
   const { adjust, ...sampling } = samplingOf(request, advice, model.config.sizes.vocab);
   const asking = {
-    reasoningFormat: request.reasoning_format ?? serving.reasoningFormat,
+    reasoningFormat,
     stop: stopsOf(request.stop),
     variables: variablesOf(request, template),
     callId: () => `call_${randomUUID().replaceAll("-", "").slice(0, 24)}`,

@@ -11,7 +11,7 @@ import { jsonObject } from "../grammar/json-grammar.ts";
 import { grammarOfSchema } from "../grammar/json-schema.ts";
 import { TokenTrie } from "../grammar/token-trie.ts";
 import type { TokenGuide } from "../runtime/batch-answer.ts";
-import { startsInReasoning, THINK_BEGIN, THINK_END } from "../text/output-parser.ts";
+import { type ReasoningFormat, startsInReasoning, THINK_BEGIN, THINK_END } from "../text/output-parser.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import { TOOL_MARKERS, type ToolGrammar } from "../text/tool-grammar.ts";
 import { ApiError, invalid } from "./api-error.ts";
@@ -34,10 +34,15 @@ export interface Guidance {
 /** Throws ApiError 400 for what contradicts itself. */
 export function guidanceOf(
   request: ChatRequest,
-  { tools, toolGrammar }: { tools: ChatTool[] | undefined; toolGrammar: ToolGrammar },
+  {
+    tools,
+    toolGrammar,
+    reasoningFormat,
+  }: { tools: ChatTool[] | undefined; toolGrammar: ToolGrammar; reasoningFormat: ReasoningFormat },
 ): Guidance | undefined {
   const { response_format: format, tool_choice: wish } = request;
-  const mayThink = request.reasoning_format !== "none";
+  // A trace that is told in the content would be no JSON.
+  const mayThink = reasoningFormat === "deepseek";
   const isForced = wish === "required" || (typeof wish === "object" && wish !== null);
   const isJson = format != null && format.type !== "text";
   if (isJson && isForced)
