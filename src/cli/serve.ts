@@ -152,7 +152,7 @@ async function run(places: string[], options: ServeCommandOptions): Promise<void
         throw unusablePlace(error, options);
       });
       tellPlace(server, { sources, options, needsKey: apiKeys.length > 0 });
-      if (options.preload) await serving.models.use(sources[0]!.id, 0, async () => {});
+      if (options.preload) await serving.models.use(sources[0]!.id, { count: 0 }, async () => {});
       await aborted(signal);
       closing.abort();
       await closeGracefully(server, options.grace * 1000);

@@ -27,7 +27,9 @@ export async function chatCompletion(
   const count = request.n ?? 1;
   if (!request.stream) {
     const deadline = new Deadline(timeoutSeconds, [client]);
-    return models.use(request.model, count, (loaded) => wholeAnswer(request, { serving, loaded, deadline }));
+    return models.use(request.model, { count, deadline }, (loaded) =>
+      wholeAnswer(request, { serving, loaded, deadline }),
+    );
   }
   const stream = new EventStream();
   const deadline = new Deadline(timeoutSeconds, [client, stream.signal]);
@@ -39,7 +41,7 @@ export async function chatCompletion(
       resolve(stream.response);
     };
     models
-      .use(request.model, count, (loaded) =>
+      .use(request.model, { count, deadline }, (loaded) =>
         streamAnswer(request, { serving, loaded, deadline, stream, onReady }),
       )
       .catch((error) => {

@@ -43,7 +43,9 @@ export async function completion(
   const count = promptsOf(request).length * choicesOf(request);
   if (!request.stream) {
     const deadline = new Deadline(timeoutSeconds, [client]);
-    return models.use(request.model, count, (loaded) => whole(request, { serving, loaded, deadline }));
+    return models.use(request.model, { count, deadline }, (loaded) =>
+      whole(request, { serving, loaded, deadline }),
+    );
   }
   const stream = new EventStream();
   const deadline = new Deadline(timeoutSeconds, [client, stream.signal]);
@@ -54,7 +56,7 @@ export async function completion(
       resolve(stream.response);
     };
     models
-      .use(request.model, count, (loaded) =>
+      .use(request.model, { count, deadline }, (loaded) =>
         streamed(request, { serving, loaded, deadline, stream, onReady }),
       )
       .catch((error) => {
