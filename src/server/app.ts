@@ -61,7 +61,9 @@ export function createApp({ serving, access, routes = [], closing }: AppOptions)
     if (method === "OPTIONS" && access.foreignPage(headers) !== undefined)
       return context.body(null, 204, {
         "access-control-allow-methods": "GET, POST, DELETE",
-        "access-control-allow-headers": "authorization, content-type",
+        // Whatever the page wants to send: the official client has a dozen headers of its own.
+        "access-control-allow-headers":
+          headers.get("access-control-request-headers") ?? "authorization, content-type",
         "access-control-max-age": "600",
       });
     if (GUARDED.test(path) && !OPEN_PATHS.has(path)) access.checkKey(headers);
