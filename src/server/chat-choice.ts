@@ -52,10 +52,14 @@ export class ChatChoice {
     return this.#chunk(delta);
   }
 
-  end({ events }: Pick<AnswerEnd, "events">): { chunk: ChatChunk | undefined; finish: ChatFinish } {
+  end({ events, finish: why }: Pick<AnswerEnd, "events" | "finish">): {
+    chunk: ChatChunk | undefined;
+    finish: ChatFinish;
+  } {
     const delta = deltaOf(events);
     const last = events.at(-1);
-    const finish = last?.kind === "finish" ? last.reason : "stop";
+    // Calls that are whole do not make up for one that is cut.
+    const finish = why !== "stop" ? "length" : last?.kind === "finish" ? last.reason : "stop";
     return { chunk: delta && this.#chunk(delta), finish };
   }
 
