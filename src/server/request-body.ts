@@ -49,8 +49,9 @@ async function readText(request: Request, limit: number): Promise<string> {
     }
     pieces.push(decoder.decode());
   } catch (error) {
+    if (error instanceof ApiError) throw error;
     if (error instanceof TypeError) throw invalid(undefined, "Cannot read the body: it is not UTF-8");
-    throw error;
+    throw new ApiError(499, "The client has gone away", { code: "aborted", cause: error });
   }
   return pieces.join("");
 }
