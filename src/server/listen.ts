@@ -1,7 +1,8 @@
 /** Sockets: opened with limits on slow and idle clients, and closed when the last answer is out. */
-import type { Server } from "node:http";
-import { createAdaptorServer } from "@hono/node-server";
+import { createServer, type Server } from "node:http";
+import { getRequestListener, RequestError } from "@hono/node-server";
 import type { Hono } from "hono";
+import { ApiError, unexpected } from "./api-error.ts";
 import type { RouteEnvironment } from "./app.ts";
 
 /** A client has so long to send its headers, and its whole request. */
@@ -35,16 +36,16 @@ export async function listen(
     keepAliveMs = KEEP_ALIVE_MS,
   }: ListenOptions & Timeouts,
 ): Promise<Server> {
-  const server = createAdaptorServer({
-    fetch: app.fetch,
-    serverOptions: {
+  const server = createServer(
+    {
       headersTimeout: headersMs,
       requestTimeout: requestMs,
       keepAliveTimeout: keepAliveMs,
       maxHeaderSize: MAX_HEADER_BYTES,
       connectionsCheckingInterval: Math.min(1000, headersMs),
     },
-  }) as Server;
+    getRequestListener(app.fetch, { errorHandler: answerToNoRequest }),
+  );
   server.maxConnections = MAX_CONNECTIONS;
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
@@ -54,6 +55,13 @@ export async function listen(
     });
   });
   return server;
+}
+
+/** What comes to no route: its Host or its address is none. */
+function answerToNoRequest(error: unknown): Response {
+  if (!(error instanceof RequestError)) return unexpected().response();
+  const message = `Cannot read the request: ${error.message}, wanted a Host and a path`;
+  return new ApiError(400, message, { code: "bad_request" }).response();
 }
 
 /** Lets answers that are under way end, but for those that take longer than the grace. */
