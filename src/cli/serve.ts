@@ -148,7 +148,10 @@ async function run(places: string[], options: ServeCommandOptions): Promise<void
   try {
     await interruptible(async (signal) => {
       const { listen, closeGracefully } = await import("../server/listen.ts");
-      const server = await listen(app, { port: options.port, host: options.host }).catch((error) => {
+      const server = await listen(app, {
+        ...{ port: options.port, host: options.host },
+        idleMs: (options.timeout + 60) * 1000,
+      }).catch((error) => {
         throw unusablePlace(error, options);
       });
       tellPlace(server, { sources, options, needsKey: apiKeys.length > 0 });

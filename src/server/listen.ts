@@ -10,6 +10,7 @@ const HEADERS_MS = 10_000;
 const REQUEST_MS = 60_000;
 /** A connection without a request is closed. */
 const KEEP_ALIVE_MS = 10_000;
+const IDLE_MS = 15 * 60_000;
 const MAX_HEADER_BYTES = 16 << 10;
 const MAX_CONNECTIONS = 8192;
 
@@ -23,6 +24,8 @@ export interface Timeouts {
   headersMs?: number;
   requestMs?: number;
   keepAliveMs?: number;
+  /** A connection on which nothing moves is closed; more than a request may take. Default 15 minutes. */
+  idleMs?: number;
 }
 
 /** Rejects with the system's error where it cannot listen. */
@@ -34,6 +37,7 @@ export async function listen(
     headersMs = HEADERS_MS,
     requestMs = REQUEST_MS,
     keepAliveMs = KEEP_ALIVE_MS,
+    idleMs = IDLE_MS,
   }: ListenOptions & Timeouts,
 ): Promise<Server> {
   const server = createServer(
@@ -47,6 +51,7 @@ export async function listen(
     getRequestListener(app.fetch, { errorHandler: answerToNoRequest }),
   );
   server.maxConnections = MAX_CONNECTIONS;
+  server.timeout = idleMs;
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
     server.listen(port, host, () => {
@@ -67,8 +72,10 @@ function answerToNoRequest(error: unknown): Response {
 /** Lets answers that are under way end, but for those that take longer than the grace. */
 export async function closeGracefully(server: Server, graceMs: number): Promise<void> {
   const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-  server.closeIdleConnections();
+  // A connection is idle when its answer is out: it would be kept for the client's next request.
+  const look = setInterval(() => server.closeIdleConnections(), 100);
   const timer = setTimeout(() => server.closeAllConnections(), graceMs);
   await closed;
+  clearInterval(look);
   clearTimeout(timer);
 }
