@@ -2,8 +2,10 @@
 import type { Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { type Command, InvalidArgumentError, Option } from "commander";
+import { CheckpointError } from "../base/errors.ts";
 import { formatBytes, parseBytes } from "../base/format.ts";
 import { VERSION } from "../base/version.ts";
+import type { Models } from "../server/models.ts";
 import type { ServedSource } from "../server/served-model.ts";
 import type { ServerLog } from "../server/serving.ts";
 import type { ReasoningFormat } from "../text/output-parser.ts";
@@ -150,20 +152,33 @@ async function run(places: string[], options: ServeCommandOptions): Promise<void
       const { listen, closeGracefully } = await import("../server/listen.ts");
       const server = await listen(app, {
         ...{ port: options.port, host: options.host },
-        idleMs: (options.timeout + 60) * 1000,
+        idleMs: Math.min((options.timeout + 60) * 1000, 2 ** 31 - 1),
       }).catch((error) => {
         throw unusablePlace(error, options);
       });
-      tellPlace(server, { sources, options, needsKey: apiKeys.length > 0 });
-      if (options.preload) await serving.models.use(sources[0]!.id, { count: 0 }, async () => {});
-      await aborted(signal);
-      closing.abort();
-      await closeGracefully(server, options.grace * 1000);
+      try {
+        tellPlace(server, { sources, options, needsKey: apiKeys.length > 0 });
+        const ready = options.preload ? preload(serving.models, sources[0]!.id) : Promise.resolve();
+        await Promise.race([aborted(signal), ready.then(() => aborted(signal))]);
+      } finally {
+        closing.abort();
+        await closeGracefully(server, options.grace * 1000);
+      }
     });
   } finally {
     await serving.models.close();
   }
   if (options.json) print(JSON.stringify({ kind: "closed" }));
+}
+
+async function preload(models: Models, id: string): Promise<void> {
+  try {
+    await models.use(id, { count: 0 }, async () => {});
+  } catch (error) {
+    // As the server would tell it; here it is the user who reads it.
+    if (!(error instanceof Error && "status" in error)) throw error;
+    throw new CheckpointError("not-enough-memory", error.message);
+  }
 }
 
 function modelsOptionsOf(options: ServeCommandOptions): object {
