@@ -92,6 +92,7 @@ export function addServe(program: Command): void {
       `
 Models are loaded when they are first asked for. A recipe is served as its child: none is written.
 The server has the routes of OpenAI's protocol below /v1, /health, /metrics and /openapi.json.
+SIGINT and SIGTERM let the answers that run end (--grace), and the exit status is 0; a second one ends it at once.
 
 Examples:
   $ chimera serve models recipes/mini/r1t.yaml
