@@ -15,7 +15,7 @@ import { samplingOf, seedOf, stopsOf } from "./sampling-request.ts";
 import type { LoadedModel } from "./served-model.ts";
 import { Deadline, limitTokens, requireRoom, type Serving, timingsOf, usageOf } from "./serving.ts";
 import { EventStream } from "./stream.ts";
-import { CompletionLikelihoods, type CompletionLogprobs } from "./token-text.ts";
+import { CompletionLikelihoods, type CompletionLogprobs, codePoints } from "./token-text.ts";
 
 interface Piece {
   text: string;
@@ -157,7 +157,7 @@ async function answers(
   onReady?.();
   const run = async (index: number): Promise<Ended> => {
     const { ids, reader, text: prompt } = asked[index]!;
-    const offset = request.echo ? 0 : prompt.length;
+    const offset = request.echo ? 0 : codePoints(prompt);
     const likelihoods =
       numTop === undefined ? undefined : new CompletionLikelihoods(tokenizer, { numTop, offset });
     const give = (own: string) => onPiece(index, { text: own, logprobs: likelihoods?.taken() ?? null });
