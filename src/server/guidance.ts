@@ -17,7 +17,7 @@ import { TOOL_MARKERS, type ToolGrammar } from "../text/tool-grammar.ts";
 import { ApiError, invalid } from "./api-error.ts";
 import type { ChatRequest, ChatTool } from "./chat-request.ts";
 import type { LoadedModel } from "./served-model.ts";
-import { tokenText } from "./token-text.ts";
+import { bytesOf } from "./token-text.ts";
 
 export interface Guidance {
   /** Equal ones are compiled once. */
@@ -193,7 +193,7 @@ class Guide implements TokenGuide {
   /** Whatever a trace may hold: all but the end of the answer. */
   readonly #whileThinking: Uint32Array;
   #phase: Phase;
-  /** The end of what came, where a mark may begin. */
+  /** The end of what came, where a mark may begin; a character for each byte, as a token may end within one. */
   #tail = "";
 
   constructor(
@@ -248,8 +248,10 @@ class Guide implements TokenGuide {
 
   /** Whether a mark is complete with this token. */
   #endsWith(id: number, mark: string): boolean {
-    this.#tail = (this.#tail + tokenText(this.#tokenizer, id)).slice(-2 * mark.length);
-    if (!this.#tail.includes(mark)) return false;
+    const wanted = Buffer.from(mark).toString("latin1");
+    const more = Buffer.from(bytesOf(this.#tokenizer, id)).toString("latin1");
+    this.#tail = (this.#tail + more).slice(-2 * wanted.length);
+    if (!this.#tail.includes(wanted)) return false;
     this.#tail = "";
     return true;
   }
