@@ -26,7 +26,8 @@ const MAY_IMPORT = {
   eval: "base checkpoint text runtime tasks statistics",
   study: "base checkpoint arch yaml recipe plan tasks eval statistics charts",
   library: "base checkpoint logical text grammar plan build runtime eval",
-  server: "base tensor checkpoint arch grammar text recipe plan build survey runtime statistics charts tasks eval study library",
+  server:
+    "base tensor checkpoint arch grammar text recipe plan build survey runtime statistics charts tasks eval study library",
   cli: "server base tensor checkpoint arch logical text grammar recipe plan build survey runtime statistics charts tasks eval study library",
 };
 const IMPORT = /^(?:import|export)\b[^;"]*?from "([^"]+)"|\bimport\("([^"]+)"\)/gm;
