@@ -1,7 +1,7 @@
 /**
  * Benchmarks: what is checked first and timed then (docs/BENCHMARKS.md has the tables and what they mean).
  *
- * Usage: npm run bench -- [kernels] [inference] [hash] [copy] [merge] [scaling] [plan] [runtime] [experts] [mtp] [batch] [optimiser] [peer]     none named: all of them
+ * Usage: npm run bench -- [kernels] [inference] [hash] [copy] [merge] [scaling] [plan] [runtime] [experts] [mtp] [batch] [serve] [optimiser] [grammar] [peer]     none named: all of them
  *
  * Figures are ratios where they can be: between runs of one session they move by ±10 %, between machines by
  * more. Folders: CHIMERA_BENCH_DISK (default: the system's temporary folder) and /dev/shm.
@@ -9,6 +9,7 @@
 import { benchBatch } from "./batch.ts";
 import { benchCopy } from "./copy.ts";
 import { benchExperts } from "./experts.ts";
+import { benchGrammar } from "./grammar.ts";
 import { benchHash } from "./hash.ts";
 import { benchInference } from "./inference.ts";
 import { benchKernels } from "./kernels.ts";
@@ -20,6 +21,7 @@ import { removeWorkspaces } from "./places.ts";
 import { benchPlan } from "./plan.ts";
 import { benchRuntime } from "./runtime.ts";
 import { benchScaling } from "./scaling.ts";
+import { benchServe } from "./serve.ts";
 import { printFooter, printLine } from "./table.ts";
 
 /** A section prints its table and returns what it checked, for the last line. */
@@ -35,7 +37,9 @@ const SECTIONS: Record<string, () => string | Promise<string>> = {
   experts: benchExperts,
   mtp: benchMtp,
   batch: benchBatch,
+  serve: benchServe,
   optimiser: benchOptimiser,
+  grammar: benchGrammar,
   peer: benchPeer,
 };
 

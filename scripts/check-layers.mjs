@@ -32,9 +32,10 @@ const MAY_IMPORT = {
   browser:
     "base tensor kernels checkpoint arch logical text grammar recipe plan build survey runtime statistics charts tasks eval study library",
   studio: "",
+  "studio-static": "browser studio",
 };
 /** What a layer may import types from, beside that: single files. */
-const MAY_IMPORT_TYPES = { studio: ["server/api.ts"] };
+const MAY_IMPORT_TYPES = { studio: ["server/api.ts"], "studio-static": ["server/api.ts"] };
 const IMPORT = /^(?:import|export)\b( type)?[^;"]*?from "([^"]+)"|\bimport\("([^"]+)"\)/gm;
 const MAY_USE_FILES = /^checkpoint\/node(-\w+)?\.ts$/;
 

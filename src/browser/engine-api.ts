@@ -8,11 +8,14 @@ import type { Problem } from "../base/errors.ts";
 import type { BuildEvent, VerifyEvent } from "../build/events.ts";
 import type { Finding } from "../build/verify.ts";
 import type { BuildPlan } from "../plan/plan.ts";
+import type { PlanSummary } from "../plan/summary.ts";
+import type { RecipeForm, RecipeWords } from "../recipe/form.ts";
 import type { GenerateStats } from "../runtime/generate.ts";
 import type { LoadEvent, ModelOptions } from "../runtime/model-options.ts";
 import type { AnswerOptions } from "../runtime/talk.ts";
 import type { CompareEvent, CompareOptions, CompareReport } from "../survey/compare.ts";
 import type { InspectReport } from "../survey/inspect.ts";
+import type { TensorQuery, TensorRow } from "../survey/tensor-rows.ts";
 import type { ChatMessage } from "../text/chat-template.ts";
 import type { Output, OutputEvent } from "../text/output-events.ts";
 
@@ -23,6 +26,8 @@ export interface RecipeText {
   file?: string;
   /** Weights of parents instead of those in the recipe; the base gets the rest to 1. As a sweep's points have them. */
   lambda?: Readonly<Record<string, number>>;
+  /** Where parents lie, by name, instead of where the recipe says. */
+  locations?: Readonly<Record<string, string>>;
 }
 
 export interface EngineInfo {
@@ -110,7 +115,24 @@ export interface EngineRequests {
     event: CompareEvent;
     value: CompareReport;
   };
+  /** A page of the table of tensors, and how many match. */
+  tensors: {
+    params: { location: string; offset: number; limit: number } & TensorQuery;
+    event: never;
+    value: { total: number; rows: TensorRow[] };
+  };
   plan: { params: RecipeText; event: never; value: BuildPlan };
+  planSummary: { params: RecipeText; event: never; value: PlanSummary };
+  /** Rejects with a RecipeError that has all faults with their places. */
+  readRecipe: { params: { recipe: string }; event: never; value: RecipeForm };
+  writeRecipe: { params: { form: RecipeForm }; event: never; value: string };
+  /** A recipe with the other's routed experts in the base. */
+  recipeTemplate: {
+    params: { base: { name: string; path: string }; other: { name: string; path: string }; lambda: number };
+    event: never;
+    value: string;
+  };
+  recipeWords: { params: Record<string, never>; event: never; value: RecipeWords };
   /**
    * Builds in memory. `location`: where the child is to be found then; default "/children/" and its plan's digest. A
    * child of the same plan that is there already is verified again, and stays.

@@ -12,12 +12,16 @@ import type { Store } from "../checkpoint/source.ts";
 import { type LanguageModel, loadModel } from "../library/language-model.ts";
 import type { BuildPlan } from "../plan/plan.ts";
 import { planRecipe } from "../plan/plan-recipe.ts";
+import { type PlanSummary, planSummary } from "../plan/summary.ts";
+import { formOf, type RecipeForm, type RecipeWords, recipeOfForm, recipeWords } from "../recipe/form.ts";
 import { parseRecipe } from "../recipe/parse.ts";
+import { recipeTemplate } from "../recipe/template.ts";
 import { newStats } from "../runtime/generate.ts";
 import type { Sequence } from "../runtime/model.ts";
 import { recipeAt } from "../study/child-recipe.ts";
 import { compare } from "../survey/compare.ts";
 import { inspect } from "../survey/inspect.ts";
+import { selectRows, tensorRows } from "../survey/tensor-rows.ts";
 import { gatherOutput, type OutputEvent } from "../text/output-events.ts";
 import type { EngineRequests, LoadOptions, Place, RecipeText, RequestName } from "./engine-api.ts";
 import { HttpStore } from "./http-store.ts";
@@ -52,6 +56,8 @@ interface LoadChoice {
 /** Conversations that the cache has room for; its memory is taken as they come. */
 const SEQUENCES = 4;
 const STATS_INTERVAL_MS = 100;
+/** Bytes a second of a build in memory, its verification not counted. */
+const BUILD_SPEED = 50e6;
 const DEFAULT_FILE = "/recipe.yaml";
 
 export class Engine implements Methods {
@@ -81,9 +87,41 @@ export class Engine implements Methods {
     return compare(base, other, { ...options, workers: 1, signal, onEvent: emit });
   }
 
-  async plan({ recipe: text, file = DEFAULT_FILE, lambda }: RecipeText): Promise<BuildPlan> {
+  async tensors({
+    location,
+    offset,
+    limit,
+    ...query
+  }: EngineRequests["tensors"]["params"]): Promise<EngineRequests["tensors"]["value"]> {
+    const rows = selectRows(await tensorRows(location), query);
+    return { total: rows.length, rows: rows.slice(offset, offset + limit) };
+  }
+
+  async plan({ recipe: text, file = DEFAULT_FILE, lambda, locations = {} }: RecipeText): Promise<BuildPlan> {
     const recipe = parseRecipe(text, { file });
-    return planRecipe(lambda ? recipeAt(recipe, { lambda }) : recipe);
+    return planRecipe(lambda ? recipeAt(recipe, { lambda }) : recipe, { locations });
+  }
+
+  async planSummary(params: RecipeText): Promise<PlanSummary> {
+    const placeOf = (location: string) => placeAt(location)?.label ?? location;
+    return planSummary(await this.plan(params), { workers: 1, bytesPerSecond: BUILD_SPEED, placeOf });
+  }
+
+  async readRecipe({ recipe }: { recipe: string }): Promise<RecipeForm> {
+    return formOf(parseRecipe(recipe));
+  }
+
+  async writeRecipe({ form }: { form: RecipeForm }): Promise<string> {
+    return recipeOfForm(form);
+  }
+
+  async recipeTemplate({ base, other, lambda }: EngineRequests["recipeTemplate"]["params"]): Promise<string> {
+    const weights = { [other.name]: lambda };
+    return recipeTemplate({ parents: [base, other], base: base.name, roles: ["routed-experts"], weights });
+  }
+
+  async recipeWords(): Promise<RecipeWords> {
+    return recipeWords();
   }
 
   async build(
@@ -188,7 +226,7 @@ export class Engine implements Methods {
   /** What to load, and how: a plan, or the location of a checkpoint. */
   async #choiceOf(params: EngineRequests["load"]["params"]): Promise<LoadChoice> {
     if ("recipe" in params) {
-      const { recipe: _, file: __, lambda: ___, ...options } = params;
+      const { recipe: _, file: __, lambda: ___, locations: ____, ...options } = params;
       return { source: await this.plan(params), options };
     }
     const { location, ...options } = params;

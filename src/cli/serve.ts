@@ -2,8 +2,10 @@
 import type { Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { type Command, InvalidArgumentError, Option } from "commander";
+import { CheckpointError } from "../base/errors.ts";
 import { formatBytes, parseBytes } from "../base/format.ts";
 import { VERSION } from "../base/version.ts";
+import type { Models } from "../server/models.ts";
 import type { ServedSource } from "../server/served-model.ts";
 import type { ServerLog } from "../server/serving.ts";
 import type { StudioOptions } from "../server/studio/studio-routes.ts";
@@ -98,6 +100,7 @@ export function addServe(program: Command): void {
       `
 Models are loaded when they are first asked for. A recipe is served as its child: none is written.
 The server has the routes of OpenAI's protocol below /v1, /health, /metrics and /openapi.json.
+SIGINT and SIGTERM let the answers that run end (--grace), and the exit status is 0; a second one ends it at once.
 
 Examples:
   $ chimera serve models recipes/mini/r1t.yaml
@@ -157,14 +160,20 @@ async function run(places: string[], options: ServeCommandOptions): Promise<void
   try {
     await interruptible(async (signal) => {
       const { listen, closeGracefully } = await import("../server/listen.ts");
-      const server = await listen(app, { port: options.port, host: options.host }).catch((error) => {
+      const server = await listen(app, {
+        ...{ port: options.port, host: options.host },
+        idleMs: Math.min((options.timeout + 60) * 1000, 2 ** 31 - 1),
+      }).catch((error) => {
         throw unusablePlace(error, options);
       });
-      tellPlace(server, { sources, options, needsKey: apiKeys.length > 0 });
-      if (options.preload) await serving.models.use(sources[0]!.id, 0, async () => {});
-      await aborted(signal);
-      closing.abort();
-      await closeGracefully(server, options.grace * 1000);
+      try {
+        tellPlace(server, { sources, options, needsKey: apiKeys.length > 0 });
+        const ready = options.preload ? preload(serving.models, sources[0]!.id) : Promise.resolve();
+        await Promise.race([aborted(signal), ready.then(() => aborted(signal))]);
+      } finally {
+        closing.abort();
+        await closeGracefully(server, options.grace * 1000);
+      }
     });
   } finally {
     await close();
@@ -185,6 +194,16 @@ async function studioOptionsOf(
     throw new UsageError(`Cannot show runs of "${missing}": there is no such folder`);
   const children = options.children ?? folders.find((folder) => !fileExists(`${folder}/config.json`));
   return { folders: children === undefined ? folders : [...folders, children], children, runs: options.runs };
+}
+
+async function preload(models: Models, id: string): Promise<void> {
+  try {
+    await models.use(id, { count: 0 }, async () => {});
+  } catch (error) {
+    // As the server would tell it; here it is the user who reads it.
+    if (!(error instanceof Error && "status" in error)) throw error;
+    throw new CheckpointError("not-enough-memory", error.message);
+  }
 }
 
 function modelsOptionsOf(options: ServeCommandOptions): object {

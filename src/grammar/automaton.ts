@@ -41,6 +41,7 @@ export class Automaton {
   readonly mostStates: number;
   readonly #root: Stack = { id: 0, returns: [] };
   #nextStack = 1;
+  #start: State | undefined;
   #epoch = 0;
   #states: State[] = [];
   #stateOf = new Map<string, State>();
@@ -61,7 +62,10 @@ export class Automaton {
   /** Before the first byte. */
   start(): State {
     // As if rule 0 had been called from nowhere.
-    return this.#close([{ node: this.network.starts[0]!, stack: this.#root }], false);
+    this.#start = this.#start
+      ? this.current(this.#start)
+      : this.#close([{ node: this.network.starts[0]!, stack: this.#root }], false);
+    return this.#start;
   }
 
   stateOf(row: number): State {
@@ -143,6 +147,8 @@ export class Automaton {
 
   /** Adds what follows from places without reading: rules that end and rules that begin. */
   #close(from: readonly Place[], mayEnd: boolean): State {
+    const [only] = from;
+    if (from.length === 1 && isPlain(this.#node(only!.node))) return this.#state(from, mayEnd); // most are
     const { starts, order } = this.network;
     const reached = new Places();
     for (const place of from) reached.add(place.node, place.stack);
@@ -232,6 +238,11 @@ class Places {
 /** Networks have at most 2^20 nodes; that leaves 2^33 stacks. */
 function numberOf(node: number, stack: Stack): number {
   return stack.id * 2 ** 20 + node;
+}
+
+/** Nothing follows without reading. */
+function isPlain({ calls, isEnd }: NetworkNode): boolean {
+  return !isEnd && calls.length === 0;
 }
 
 function isLast({ bytes, tokens, calls, isEnd }: NetworkNode): boolean {

@@ -2,14 +2,15 @@
  * Which tokens may come next, so that the output can still match a grammar: exactly those.
  *
  * The mask of a state is found by walking the trie of the vocabulary and the automaton side by side. Where a token
- * cannot begin so, all that begin so are left out at once; where a state stays the same whatever follows of what
- * the trie has there (the inside of a string), all are let in at once. Masks are kept by state, so that they are
+ * cannot begin so, all that begin so are left out at once; where whatever follows of what
+ * the trie has there may follow (the inside of a string), all are let in at once. Masks are kept by state, so that they are
  * found once for all constraints of a compiled grammar.
  */
 import { Automaton, DEAD, type State } from "./automaton.ts";
 import type { Grammar } from "./grammar.ts";
 import { networkOf } from "./network.ts";
-import { groupOf, type TokenTrie } from "./token-trie.ts";
+import { SafeRuns } from "./safe-runs.ts";
+import type { TokenTrie } from "./token-trie.ts";
 
 export interface CompileOptions {
   /** Ids that end an output, allowed where it may end. */
@@ -28,8 +29,7 @@ export class CompiledGrammar {
   readonly #masks = new Map<State, Uint32Array>();
   readonly #mostMasks: number;
   #epoch: number;
-  /** By row: groups of bytes that leave the state as it is, once they were asked for. */
-  #stays = new Map<number, number>();
+  #runs: SafeRuns;
 
   /** Throws GrammarError as networkOf(), RangeError for a token outside of the vocabulary. */
   constructor(
@@ -47,11 +47,17 @@ export class CompiledGrammar {
     this.automaton = new Automaton(network, mostStates === undefined ? {} : { mostStates });
     this.#mostMasks = Math.max(1, Math.floor(maskBytes / (4 * Math.ceil(trie.size / 32))));
     this.#epoch = this.automaton.epoch;
+    this.#runs = new SafeRuns(this.automaton);
   }
 
   /** How many masks are kept. */
   get numMasks(): number {
     return this.#masks.size;
+  }
+
+  /** Gives the memory of all masks back; they are found anew when they are wanted. */
+  forgetMasks(): void {
+    this.#masks.clear();
   }
 
   /** The state as it is called now; to be used at once. */
@@ -60,7 +66,7 @@ export class CompiledGrammar {
     if (this.#epoch !== this.automaton.epoch) {
       this.#epoch = this.automaton.epoch;
       this.#masks.clear();
-      this.#stays = new Map();
+      this.#runs = new SafeRuns(this.automaton);
     }
     return this.automaton.current(state);
   }
@@ -83,9 +89,10 @@ export class CompiledGrammar {
 
   #findMask(state: State): Uint32Array {
     const { automaton, trie } = this;
-    const { bytes, depths, ends, firstTokens, tokens, groupsUnder, numNodes } = trie;
+    const { bytes, depths, ends, firstTokens, tokens, groupsUnder, heights, numNodes } = trie;
     const { classOf } = automaton.network;
     const mask = new Uint32Array(Math.ceil(trie.size / 32));
+    const runs = this.#runs;
     const rows = new Int32Array(trie.longest + 1);
     rows[0] = state.row;
     for (let node = 0; node < numNodes; ) {
@@ -97,7 +104,8 @@ export class CompiledGrammar {
         continue;
       }
       let last = node + 1;
-      if (next === row && groupsUnder[node] !== 0 && (groupsUnder[node]! & ~this.#staysOf(row)) === 0)
+      const under = groupsUnder[node]!;
+      if (under !== 0 && (under & ~runs.groupsAfter(next)) === 0 && heights[node]! <= runs.stepsAfter(next))
         last = ends[node]!;
       const end = firstTokens[last]!;
       for (let at = firstTokens[node]!; at < end; at++) {
@@ -110,19 +118,6 @@ export class CompiledGrammar {
     for (const id of automaton.tokens(state)) mask[id >>> 5]! |= 1 << (id & 31);
     if (state.canEnd) for (const id of this.endTokens) mask[id >>> 5]! |= 1 << (id & 31);
     return mask;
-  }
-
-  /** Asked only of states that a byte left as they were: most never are, and 256 looks would be too many. */
-  #staysOf(row: number): number {
-    const known = this.#stays.get(row);
-    if (known !== undefined) return known;
-    let groups = -1;
-    for (let byte = 0; byte < 256; byte++) {
-      const next = this.automaton.nextRow(row, this.automaton.network.classOf[byte]!);
-      if (next !== row) groups &= ~(1 << groupOf(byte));
-    }
-    this.#stays.set(row, groups);
-    return groups;
   }
 }
 

@@ -31,6 +31,8 @@ export const STRING: Grammar = rule("json string");
 export const OBJECT: Grammar = rule("json object");
 export const ARRAY: Grammar = rule("json array");
 export const NUMBER: Grammar = rule("json number");
+/** Of at most 21 digits, as JSON.stringify() writes in digits. */
+export const INTEGER: Grammar = rule("json integer");
 /** What stands between two members or items. */
 export const COMMA: Grammar = sequence(SPACE, ",", SPACE);
 
@@ -43,6 +45,8 @@ const ESCAPED: readonly Range[] = [
   [0x22, 0x22],
   [0x5c, 0x5c],
 ];
+/** ASCII that stands as it is. */
+export const PLAIN: readonly Range[] = intersection([[0, 0x7f]], complement(ESCAPED));
 const ESCAPES: ReadonlyMap<number, string> = new Map(
   ESCAPED.flatMap(([first, last]) => Array.from({ length: last - first + 1 }, (_, i) => first + i)).map(
     (point) => [point, JSON.stringify(String.fromCharCode(point)).slice(1, -1)],
@@ -57,9 +61,6 @@ const fraction = optional(sequence(".", repeat(digit, 1, DIGITS)));
 
 export const EMPTY_OBJECT: Grammar = sequence("{", SPACE, "}");
 export const EMPTY_ARRAY: Grammar = sequence("[", SPACE, "]");
-
-/** Of at most 21 digits, as JSON.stringify() writes in digits. */
-export const INTEGER: Grammar = sequence(optional("-"), wholeNumber(21));
 
 function wholeNumber(digits: number): Grammar {
   return choice("0", sequence(byteOf([0x31, 0x39]), repeat(digit, 0, digits - 1)));
@@ -112,17 +113,22 @@ export const JSON_RULES: Readonly<Record<string, Grammar>> = {
   "json array": arrayOf(listOf(VALUE)),
   "json string": sequence('"', repeat(anyCharacter, 0), '"'),
   "json number": number,
+  "json integer": sequence(optional("-"), wholeNumber(21)),
   "json character": anyCharacter,
 };
 
+// Each is one object: what is made of it is kept by it.
+const ANY_OBJECT = scope(JSON_RULES, OBJECT);
+const ANY_VALUE = scope(JSON_RULES, VALUE);
+
 /** Any JSON object. */
 export function jsonObject(): Grammar {
-  return scope(JSON_RULES, OBJECT);
+  return ANY_OBJECT;
 }
 
 /** Any JSON value. */
 export function jsonValue(): Grammar {
-  return scope(JSON_RULES, VALUE);
+  return ANY_VALUE;
 }
 
 export function memberOf(key: Grammar, value: Grammar): Grammar {

@@ -2,9 +2,10 @@
  * A JSON Schema as a grammar of exactly the values that it allows, in one order of their properties.
  *
  * Properties come in the order of the schema, those it does not name after them. Strings that the schema restricts
- * (enum, const, pattern, format, keys) are spelled as JSON.stringify() does. A schema without a type that has keywords
- * of one type means that type. oneOf is taken as anyOf. What restricts and is not supported is refused, with its place:
- * an output that a grammar let through is valid, as far as a grammar was made.
+ * (enum, const, pattern, format, keys) are spelled as JSON.stringify() does; integers and numbers with bounds are
+ * written in digits, without an exponent. A schema without a type that has keywords of one type means that type. oneOf
+ * is taken as anyOf. What restricts and is not supported is refused, with its place: what a grammar lets through is
+ * valid (with oneOf, valid for at least one branch).
  */
 import { GrammarError } from "../base/errors.ts";
 import { nearest } from "../base/nearest.ts";
@@ -72,7 +73,9 @@ class SchemaReader {
     try {
       networkOf(grammar); // kept there: compiling it costs nothing more
     } catch (error) {
-      if (!(error instanceof GrammarError) || error.problems[0]?.code !== "no-finite-output") throw error;
+      if (!(error instanceof GrammarError)) throw error;
+      if (error.problems[0]?.code !== "no-finite-output")
+        throw new GrammarError(error.problems.map((problem) => ({ ...problem, path: "" })));
       const wanted = "an end: a branch, an optional property or an empty array where it refers to itself";
       this.#context.refuse("", "no finite value is valid", { wanted, code: "no-finite-output" });
       throw new GrammarError(problems);

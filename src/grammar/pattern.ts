@@ -10,18 +10,20 @@ export type Pattern =
   | { kind: "choice"; items: readonly Pattern[] }
   | { kind: "repeat"; item: Pattern; min: number; max?: number };
 
-/** Any text. */
-export const ANYTHING: Pattern = {
-  kind: "repeat",
-  item: { kind: "character", ranges: ANY_CHARACTER },
-  min: 0,
-};
-
 /** In characters; `max` is infinite without a limit. */
 export interface Lengths {
   min: number;
   max: number;
 }
+
+/** Any text of these lengths. */
+export function ofLengths({ min, max }: Lengths): Pattern {
+  const item: Pattern = { kind: "character", ranges: ANY_CHARACTER };
+  return { kind: "repeat", item, min, ...(max === Number.POSITIVE_INFINITY ? {} : { max }) };
+}
+
+/** Any text. */
+export const ANYTHING: Pattern = ofLengths({ min: 0, max: Number.POSITIVE_INFINITY });
 
 export function lengthsOf(pattern: Pattern): Lengths {
   switch (pattern.kind) {

@@ -56,6 +56,7 @@ export const SUPPORTED: ReadonlySet<string> = new Set([...COMBINING, ...Object.v
 /** Whether a keyword can be left out of account. */
 export function isAnnotation(keyword: string, value: unknown): boolean {
   if (keyword === "nullable") return value !== true; // OpenAPI's, which widens the type
+  if (keyword === "propertyNames") return value === true || JSON.stringify(value) === '{"type":"string"}';
   return (
     ANNOTATIONS.has(keyword) ||
     keyword.startsWith("x-") ||

@@ -1,6 +1,7 @@
 /** Objects of a schema: named properties in its order, those that are not required or not, then others. */
-import { ANY_CHARACTER, complement, pointsOf } from "./characters.ts";
+import { ANY_CHARACTER, complement, intersection, pointsOf } from "./characters.ts";
 import {
+  byteOf,
   choice,
   EMPTY,
   type Grammar,
@@ -11,7 +12,16 @@ import {
   rule,
   sequence,
 } from "./grammar.ts";
-import { COMMA, EMPTY_OBJECT, memberOf, objectOf, STRING, spelledCharacter, VALUE } from "./json-grammar.ts";
+import {
+  COMMA,
+  EMPTY_OBJECT,
+  memberOf,
+  objectOf,
+  PLAIN,
+  STRING,
+  spelledCharacter,
+  VALUE,
+} from "./json-grammar.ts";
 import { joinPath, type SchemaContext } from "./schema-context.ts";
 import { isObject, type JsonObject } from "./schema-merge.ts";
 
@@ -108,6 +118,13 @@ function otherKey(context: SchemaContext, names: ReadonlySet<string>): Grammar {
   }
 
   const anyEnd = context.newRule("end of a key", sequence(repeat(spelledCharacter(ANY_CHARACTER), 0), '"'));
+  const notPlain = context.newRule("key", sequence(spelledCharacter(complement(PLAIN)), anyEnd));
+  const otherThan = (characters: readonly Range[]): Grammar => {
+    if (complement(PLAIN).some((range) => intersection([range], characters).length > 0))
+      return sequence(spelledCharacter(complement(characters)), anyEnd);
+    // One byte and a rule: all the other characters here would be some 100 nodes for each character of a name.
+    return choice(sequence(byteOf(...intersection(PLAIN, complement(characters))), anyEnd), notPlain);
+  };
   // Rules by number, so that a long name does not nest as deep as it is long.
   const waiting: { node: Node; name: string }[] = [];
   const ruleOf = (node: Node): Grammar => {
@@ -118,11 +135,10 @@ function otherKey(context: SchemaContext, names: ReadonlySet<string>): Grammar {
   const start = ruleOf(root);
   for (let at = waiting.pop(); at; at = waiting.pop()) {
     const { isName, next } = at.node;
-    const others: Range[] = complement(pointsOf([...next.keys()].join("")));
     context.rules[at.name] = choice(
       ...(isName ? [] : ['"']),
       ...[...next].map(([character, node]) => sequence(spelledCharacter(pointsOf(character)), ruleOf(node))),
-      sequence(spelledCharacter(others), anyEnd),
+      otherThan(pointsOf([...next.keys()].join(""))),
     );
   }
   return sequence('"', start);

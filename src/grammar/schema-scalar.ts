@@ -12,18 +12,21 @@ import {
   objectOf,
   STRING,
 } from "./json-grammar.ts";
-import { integerRange } from "./number-range.ts";
-import { type Pattern, patternGrammar, withLengths } from "./pattern.ts";
+import { decimalRange, integerRange, nextAbove } from "./number-range.ts";
+import { ANYTHING, ofLengths, type Pattern, patternGrammar, withLengths } from "./pattern.ts";
 import { PatternFault, parsePattern } from "./pattern-parser.ts";
+import { productGrammar } from "./pattern-product.ts";
 import { boundsOf } from "./schema-array.ts";
 import { joinPath, type SchemaContext } from "./schema-context.ts";
 import { isObject, type JsonObject } from "./schema-merge.ts";
-import { FORMATS, formatPattern } from "./string-formats.ts";
+import { FORMATS, formatPattern, isDefinedFormat } from "./string-formats.ts";
 
 export const MOST_CHARACTERS = 50_000;
 
 export function stringGrammar(context: SchemaContext, schema: JsonObject, path: string): Grammar {
-  const { pattern, format } = schema;
+  const { pattern } = schema;
+  // Of a name that JSON Schema does not know, the pattern beside it says what is meant.
+  const format = pattern !== undefined && !isDefinedFormat(schema.format) ? undefined : schema.format;
   const bounds = boundsOf(context, schema, {
     keys: ["minLength", "maxLength"],
     most: MOST_CHARACTERS,
@@ -35,19 +38,20 @@ export function stringGrammar(context: SchemaContext, schema: JsonObject, path: 
     if (min === 0 && max === Number.POSITIVE_INFINITY) return STRING;
     return sequence('"', repeat(CHARACTER, min, max === Number.POSITIVE_INFINITY ? undefined : max), '"');
   }
-  if (pattern !== undefined && format !== undefined)
-    return context.refuse(joinPath(path, "pattern"), "it stands beside format", { wanted: "one of them" });
-
+  const read = [
+    pattern === undefined ? ANYTHING : readPattern(context, pattern, path),
+    format === undefined ? ANYTHING : readFormat(context, format, path),
+  ];
+  if (read.includes(undefined)) return choice();
+  const patterns = (read as Pattern[]).filter((one) => one !== ANYTHING);
+  const limited = patterns.length === 1 ? withLengths(patterns[0]!, bounds) : undefined;
+  if (limited) return sequence('"', patternGrammar(limited), '"');
+  const together = productGrammar([...patterns, ofLengths(bounds)]);
+  if (together) return sequence('"', together, '"');
   const key = pattern === undefined ? "format" : "pattern";
-  const whole =
-    pattern === undefined ? readFormat(context, format, path) : readPattern(context, pattern, path);
-  if (!whole) return choice();
-  const limited = withLengths(whole, bounds);
-  if (!limited) {
-    const wanted = "the lengths in the pattern itself, such as ^[a-z]{2,10}$";
-    return context.refuse(joinPath(path, key), "it stands beside minLength or maxLength", { wanted });
-  }
-  return sequence('"', patternGrammar(limited), '"');
+  return context.refuse(joinPath(path, key), "with what stands beside it, it takes too many states", {
+    wanted: "a narrower pattern alone, such as ^[a-z]{2,10}$, or smaller lengths",
+  });
 }
 
 function readFormat(context: SchemaContext, format: unknown, path: string): Pattern | undefined {
@@ -79,36 +83,42 @@ function readPattern(context: SchemaContext, pattern: unknown, path: string): Pa
 const BOUNDS = ["minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum"] as const;
 
 export function integerGrammar(context: SchemaContext, schema: JsonObject, path: string): Grammar {
-  const given = BOUNDS.filter((key) => schema[key] !== undefined);
-  if (given.length === 0) return INTEGER;
-  for (const key of given) {
-    if (typeof schema[key] === "number" && Number.isFinite(schema[key])) continue;
-    return context.refuse(joinPath(path, key), `it is ${JSON.stringify(schema[key])}`, {
-      wanted: "a number",
-    });
-  }
-  const bound = (key: (typeof BOUNDS)[number]): number | undefined => schema[key] as number | undefined;
-  const lows = [bound("minimum"), bound("exclusiveMinimum")];
-  const highs = [bound("maximum"), bound("exclusiveMaximum")];
-  const least = [
-    ...(lows[0] === undefined ? [] : [BigInt(Math.ceil(lows[0]))]),
-    ...(lows[1] === undefined ? [] : [BigInt(Math.floor(lows[1])) + 1n]),
-  ];
-  const most = [
-    ...(highs[0] === undefined ? [] : [BigInt(Math.floor(highs[0]))]),
-    ...(highs[1] === undefined ? [] : [BigInt(Math.ceil(highs[1])) - 1n]),
-  ];
-  const largest = least.reduce<bigint | undefined>((a, b) => (a !== undefined && a > b ? a : b), undefined);
-  const smallest = most.reduce<bigint | undefined>((a, b) => (a !== undefined && a < b ? a : b), undefined);
-  return integerRange(largest, smallest);
+  const bounds = boundsOfNumber(context, schema, path);
+  if (!bounds) return choice();
+  const { least, most } = bounds;
+  if (least === undefined && most === undefined) return INTEGER;
+  // Of doubles that are beyond all fractions, Math.ceil() and Math.floor() change nothing.
+  return integerRange(
+    least === undefined ? undefined : BigInt(Math.ceil(least)),
+    most === undefined ? undefined : BigInt(Math.floor(most)),
+  );
 }
 
 export function numberGrammar(context: SchemaContext, schema: JsonObject, path: string): Grammar {
-  for (const key of BOUNDS) {
-    if (schema[key] === undefined) continue;
-    context.refuse(joinPath(path, key), "numbers have no bounds here", { wanted: 'it on "type": "integer"' });
+  const bounds = boundsOfNumber(context, schema, path);
+  if (!bounds) return choice();
+  const { least, most } = bounds;
+  return least === undefined && most === undefined ? NUMBER : decimalRange(least, most);
+}
+
+/** The smallest and the largest double that are valid; undefined when one was refused. */
+function boundsOfNumber(
+  context: SchemaContext,
+  schema: JsonObject,
+  path: string,
+): { least: number | undefined; most: number | undefined } | undefined {
+  const wrong = BOUNDS.find((key) => schema[key] !== undefined && !Number.isFinite(schema[key]));
+  if (wrong) {
+    context.refuse(joinPath(path, wrong), `it is ${JSON.stringify(schema[wrong])}`, { wanted: "a number" });
+    return undefined;
   }
-  return NUMBER;
+  const [minimum, above, maximum, below] = BOUNDS.map((key) => schema[key] as number | undefined);
+  const least = [minimum, above === undefined ? undefined : nextAbove(above)].filter((n) => n !== undefined);
+  const most = [maximum, below === undefined ? undefined : -nextAbove(-below)].filter((n) => n !== undefined);
+  return {
+    least: least.length > 0 ? Math.max(...least) : undefined,
+    most: most.length > 0 ? Math.min(...most) : undefined,
+  };
 }
 
 /** A value as JSON.stringify() spells it, with space between what it is made of. Keys stand in its order. */

@@ -25,6 +25,8 @@ const IPV6 = [
   }),
 ].join("|");
 const LABEL = "[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,29}[a-zA-Z0-9])?"; // seven of them are within the 253 of a host name;
+const PATH = "[a-zA-Z0-9._~!$&'()*+,;=:@-]*";
+const URI = `[a-z][a-z0-9+.-]{0,15}://${LABEL}(?:\\.${LABEL}){0,6}(?::[0-9]{1,4})?(?:/${PATH})*(?:\\?${PATH})?(?:#${PATH})?`;
 const DURATION_TIME =
   "T(?:[0-9]{1,9}H(?:[0-9]{1,9}M(?:[0-9]{1,9}S)?)?|[0-9]{1,9}M(?:[0-9]{1,9}S)?|[0-9]{1,9}S)";
 const DURATION_DATE =
@@ -40,9 +42,18 @@ const SOURCES: Readonly<Record<string, string>> = {
   hostname: `${LABEL}(?:\\.${LABEL}){0,6}`,
   ipv4: IPV4,
   ipv6: IPV6,
+  uri: URI,
 };
+/** Those that JSON Schema defines and that are not among these; any other name says nothing by itself. */
+const OTHERS =
+  "idn-email idn-hostname uri-reference iri iri-reference uri-template json-pointer relative-json-pointer regex";
 
 export const FORMATS: readonly string[] = Object.keys(SOURCES);
+
+/** Whether a format restricts a string as JSON Schema has it. */
+export function isDefinedFormat(format: unknown): boolean {
+  return [...FORMATS, ...OTHERS.split(" ")].includes(format as string);
+}
 
 const known = new Map<string, Pattern>();
 

@@ -1,7 +1,7 @@
 /**
  * The bytes of a vocabulary as a trie, flat: nodes in the order of a walk that goes deep first, so that walking is
  * a loop and leaving out what lies under a node is a jump. Made once for a tokenizer: 129,280 tokens take about
- * 300,000 nodes and 5 MB.
+ * 400,000 nodes and 7 MB.
  */
 
 export interface Vocabulary {
@@ -11,6 +11,8 @@ export interface Vocabulary {
   bytesOf(id: number): Uint8Array | undefined;
 }
 
+/** A bit beside those of the groups. */
+export const ILL_FORMED: number = 1 << 29;
 const NOTHING = new Uint8Array();
 
 export class TokenTrie {
@@ -27,8 +29,13 @@ export class TokenTrie {
   readonly firstTokens: Int32Array;
   /** Ids with bytes, in the order of their bytes. */
   readonly tokens: Int32Array;
-  /** By node: a bit for each group of bytes (see groupOf()) that occurs under it. */
+  /**
+   * By node: a bit for each group of bytes (see groupOf()) that occurs under it, and ILL_FORMED where what lies under
+   * it is not all UTF-8, read from there and perhaps cut off at the end.
+   */
   readonly groupsUnder: Int32Array;
+  /** By node: how many bytes the longest token has from there on. */
+  readonly heights: Uint16Array;
   readonly longest: number;
   readonly #bytesOf: Vocabulary["bytesOf"];
 
@@ -51,6 +58,7 @@ export class TokenTrie {
     const ends = new Int32Array(total);
     const firstTokens = new Int32Array(total + 1);
     const groupsUnder = new Int32Array(total);
+    const heights = new Uint16Array(total);
     const path: number[] = []; // nodes that lead to the token before
     let node = 0;
     let longest = 0;
@@ -59,7 +67,9 @@ export class TokenTrie {
         const left = path.pop()!;
         ends[left] = node;
         const above = path.at(-1);
-        if (above !== undefined) groupsUnder[above]! |= groupsUnder[left]! | (1 << groupOf(bytes[left]!));
+        if (above === undefined) continue;
+        groupsUnder[above]! |= (groupsUnder[left]! & ~ILL_FORMED) | (1 << groupOf(bytes[left]!));
+        heights[above] = Math.max(heights[above]!, heights[left]! + 1);
       }
     };
     let before = "";
@@ -73,6 +83,8 @@ export class TokenTrie {
         firstTokens[node] = at;
         path.push(node++);
       }
+      const rest = wellFormedFrom(token.bytes);
+      for (const [depth, above] of path.entries()) if (!rest[depth + 1]) groupsUnder[above]! |= ILL_FORMED;
       before = token.text;
       longest = Math.max(longest, token.bytes.length);
     }
@@ -87,6 +99,7 @@ export class TokenTrie {
     this.ends = ends.slice(0, node);
     this.firstTokens = firstTokens.slice(0, node + 1);
     this.groupsUnder = groupsUnder.slice(0, node);
+    this.heights = heights.slice(0, node);
     this.tokens = Int32Array.from(spelled, ({ id }) => id);
     this.longest = longest;
   }
@@ -97,7 +110,31 @@ export class TokenTrie {
   }
 }
 
-/** 32 groups of bytes that grammars of text tend to treat alike, from 0. */
+/** By number of bytes that are left out at the front, whether the others are UTF-8, perhaps cut off at the end. */
+function wellFormedFrom(bytes: Uint8Array): boolean[] {
+  const isWell = new Array<boolean>(bytes.length + 1).fill(true);
+  for (let at = bytes.length - 1; at >= 0; at--) {
+    const lead = bytes[at]!;
+    const length =
+      lead < 0x80 ? 1 : lead < 0xc2 ? 0 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : lead < 0xf5 ? 4 : 0;
+    // Some leads forbid second bytes that others allow: what is too long, surrogates, what is beyond 10FFFF.
+    const least = lead === 0xe0 ? 0xa0 : lead === 0xf0 ? 0x90 : 0x80;
+    const most = lead === 0xed ? 0x9f : lead === 0xf4 ? 0x8f : 0xbf;
+    const end = Math.min(at + length, bytes.length);
+    let isGood = length > 0 && isWell[end]!;
+    for (let i = at + 1; i < end; i++) {
+      const byte = bytes[i]!;
+      isGood &&= i === at + 1 ? byte >= least && byte <= most : byte >= 0x80 && byte <= 0xbf;
+    }
+    isWell[at] = isGood;
+  }
+  return isWell;
+}
+
+/** Those of bytes that are not ASCII: the parts of longer characters. */
+export const WIDE_GROUPS: number = 0b1111 << 25;
+
+/** 29 groups of bytes that grammars of text tend to treat alike, from 0 to 28. */
 export function groupOf(byte: number): number {
   return GROUP_OF[byte]!;
 }

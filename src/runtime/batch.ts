@@ -53,6 +53,11 @@ export class Batch {
     this.#mostPages = Math.max(longest, Math.floor((1 - spare) * pagesFor(model.context)));
   }
 
+  /** Most tokens of a prompt, and of a prompt with its answer. */
+  get limit(): number {
+    return this.#limit;
+  }
+
   get numRunning(): number {
     return this.#running.length;
   }
@@ -185,9 +190,11 @@ export class Batch {
   /** Before the first row of it is computed: others may have computed its beginning just now. */
   #begin(entry: BatchEntry): void {
     const { sequence, job, numPrompt } = entry;
-    if (sequence.tokens.length > 0 || job.onPromptLogits) return;
+    if (sequence.tokens.length > 0) return;
     const prompt = entry.tokens.slice(0, numPrompt);
-    const cached = this.#model.reuse(sequence, prompt, (index) => entry.formOfPage(index));
+    const cached = job.onPromptLogits
+      ? 0
+      : this.#model.reuse(sequence, prompt, (index) => entry.formOfPage(index));
     if (entry.hasStarted) return;
     entry.hasStarted = true;
     job.onStart?.(cached);
@@ -233,7 +240,12 @@ export class Batch {
       this.#model.keep(entry.sequence, (index) => entry.formOfPage(index));
     try {
       if (from < entry.numPrompt)
-        for (const [i, row] of rows.entries()) entry.job.onPromptLogits?.(row, from + i);
+        for (const [i, row] of rows.entries()) {
+          // Who had to leave is computed again, and told once.
+          if (from + i < entry.numTold || from + i >= entry.numPrompt) continue;
+          entry.numTold++;
+          entry.job.onPromptLogits?.(row, from + i);
+        }
     } catch (error) {
       this.#fail(entry, error);
       return;

@@ -32,8 +32,14 @@ export class Access {
     return this.#keys.length > 0;
   }
 
-  /** Throws ApiError 403. Returns the origin that may read the answer, where it is another one. */
-  checkPlace(headers: Headers): string | undefined {
+  /** The origin of a page of another one that may ask, and read the answer. */
+  foreignPage(headers: Headers): string | undefined {
+    const origin = headers.get("origin");
+    return origin !== null && this.#origins.has(origin) ? origin : undefined;
+  }
+
+  /** Throws ApiError 403. */
+  checkPlace(headers: Headers): void {
     const host = headers.get("host") ?? "";
     if (!this.#isOwnHost(host)) {
       const message = `Cannot answer under the name "${host.slice(0, 100)}": it is not one of this server's, wanted localhost, an address or an allowed name`;
@@ -44,11 +50,10 @@ export class Access {
       // Browsers that leave the origin out still say that the page is another site's.
       if (headers.get("sec-fetch-site") === "cross-site" && headers.get("sec-fetch-mode") !== "navigate")
         throw foreign("another site");
-      return undefined;
+      return;
     }
-    if (this.#origins.has(origin)) return origin;
-    if (origin === `http://${host}` || origin === `https://${host}`) return undefined;
-    throw foreign(origin);
+    const isOwn = origin === `http://${host}` || origin === `https://${host}`;
+    if (!isOwn && !this.#origins.has(origin)) throw foreign(origin);
   }
 
   #isOwnHost(host: string): boolean {

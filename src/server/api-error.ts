@@ -80,6 +80,15 @@ export function invalid(param: string | undefined, message: string, code?: strin
   return new ApiError(400, message, { param, code });
 }
 
+/** Faults of a chat template that other messages, or none, would not meet. */
+const OF_MESSAGES = new Set([
+  "template",
+  "template-missing",
+  "template-refused",
+  "template-runtime",
+  "template-too-long",
+]);
+
 /** What a request failed by; undefined: nobody expected it. */
 export function apiErrorOf(error: unknown): ApiError | undefined {
   if (error instanceof ApiError) return error;
@@ -95,8 +104,7 @@ export function apiErrorOf(error: unknown): ApiError | undefined {
     if (code === "context")
       return new ApiError(400, error.message, { code: "context_length_exceeded", note, param: "messages" });
     if (code === "not-enough-memory") return new ApiError(503, error.message, { code, note, retryAfter: 30 });
-    if (code === "template" || code === "template-missing")
-      return new ApiError(400, error.message, { code, note, param: "messages" });
+    if (OF_MESSAGES.has(code)) return new ApiError(400, error.message, { code, note, param: "messages" });
     return new ApiError(500, error.message, { code, note });
   }
   if (error instanceof BuildError || error instanceof EvaluationError) {

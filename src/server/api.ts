@@ -11,8 +11,11 @@ import type { BuildEvent } from "../build/events.ts";
 import type { EvalRecord } from "../eval/record.ts";
 import type { RunConfig } from "../eval/run-config.ts";
 import type { RunSummary } from "../eval/summary.ts";
+import type { PlanSummary } from "../plan/summary.ts";
+import type { RecipeForm, RecipeWords, RuleForm, SelectorForm } from "../recipe/form.ts";
 import type { CompareEvent, CompareReport } from "../survey/compare.ts";
 import type { InspectReport } from "../survey/inspect.ts";
+import type { TensorRow } from "../survey/tensor-rows.ts";
 import type { ErrorBody } from "./api-error.ts";
 
 export type {
@@ -22,9 +25,15 @@ export type {
   ErrorBody,
   EvalRecord,
   InspectReport,
+  PlanSummary,
   Problem,
+  RecipeForm,
+  RecipeWords,
+  RuleForm,
   RunConfig,
   RunSummary,
+  SelectorForm,
+  TensorRow,
 };
 
 /** GET /api/studio */
@@ -65,17 +74,6 @@ export interface TensorPage {
   rows: TensorRow[];
 }
 
-export interface TensorRow {
-  name: string;
-  dtype: string;
-  shape: number[];
-  byteLength: number;
-  shard: string;
-  role: string;
-  layer?: number;
-  expert?: number;
-}
-
 /**
  * GET /api/checkpoints/ID/files is a list of names (config.json, tokenizer_config.json, chat_template.jinja,
  * generation_config.json, chimera.json, README.md: those that are there); GET …/files/NAME is its text.
@@ -95,41 +93,7 @@ export type CompareStep =
   | { kind: "report"; report: CompareReport }
   | ({ kind: "error" } & ErrorBody);
 
-/** A recipe as a form. Of rules what recipes say, in the order of the file. */
-export interface RecipeForm {
-  parents: { name: string; path: string }[];
-  base: string;
-  rules: RuleForm[];
-  tokenizer: string;
-  chatTemplate: string;
-  output: { dtype: string; maxShardSize: "as-base" | number };
-}
-
-export interface RuleForm {
-  selectors: SelectorForm[];
-  /** λ by parent; a list is a gradient over the layers. */
-  weights: Record<string, number | number[]>;
-  threshold?: number;
-  measure?: string;
-  method?: string;
-}
-
-export interface SelectorForm {
-  role?: string;
-  layers?: { from: number; to: number }[];
-  experts?: { from: number; to: number }[];
-  matrices?: string[];
-  name?: string;
-  includeMtp?: boolean;
-}
-
-/** What forms choose from. GET /api/recipe/words */
-export interface RecipeWords {
-  roles: string[];
-  measures: string[];
-  methods: string[];
-  dtypes: string[];
-}
+/** GET /api/recipe/words is RecipeWords. */
 
 /** POST /api/recipe/read with { recipe: string }. Problems have line and column. */
 export type RecipeReading = { form: RecipeForm } | { problems: Problem[] };
@@ -149,32 +113,6 @@ export interface TemplateRequest {
 
 /** POST /api/plan with { recipe: string }. Paths of parents are ids of checkpoints, or lie below the folders that are served. */
 export type Planning = { plan: PlanSummary } | { problems: Problem[] };
-
-export interface PlanSummary {
-  digest: string;
-  parents: {
-    name: string;
-    place: string;
-    copied: number;
-    merged: number;
-    leftOut: number;
-    readBytes: number;
-    isBase: boolean;
-  }[];
-  tensors: { copied: number; merged: number; all: number };
-  elements: number;
-  shards: number;
-  writeBytes: number;
-  readBytes: number;
-  /** Buffers of all workers. */
-  memoryBytes: number;
-  workers: number;
-  /** Where children are built; absent: unknown. */
-  freeBytes?: number;
-  /** By what builds here have reached, or by a disk that writes 0.4 GB/s. */
-  seconds: number;
-  warnings: string[];
-}
 
 /** POST /api/builds with BuildRequest: a BuildState. GET /api/builds: all of them, the latest first. */
 export interface BuildRequest {

@@ -39,28 +39,38 @@ export function createApp({ serving, access, routes = [], closing }: AppOptions)
     const startedAt = performance.now();
     const { path } = context.req;
     context.set("requestId", `req_${Date.now().toString(36)}${(numRequests++).toString(36)}`);
-    const foreign = access.checkPlace(headers);
-    if (foreign !== undefined) {
-      context.header("access-control-allow-origin", foreign);
-      context.header("vary", "Origin");
-      if (method === "OPTIONS") {
-        context.header("access-control-allow-methods", "GET, POST, DELETE");
-        context.header("access-control-allow-headers", "authorization, content-type");
-        context.header("access-control-max-age", "600");
-        return context.body(null, 204);
-      }
-    }
-    if (GUARDED.test(path) && !OPEN_PATHS.has(path)) access.checkKey(headers);
-    if (closing?.aborted && !OPEN_PATHS.has(path))
-      throw new ApiError(503, "The server is going down", { code: "closing", retryAfter: 5 });
     await next();
+    // Headers are set when the response is there: routes give out responses of their own, errors too.
+    const page = access.foreignPage(headers);
+    if (page !== undefined) {
+      context.header("access-control-allow-origin", page);
+      context.header("access-control-expose-headers", "x-request-id, retry-after");
+      context.header("vary", "Origin");
+    }
     context.header("x-request-id", context.get("requestId"));
     context.header("x-content-type-options", "nosniff");
     const { status } = context.res;
     serving.metrics.request(routeOf(path), status);
     const ms = Math.round(performance.now() - startedAt);
     serving.log.info("request", { id: context.get("requestId"), method, path, status, ms });
-    return undefined;
+  });
+  // In a step of its own: who is refused is counted, logged and told as the others are.
+  app.use("*", async (context, next) => {
+    const { headers, method } = context.req.raw;
+    const { path } = context.req;
+    access.checkPlace(headers);
+    if (method === "OPTIONS" && access.foreignPage(headers) !== undefined)
+      return context.body(null, 204, {
+        "access-control-allow-methods": "GET, POST, DELETE",
+        // Whatever the page wants to send: the official client has a dozen headers of its own.
+        "access-control-allow-headers":
+          headers.get("access-control-request-headers") ?? "authorization, content-type",
+        "access-control-max-age": "600",
+      });
+    if (GUARDED.test(path) && !OPEN_PATHS.has(path)) access.checkKey(headers);
+    if (closing?.aborted && !OPEN_PATHS.has(path))
+      throw new ApiError(503, "The server is going down", { code: "closing", retryAfter: 5 });
+    return next();
   });
 
   app.route("/", openAiRoutes(serving));

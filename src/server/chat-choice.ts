@@ -2,8 +2,9 @@
 import type { AnswerEnd, AnswerStep } from "../runtime/batch-answer.ts";
 import type { TokenLikelihood } from "../runtime/likelihood.ts";
 import type { OutputEvent } from "../text/output-events.ts";
+import { THINK_END } from "../text/output-parser.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
-import { type ChatTokenLogprob, chatLogprob } from "./token-text.ts";
+import { type ChatTokenLogprob, chatLogprob, tokenText } from "./token-text.ts";
 
 export interface ToolCallDelta {
   index: number;
@@ -32,6 +33,8 @@ export class ChatChoice {
   readonly #hasLogprobs: boolean;
   /** Of tokens whose text is held back. */
   #pending: TokenLikelihood[] = [];
+  #hasThought = false;
+  #hasContent = false;
 
   constructor(tokenizer: Tokenizer, { hasLogprobs }: { hasLogprobs: boolean }) {
     this.#tokenizer = tokenizer;
@@ -46,14 +49,40 @@ export class ChatChoice {
     if (delta === undefined) return undefined;
     // Thinking has no likelihoods in the protocol, nor have its marks.
     if (delta.content === undefined && delta.tool_calls === undefined) this.#pending = [];
+    return this.#chunk(delta);
+  }
+
+  end({ events, finish: why }: Pick<AnswerEnd, "events" | "finish">): {
+    chunk: ChatChunk | undefined;
+    finish: ChatFinish;
+  } {
+    const delta = deltaOf(events);
+    const last = events.at(-1);
+    // Calls that are whole do not make up for one that is cut.
+    const finish = why !== "stop" ? "length" : last?.kind === "finish" ? last.reason : "stop";
+    return { chunk: delta && this.#chunk(delta), finish };
+  }
+
+  #chunk(delta: ChatDelta): ChatChunk {
+    if (delta.reasoning_content !== undefined) this.#hasThought = true;
+    if (delta.content !== undefined && !this.#hasContent) {
+      this.#hasContent = true;
+      this.#dropEndOfThought();
+    }
     return { delta, logprobs: this.#taken() };
   }
 
-  end({ events }: Pick<AnswerEnd, "events">): { chunk: ChatChunk | undefined; finish: ChatFinish } {
-    const delta = deltaOf(events);
-    const last = events.at(-1);
-    const finish = last?.kind === "finish" ? last.reason : "stop";
-    return { chunk: delta && { delta, logprobs: this.#taken() }, finish };
+  /** The mark that ends a trace and the space behind it are left out of the content: so are their tokens. */
+  #dropEndOfThought(): void {
+    const texts = this.#pending.map(({ token }) => tokenText(this.#tokenizer, token));
+    const text = texts.join("");
+    const mark = text.lastIndexOf(THINK_END);
+    if (mark < 0 && !this.#hasThought) return;
+    const behind = mark < 0 ? 0 : mark + THINK_END.length;
+    const begin = text.length - text.slice(behind).trimStart().length;
+    let [at, count] = [0, 0];
+    while (count < texts.length && at + texts[count]!.length <= begin) at += texts[count++]!.length;
+    this.#pending.splice(0, count);
   }
 
   #taken(): ChatTokenLogprob[] | undefined {

@@ -93,14 +93,17 @@ const ToolCall = z.strictObject({
 });
 
 const Name = z.string().max(200).nullish();
+/** lm-evaluation-harness says it of whole messages, up to 0.4.9. */
+const Kind = z.literal("text").optional();
 
 const Message = z.discriminatedUnion("role", [
-  z.strictObject({ role: z.enum(["system", "developer"]), content: Content, name: Name }),
-  z.strictObject({ role: z.literal("user"), content: Content, name: Name }),
+  z.strictObject({ role: z.enum(["system", "developer"]), content: Content, name: Name, type: Kind }),
+  z.strictObject({ role: z.literal("user"), content: Content, name: Name, type: Kind }),
   z.strictObject({
     role: z.literal("assistant"),
     content: Content.nullish(),
     name: Name,
+    type: Kind,
     tool_calls: z.array(ToolCall).max(MAX_TOOLS).nullish(),
     reasoning_content: z.string().nullish(),
     reasoning: z.string().nullish(),
@@ -115,6 +118,7 @@ const Message = z.discriminatedUnion("role", [
     content: Content,
     tool_call_id: z.string().max(200),
     name: Name,
+    type: Kind,
   }),
 ]);
 
@@ -179,7 +183,10 @@ export const ChatBody: z.ZodObject = BODY;
 
 /** Throws ApiError 400. */
 export function readChatRequest(body: unknown): ChatRequest {
-  return parseBody(BODY, body);
+  const request: ChatRequest = parseBody(BODY, body);
+  if (request.top_logprobs && !request.logprobs)
+    throw invalid("top_logprobs", '"top_logprobs" is there without "logprobs", wanted logprobs: true');
+  return request;
 }
 
 /** Messages as templates want them: content as one text, "developer" by its old name. */

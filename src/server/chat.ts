@@ -8,7 +8,7 @@ import { type ChatRequest, maxTokensOf, messagesOf } from "./chat-request.ts";
 import { createGuide, guidanceOf } from "./guidance.ts";
 import { samplingOf, seedOf, stopsOf } from "./sampling-request.ts";
 import type { LoadedModel } from "./served-model.ts";
-import { Deadline, limitTokens, type Serving, timingsOf, usageOf } from "./serving.ts";
+import { Deadline, limitTokens, requireRoom, type Serving, timingsOf, usageOf } from "./serving.ts";
 import { EventStream } from "./stream.ts";
 import { toolsOf, variablesOf } from "./template-request.ts";
 
@@ -27,7 +27,9 @@ export async function chatCompletion(
   const count = request.n ?? 1;
   if (!request.stream) {
     const deadline = new Deadline(timeoutSeconds, [client]);
-    return models.use(request.model, count, (loaded) => wholeAnswer(request, { serving, loaded, deadline }));
+    return models.use(request.model, { count, deadline }, (loaded) =>
+      wholeAnswer(request, { serving, loaded, deadline }),
+    );
   }
   const stream = new EventStream();
   const deadline = new Deadline(timeoutSeconds, [client, stream.signal]);
@@ -39,7 +41,7 @@ export async function chatCompletion(
       resolve(stream.response);
     };
     models
-      .use(request.model, count, (loaded) =>
+      .use(request.model, { count, deadline }, (loaded) =>
         streamAnswer(request, { serving, loaded, deadline, stream, onReady }),
       )
       .catch((error) => {
@@ -132,12 +134,13 @@ async function answers(
   const messages = messagesOf(request);
   const template = await text.template();
   const tools = toolsOf(request, template);
-  const guidance = guidanceOf(request, { tools, toolGrammar: template.toolGrammar });
+  const reasoningFormat = request.reasoning_format ?? serving.reasoningFormat;
+  const guidance = guidanceOf(request, { tools, toolGrammar: template.toolGrammar, reasoningFormat });
   const failure = new AbortController();
   const signal = AbortSignal.any([deadline.signal, failure.signal]);
   const { adjust, ...sampling } = samplingOf(request, advice, model.config.sizes.vocab);
   const asking = {
-    reasoningFormat: request.reasoning_format ?? serving.reasoningFormat,
+    reasoningFormat,
     stop: stopsOf(request.stop),
     variables: variablesOf(request, template),
     callId: () => `call_${randomUUID().replaceAll("-", "").slice(0, 24)}`,
@@ -145,6 +148,7 @@ async function answers(
     signal,
   };
   const asked = await Promise.all(Array.from({ length: count }, () => text.question(messages, asking)));
+  requireRoom(batch, asked, "messages");
   const options: BatchAnswerOptions = {
     ...sampling,
     ...limitTokens(maxTokensOf(request), serving.maxTokens),

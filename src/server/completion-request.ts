@@ -69,9 +69,9 @@ export function idsOf(prompt: string | number[], text: TextModel): string | read
   return prompt;
 }
 
-/** Most tokens of the answer; 0 where only the prompt is told. */
-export function completionTokensOf(request: CompletionRequest): number {
-  const most = request.max_tokens ?? DEFAULT_TOKENS;
+/** Most tokens of the answer; 0 where only the prompt is told. Who does not say gets no more than the limit. */
+export function completionTokensOf(request: CompletionRequest, limit: number = DEFAULT_TOKENS): number {
+  const most = request.max_tokens ?? Math.min(DEFAULT_TOKENS, limit);
   if (most === 0 && !request.echo)
     throw invalid("max_tokens", '"max_tokens" is 0 and nothing is echoed, wanted 1 or more');
   return most;

@@ -13,9 +13,9 @@ import {
 } from "./completion-request.ts";
 import { samplingOf, seedOf, stopsOf } from "./sampling-request.ts";
 import type { LoadedModel } from "./served-model.ts";
-import { Deadline, limitTokens, type Serving, timingsOf, usageOf } from "./serving.ts";
+import { Deadline, limitTokens, requireRoom, type Serving, timingsOf, usageOf } from "./serving.ts";
 import { EventStream } from "./stream.ts";
-import { CompletionLikelihoods, type CompletionLogprobs } from "./token-text.ts";
+import { CompletionLikelihoods, type CompletionLogprobs, codePoints } from "./token-text.ts";
 
 interface Piece {
   text: string;
@@ -43,7 +43,9 @@ export async function completion(
   const count = promptsOf(request).length * choicesOf(request);
   if (!request.stream) {
     const deadline = new Deadline(timeoutSeconds, [client]);
-    return models.use(request.model, count, (loaded) => whole(request, { serving, loaded, deadline }));
+    return models.use(request.model, { count, deadline }, (loaded) =>
+      whole(request, { serving, loaded, deadline }),
+    );
   }
   const stream = new EventStream();
   const deadline = new Deadline(timeoutSeconds, [client, stream.signal]);
@@ -54,7 +56,7 @@ export async function completion(
       resolve(stream.response);
     };
     models
-      .use(request.model, count, (loaded) =>
+      .use(request.model, { count, deadline }, (loaded) =>
         streamed(request, { serving, loaded, deadline, stream, onReady }),
       )
       .catch((error) => {
@@ -144,17 +146,18 @@ async function answers(
   const perPrompt = choicesOf(request);
   const numTop = request.logprobs ?? undefined;
   const { adjust, ...sampling } = samplingOf(request, advice, model.config.sizes.vocab);
-  const { maxTokens } = limitTokens(completionTokensOf(request), serving.maxTokens);
+  const { maxTokens } = limitTokens(completionTokensOf(request, serving.maxTokens), serving.maxTokens);
   const failure = new AbortController();
   const signal = AbortSignal.any([deadline.signal, failure.signal]);
   const stop = stopsOf(request.stop);
   const asked = promptsOf(request).flatMap((prompt) =>
     Array.from({ length: perPrompt }, () => text.beginning(idsOf(prompt, text), { stop })),
   );
+  requireRoom(batch, asked, "prompt");
   onReady?.();
   const run = async (index: number): Promise<Ended> => {
     const { ids, reader, text: prompt } = asked[index]!;
-    const offset = request.echo ? 0 : prompt.length;
+    const offset = request.echo ? 0 : codePoints(prompt);
     const likelihoods =
       numTop === undefined ? undefined : new CompletionLikelihoods(tokenizer, { numTop, offset });
     const give = (own: string) => onPiece(index, { text: own, logprobs: likelihoods?.taken() ?? null });

@@ -11,13 +11,13 @@ import { jsonObject } from "../grammar/json-grammar.ts";
 import { grammarOfSchema } from "../grammar/json-schema.ts";
 import { TokenTrie } from "../grammar/token-trie.ts";
 import type { TokenGuide } from "../runtime/batch-answer.ts";
-import { startsInReasoning, THINK_BEGIN, THINK_END } from "../text/output-parser.ts";
+import { type ReasoningFormat, startsInReasoning, THINK_BEGIN, THINK_END } from "../text/output-parser.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import { TOOL_MARKERS, type ToolGrammar } from "../text/tool-grammar.ts";
 import { ApiError, invalid } from "./api-error.ts";
 import type { ChatRequest, ChatTool } from "./chat-request.ts";
 import type { LoadedModel } from "./served-model.ts";
-import { tokenText } from "./token-text.ts";
+import { bytesOf } from "./token-text.ts";
 
 export interface Guidance {
   /** Equal ones are compiled once. */
@@ -34,10 +34,15 @@ export interface Guidance {
 /** Throws ApiError 400 for what contradicts itself. */
 export function guidanceOf(
   request: ChatRequest,
-  { tools, toolGrammar }: { tools: ChatTool[] | undefined; toolGrammar: ToolGrammar },
+  {
+    tools,
+    toolGrammar,
+    reasoningFormat,
+  }: { tools: ChatTool[] | undefined; toolGrammar: ToolGrammar; reasoningFormat: ReasoningFormat },
 ): Guidance | undefined {
   const { response_format: format, tool_choice: wish } = request;
-  const mayThink = request.reasoning_format !== "none";
+  // A trace that is told in the content would be no JSON.
+  const mayThink = reasoningFormat === "deepseek";
   const isForced = wish === "required" || (typeof wish === "object" && wish !== null);
   const isJson = format != null && format.type !== "text";
   if (isJson && isForced)
@@ -188,7 +193,7 @@ class Guide implements TokenGuide {
   /** Whatever a trace may hold: all but the end of the answer. */
   readonly #whileThinking: Uint32Array;
   #phase: Phase;
-  /** The end of what came, where a mark may begin. */
+  /** The end of what came, where a mark may begin; a character for each byte, as a token may end within one. */
   #tail = "";
 
   constructor(
@@ -243,8 +248,10 @@ class Guide implements TokenGuide {
 
   /** Whether a mark is complete with this token. */
   #endsWith(id: number, mark: string): boolean {
-    this.#tail = (this.#tail + tokenText(this.#tokenizer, id)).slice(-2 * mark.length);
-    if (!this.#tail.includes(mark)) return false;
+    const wanted = Buffer.from(mark).toString("latin1");
+    const more = Buffer.from(bytesOf(this.#tokenizer, id)).toString("latin1");
+    this.#tail = (this.#tail + more).slice(-2 * wanted.length);
+    if (!this.#tail.includes(wanted)) return false;
     this.#tail = "";
     return true;
   }

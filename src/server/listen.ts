@@ -1,7 +1,8 @@
 /** Sockets: opened with limits on slow and idle clients, and closed when the last answer is out. */
-import type { Server } from "node:http";
-import { createAdaptorServer } from "@hono/node-server";
+import { createServer, type Server } from "node:http";
+import { getRequestListener, RequestError } from "@hono/node-server";
 import type { Hono } from "hono";
+import { ApiError, unexpected } from "./api-error.ts";
 import type { RouteEnvironment } from "./app.ts";
 
 /** A client has so long to send its headers, and its whole request. */
@@ -9,6 +10,7 @@ const HEADERS_MS = 10_000;
 const REQUEST_MS = 60_000;
 /** A connection without a request is closed. */
 const KEEP_ALIVE_MS = 10_000;
+const IDLE_MS = 15 * 60_000;
 const MAX_HEADER_BYTES = 16 << 10;
 const MAX_CONNECTIONS = 8192;
 
@@ -22,6 +24,8 @@ export interface Timeouts {
   headersMs?: number;
   requestMs?: number;
   keepAliveMs?: number;
+  /** A connection on which nothing moves is closed; more than a request may take. Default 15 minutes. */
+  idleMs?: number;
 }
 
 /** Rejects with the system's error where it cannot listen. */
@@ -33,19 +37,21 @@ export async function listen(
     headersMs = HEADERS_MS,
     requestMs = REQUEST_MS,
     keepAliveMs = KEEP_ALIVE_MS,
+    idleMs = IDLE_MS,
   }: ListenOptions & Timeouts,
 ): Promise<Server> {
-  const server = createAdaptorServer({
-    fetch: app.fetch,
-    serverOptions: {
+  const server = createServer(
+    {
       headersTimeout: headersMs,
       requestTimeout: requestMs,
       keepAliveTimeout: keepAliveMs,
       maxHeaderSize: MAX_HEADER_BYTES,
       connectionsCheckingInterval: Math.min(1000, headersMs),
     },
-  }) as Server;
+    getRequestListener(app.fetch, { errorHandler: answerToNoRequest }),
+  );
   server.maxConnections = MAX_CONNECTIONS;
+  server.timeout = idleMs;
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
     server.listen(port, host, () => {
@@ -56,11 +62,20 @@ export async function listen(
   return server;
 }
 
+/** What comes to no route: its Host or its address is none. */
+function answerToNoRequest(error: unknown): Response {
+  if (!(error instanceof RequestError)) return unexpected().response();
+  const message = `Cannot read the request: ${error.message}, wanted a Host and a path`;
+  return new ApiError(400, message, { code: "bad_request" }).response();
+}
+
 /** Lets answers that are under way end, but for those that take longer than the grace. */
 export async function closeGracefully(server: Server, graceMs: number): Promise<void> {
   const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-  server.closeIdleConnections();
+  // A connection is idle when its answer is out: it would be kept for the client's next request.
+  const look = setInterval(() => server.closeIdleConnections(), 100);
   const timer = setTimeout(() => server.closeAllConnections(), graceMs);
   await closed;
+  clearInterval(look);
   clearTimeout(timer);
 }

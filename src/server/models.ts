@@ -14,6 +14,7 @@ import {
   type ServedSource,
   type ServingOptions,
 } from "./served-model.ts";
+import type { Deadline } from "./serving.ts";
 
 export interface ModelsOptions extends ServingOptions {
   /** Bytes for weights, buffers and caches of all models together. Default: what is free. */
@@ -92,13 +93,21 @@ export class Models {
 
   /**
    * Runs an action with a loaded model, which stays until the action is over. Throws ApiError 404, 429 when its
-   * queue is full, 503 when there is no memory for it.
+   * queue is full, 503 when there is no memory for it, and as the deadline does, which has the last word.
    */
-  async use<T>(id: string, count: number, action: (model: LoadedModel) => Promise<T>): Promise<T> {
+  async use<T>(
+    id: string,
+    { count, deadline }: { count: number; deadline?: Deadline },
+    action: (model: LoadedModel) => Promise<T>,
+  ): Promise<T> {
     const model = this.get(id);
     const leave = model.enter(count);
     try {
-      return await action(model.loaded ?? (await this.#load(model)));
+      const loading = model.loaded ?? this.#load(model);
+      return await action(await (deadline?.until(Promise.resolve(loading)) ?? loading));
+    } catch (error) {
+      deadline?.check();
+      throw error;
     } finally {
       leave();
     }

@@ -69,6 +69,7 @@ export function openApi(more: Record<string, object> = {}): object {
         "Goes on behind a text, or tells how likely it is (echo, logprobs)",
         CompletionBody,
       ),
+      "/openapi.json": get("This description", json("OpenAPI 3.1")),
       "/health": get("Whether the server answers, and which models are loaded", json("Its state")),
       "/metrics": get("Counters for Prometheus", {
         description: "Text",

@@ -12,6 +12,8 @@ export interface BodyLimits {
 
 const DEFAULT_BYTES = 8 << 20;
 const DEFAULT_DEPTH = 64;
+/** Characters of a client's key in a message. */
+const MOST_SHOWN = 200;
 
 /** Throws ApiError 413, 415 or 400. */
 export async function readJson(
@@ -49,8 +51,9 @@ async function readText(request: Request, limit: number): Promise<string> {
     }
     pieces.push(decoder.decode());
   } catch (error) {
+    if (error instanceof ApiError) throw error;
     if (error instanceof TypeError) throw invalid(undefined, "Cannot read the body: it is not UTF-8");
-    throw error;
+    throw new ApiError(499, "The client has gone away", { code: "aborted", cause: error });
   }
   return pieces.join("");
 }
@@ -77,9 +80,9 @@ export function parseBody<T extends z.ZodObject>(schema: T, body: unknown): z.ou
   if (result.success) return result.data;
   const [issue] = result.error.issues;
   if (!issue) throw new Error("internal: a schema failed without an issue");
-  const path = issue.path.map(String).join(".") || undefined;
+  const path = issue.path.map(String).join(".").slice(0, MOST_SHOWN) || undefined;
   if (issue.code === "unrecognized_keys") {
-    const key = issue.keys[0]!;
+    const key = issue.keys[0]!.slice(0, MOST_SHOWN);
     const near = nearest(key, Object.keys(schema.shape));
     const where = path === undefined ? key : `${path}.${key}`;
     const message = `Unrecognized request argument supplied: ${where}${near && path === undefined ? `, did you mean ${near}?` : ""}`;

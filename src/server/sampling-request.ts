@@ -1,5 +1,6 @@
 /** What both kinds of requests say about sampling, and what of it the engine does. */
 import { z } from "zod";
+import type { Seed } from "../runtime/counter-random.ts";
 import type { SamplingAdvice } from "../runtime/sampling-advice.ts";
 import { invalid } from "./api-error.ts";
 
@@ -107,6 +108,8 @@ export function stopsOf(stop: string | string[] | null | undefined): string[] {
 }
 
 /** Seed of one of several choices: each another, the same whenever it is asked for. */
-export function seedOf(seed: number | null | undefined, choice: number): { seed?: number } {
-  return seed == null ? {} : { seed: seed + choice };
+export function seedOf(seed: number | null | undefined, choice: number): { seed?: Seed } {
+  if (seed == null) return {};
+  const own = seed + choice;
+  return { seed: Number.isSafeInteger(own) ? own : BigInt(seed) + BigInt(choice) };
 }

@@ -82,9 +82,10 @@ export class ServedModel {
     return this.#options.slots ?? DEFAULT_SLOTS;
   }
 
-  /** Milliseconds since the last request ended; 0 while there is one. */
+  /** Milliseconds since the last request ended; 0 while there is one, and while it is loaded. */
   get idleMs(): number {
-    return this.#numRequests > 0 || this.#loading ? 0 : performance.now() - this.#lastUsed;
+    const isInUse = this.#numRequests > 0 || this.state === "loading";
+    return isInUse ? 0 : performance.now() - this.#lastUsed;
   }
 
   /** A place for so many answers, until `leave` is called. Throws ApiError 429 when the queue is full. */

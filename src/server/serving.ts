@@ -36,13 +36,43 @@ export class Deadline {
     this.signal = AbortSignal.any([this.#timeout, ...clients]);
   }
 
+  /** What some work gives. Rejects as check() does when the time is over before it ends; it goes on. */
+  async until<T>(work: Promise<T>): Promise<T> {
+    this.check();
+    let giveUp = () => {};
+    const over = new Promise<never>((_, reject) => {
+      giveUp = () => reject(this.#error());
+      this.signal.addEventListener("abort", giveUp, { once: true });
+    });
+    try {
+      return await Promise.race([work, over]);
+    } finally {
+      this.signal.removeEventListener("abort", giveUp);
+    }
+  }
+
   /** Throws ApiError 504 when the time is over, 499 when the client has gone. */
   check(): void {
-    if (!this.signal.aborted) return;
-    if (this.#timeout.aborted)
-      throw new ApiError(504, `The answer took longer than ${this.#seconds} s`, { code: "timeout" });
-    throw new ApiError(499, "The client has gone away", { code: "aborted" });
+    if (this.signal.aborted) throw this.#error();
   }
+
+  #error(): ApiError {
+    if (this.#timeout.aborted)
+      return new ApiError(504, `The answer took longer than ${this.#seconds} s`, { code: "timeout" });
+    return new ApiError(499, "The client has gone away", { code: "aborted" });
+  }
+}
+
+/** Throws ApiError 400 for a prompt that is too long: before a stream is given out, while a status can say so. */
+export function requireRoom(
+  { limit }: { limit: number },
+  prompts: readonly { ids: readonly number[] }[],
+  param: string,
+): void {
+  const longest = Math.max(0, ...prompts.map(({ ids }) => ids.length));
+  if (longest <= limit) return;
+  const message = `Cannot use the prompt: it has ${longest} tokens, wanted at most the ${limit} of the context`;
+  throw new ApiError(400, message, { code: "context_length_exceeded", param });
 }
 
 export function limitTokens(asked: number | undefined, limit: number | undefined): { maxTokens?: number } {

@@ -3,10 +3,16 @@
  * memory. While nothing is there to say, a comment keeps the connection from being taken for dead.
  */
 
-/** A comment after so long without an event. */
+export interface StreamLimits {
+  /** A comment after so long without an event. Default 10 s. */
+  quietMs?: number;
+  /** Bytes that may lie unread for any time, and how long more may. Default 1 MiB, 60 s. */
+  unreadBytes?: number;
+  stalledMs?: number;
+}
+
 const QUIET_MS = 10_000;
-/** Bytes that may lie unread, and how long. */
-const MOST_UNREAD = 1 << 20;
+const UNREAD_BYTES = 1 << 20;
 const STALLED_MS = 60_000;
 
 export class EventStream {
@@ -16,12 +22,16 @@ export class EventStream {
   readonly #encoder = new TextEncoder();
   readonly #controller = new AbortController();
   readonly #timer: NodeJS.Timeout;
+  readonly #quietMs: number;
+  readonly #stalledMs: number;
   #stream!: ReadableStreamDefaultController<Uint8Array>;
   #isOver = false;
   #lastEvent = performance.now();
   #stalledSince: number | undefined;
 
-  constructor(headers: Record<string, string> = {}) {
+  constructor({ quietMs = QUIET_MS, unreadBytes = UNREAD_BYTES, stalledMs = STALLED_MS }: StreamLimits = {}) {
+    this.#quietMs = quietMs;
+    this.#stalledMs = stalledMs;
     this.signal = this.#controller.signal;
     const body = new ReadableStream<Uint8Array>(
       {
@@ -30,16 +40,15 @@ export class EventStream {
         },
         cancel: () => this.#giveUp(),
       },
-      new ByteLengthQueuingStrategy({ highWaterMark: MOST_UNREAD }),
+      new ByteLengthQueuingStrategy({ highWaterMark: unreadBytes }),
     );
-    this.#timer = setInterval(() => this.#look(), 1000);
+    this.#timer = setInterval(() => this.#look(), Math.min(1000, quietMs, stalledMs));
     this.#timer.unref();
     this.response = new Response(body, {
       headers: {
         "content-type": "text/event-stream; charset=utf-8",
         "cache-control": "no-cache",
         "x-accel-buffering": "no",
-        ...headers,
       },
     });
   }
@@ -52,8 +61,7 @@ export class EventStream {
   end(): void {
     if (this.#isOver) return;
     this.#isOver = true;
-    clearInterval(this.#timer);
-    this.#stream.close();
+    this.#stream.close(); // what lies unread can still be read
   }
 
   #write(text: string): void {
@@ -64,15 +72,20 @@ export class EventStream {
 
   #look(): void {
     const now = performance.now();
-    if (now - this.#lastEvent > QUIET_MS) this.#write(": still here\n\n");
-    if ((this.#stream.desiredSize ?? 0) > 0) this.#stalledSince = undefined;
+    const room = this.#stream.desiredSize ?? 0;
+    if (this.#isOver && room === 0) {
+      clearInterval(this.#timer); // closed, and read to its end
+      return;
+    }
+    if (now - this.#lastEvent > this.#quietMs) this.#write(": still here\n\n");
+    // An answer that is over and lies there holds the connection: somebody should read it.
+    if (room > 0 && !this.#isOver) this.#stalledSince = undefined;
     else {
       this.#stalledSince ??= now;
-      if (now - this.#stalledSince > STALLED_MS) {
-        const error = new Error("The client does not read");
-        this.#giveUp();
-        this.#stream.error(error);
-      }
+      if (now - this.#stalledSince <= this.#stalledMs) return;
+      const error = new Error("The client does not read");
+      this.#giveUp();
+      this.#stream.error(error);
     }
   }
 

@@ -1,10 +1,17 @@
 /** What a request wants of the chat template: tools, and variables such as whether to think. */
 import type { ChatTemplate } from "../text/chat-template.ts";
+import { TEMPLATE_GLOBALS } from "../text/template-program.ts";
 import { invalid } from "./api-error.ts";
 import type { ChatRequest, ChatTool } from "./chat-request.ts";
 
 /** Variables that templates of this family and its kin read to think, or not to. */
 const THINKING = ["thinking", "enable_thinking"] as const;
+
+/** What every template gets of the conversation and of the language itself. */
+const TAKEN = new Set([
+  ...TEMPLATE_GLOBALS,
+  ...["messages", "tools", "add_generation_prompt", "bos_token", "eos_token"],
+]);
 
 /** The tools that the template is given; undefined: none. Throws ApiError 400 where it knows no tools. */
 export function toolsOf(request: ChatRequest, template: ChatTemplate): ChatTool[] | undefined {
@@ -31,6 +38,9 @@ export function toolsOf(request: ChatRequest, template: ChatTemplate): ChatTool[
 /** Throws ApiError 400 for a wish to think, or not to, that the template has no switch for. */
 export function variablesOf(request: ChatRequest, template: ChatTemplate): Record<string, unknown> {
   const variables: Record<string, unknown> = { ...request.chat_template_kwargs };
+  const taken = Object.keys(variables).find((name) => TAKEN.has(name));
+  if (taken !== undefined)
+    throw invalid("chat_template_kwargs", `"chat_template_kwargs" sets "${taken}", which the request has`);
   const effort = request.reasoning_effort;
   if (effort == null) return variables;
   const { text } = template.textFor();

@@ -15,7 +15,7 @@ export interface CompletionLogprobs {
   /** null: the first one of a prompt, which nothing stands before. */
   token_logprobs: (number | null)[];
   top_logprobs: (Record<string, number> | null)[] | null;
-  /** In characters of the text. */
+  /** In code points of the text, as Python counts. */
   text_offset: number[];
 }
 
@@ -65,7 +65,7 @@ export class CompletionLikelihoods {
     told.text_offset.push(this.#offset);
     told.top_logprobs!.push(likelihood ? this.#topOf(likelihood) : null);
     // Of half a character the first token begins where the second does.
-    this.#offset += this.#decoder.decode(bytesOf(this.#tokenizer, id), { stream: true }).length;
+    this.#offset += codePoints(this.#decoder.decode(bytesOf(this.#tokenizer, id), { stream: true }));
   }
 
   #topOf({ token, logprob, top }: TokenLikelihood): Record<string, number> {
@@ -88,6 +88,12 @@ export class CompletionLikelihoods {
     this.#told = empty();
     return this.#numTop === 0 ? { ...told, top_logprobs: null } : told;
   }
+}
+
+export function codePoints(text: string): number {
+  let count = 0;
+  for (const _ of text) count++;
+  return count;
 }
 
 function empty(): CompletionLogprobs {

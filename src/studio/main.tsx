@@ -13,6 +13,7 @@ import "./styles/parts.css";
 import "./styles/assemble.css";
 import "./styles/compare.css";
 import "./styles/pages.css";
+import "./styles/plots.css";
 
 setEngine(createHttpEngine({ askForKey }));
 startTheme();

@@ -1,6 +1,8 @@
 /** Masks against their definition: a token is allowed where a matcher takes all its bytes. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { largeVocabulary } from "../../bench/vocabulary.ts";
+import { character } from "../../src/grammar/characters.ts";
 import { CompiledGrammar, Constraint } from "../../src/grammar/constraint.ts";
 import {
   byteOf,
@@ -15,11 +17,11 @@ import {
   sequence,
   token,
 } from "../../src/grammar/grammar.ts";
-import { jsonObject, jsonValue } from "../../src/grammar/json-grammar.ts";
+import { CHARACTER, JSON_RULES, jsonObject, jsonValue } from "../../src/grammar/json-grammar.ts";
 import { Matcher } from "../../src/grammar/matcher.ts";
 import { TokenTrie } from "../../src/grammar/token-trie.ts";
 import { type SeededRandom, seededRandom } from "../../src/statistics/random.ts";
-import { largeVocabulary, miniVocabulary, smallVocabulary } from "./vocabularies.ts";
+import { miniVocabulary, smallVocabulary } from "./vocabularies.ts";
 
 function idsOf(mask: Uint32Array): number[] {
   const ids: number[] = [];
@@ -154,6 +156,35 @@ test("Constraint allowed() takes exactly the vocabulary of the small models", as
   const compiled = new CompiledGrammar(jsonObject(), trie, { endTokens: [end] });
   for (let i = 0; i < 20; i++) walk(compiled, tokens, random);
 });
+
+const BOUNDED: Record<string, Grammar> = {
+  "a string": jsonValue(),
+  "a bounded string": scope(JSON_RULES, sequence('"', repeat(CHARACTER, 3, 12), '"')),
+  "a long bounded string": scope(JSON_RULES, sequence('"', repeat(CHARACTER, 0, 200), '"')),
+  "words of small letters": repeat(sequence(byteOf([0x61, 0x7a]), optional(" ")), 5, 14),
+  "a name": sequence(
+    oneOf("abcde"),
+    repeat(choice(byteOf([0x61, 0x7a]), byteOf([0x4e, 0x80]), byteOf([0xe0, 0xef])), 0),
+  ),
+  "no character that is cut": repeat(
+    character([
+      [0x20, 0x7e],
+      [0x4e00, 0x9fff],
+    ]),
+    0,
+    8,
+  ),
+  "spaces to a limit": repeat(" ", 0, 100),
+};
+for (const [name, grammar] of Object.entries(BOUNDED)) {
+  test(`Constraint allowed() is what a matcher takes, with words that it lets in together: ${name}`, () => {
+    const { tokens, end } = largeVocabulary(6000);
+    const trie = new TokenTrie({ size: tokens.length, bytesOf: (id) => tokens[id] });
+    const compiled = new CompiledGrammar(grammar, trie, { endTokens: [end] });
+    const random = seededRandom(8);
+    for (let i = 0; i < 6; i++) walk(compiled, tokens, random);
+  });
+}
 
 test("Constraint allowed() is exact with 129,280 tokens", () => {
   const { tokens, end } = largeVocabulary();

@@ -205,6 +205,8 @@ const CANDIDATES: readonly unknown[] = (() => {
     99,
     100,
     1e20,
+    0.5,
+    -0.25,
     "",
     "a",
     "ab",
@@ -355,7 +357,7 @@ const CANDIDATES: readonly unknown[] = (() => {
 })();
 
 /** Where the grammar is meant to be narrower than the schema: shorter names than may be. */
-const NARROWER = new Set(["email", "hostname"]);
+const NARROWER = new Set(["email", "hostname", "uri"]);
 
 describe("grammarOfSchema() decides on values as a validator does", () => {
   for (const [name, schema] of Object.entries(SCHEMAS)) {

@@ -152,6 +152,8 @@ export const SCHEMAS: Readonly<Record<string, Schema>> = {
   "pattern loose": { type: "string", pattern: "ab|^c|d$" },
   "pattern of dots": { type: "string", pattern: '^.\\s\\S"\\\\/\\w?$' },
   "pattern and lengths": { type: "string", pattern: "^a[bc]*d$", minLength: 3, maxLength: 4 },
+  "pattern and other lengths": { type: "string", pattern: "a(b|cb)*d|^z", minLength: 4, maxLength: 5 },
+  "pattern and format": { type: "string", pattern: "^2024-.*Z$", format: "date-time", maxLength: 20 },
   "pattern of Unicode": { type: "string", pattern: "^[à-ÿ一-龥\\u{1F600}-\\u{1F64F}]+?$" },
   date: { type: "string", format: "date" },
   time: { type: "string", format: "time" },
@@ -162,6 +164,18 @@ export const SCHEMAS: Readonly<Record<string, Schema>> = {
   hostname: { type: "string", format: "hostname" },
   ipv4: { type: "string", format: "ipv4" },
   ipv6: { type: "string", format: "ipv6" },
+  "number between": { type: "number", minimum: 0, maximum: 1 },
+  "number from": { type: "number", minimum: 16.5 },
+  "number between fractions": { type: "number", exclusiveMinimum: -12, maximum: 12.5 },
+  "number inside": { type: "number", exclusiveMinimum: 0, exclusiveMaximum: 1 },
+  "number below": { type: "number", exclusiveMaximum: -1e-7 },
+  uri: { type: "string", format: "uri" },
+  "format that is only a name": { type: "string", format: "greeting", pattern: "^a" },
+  "names of any text": {
+    type: "object",
+    propertyNames: { type: "string" },
+    additionalProperties: { const: 1 },
+  },
   "integer from": { type: "integer", minimum: 17 },
   "integer to": { type: "integer", maximum: -205 },
   "integer between": { type: "integer", exclusiveMinimum: -13, maximum: 1204 },
@@ -185,6 +199,11 @@ export const FORMAT_CHECKS: Readonly<Record<string, (text: string) => boolean>> 
   ipv4: (text) =>
     text.split(".").length === 4 && text.split(".").every((n) => String(Number(n)) === n && Number(n) < 256),
   ipv6: isIpv6,
+  // RFC 3986, appendix B, and its characters.
+  uri: (text) =>
+    /^[a-z][a-z\d+.-]*:(\/\/[^/?#]+)?[^?#]*(\?[^#]*)?(#[^#]*)?$/i.test(text) &&
+    /^[\w.~:/?#[\]@!$&'()*+,;=%-]+$/.test(text),
+  greeting: () => true,
 };
 
 function isDate(text: string): boolean {

@@ -4,6 +4,7 @@ import { VERSION } from "../../base/version.ts";
 import type { RouteEnvironment } from "../app.ts";
 import { openApi } from "../openapi.ts";
 import type { Serving } from "../serving.ts";
+import { studioPaths } from "../studio/studio-openapi.ts";
 
 export function stateRoutes({ models, metrics }: Serving): Hono<RouteEnvironment> {
   const app = new Hono<RouteEnvironment>();
@@ -19,6 +20,6 @@ export function stateRoutes({ models, metrics }: Serving): Hono<RouteEnvironment
   app.get("/metrics", ({ body }) =>
     body(metrics.text(), 200, { "content-type": "text/plain; version=0.0.4; charset=utf-8" }),
   );
-  app.get("/openapi.json", ({ json }) => json(openApi()));
+  app.get("/openapi.json", ({ json }) => json(openApi(studioPaths())));
   return app;
 }

@@ -14,7 +14,7 @@ import { ApiError, apiErrorOf, unexpected } from "../api-error.ts";
 /** Of children, and of what is made here: a folder's name, and a model's. */
 export const CHILD_NAME: RegExp = /^[A-Za-z0-9][\w.-]{0,99}$/;
 /** Bytes a second where nothing was built yet: a disk that writes 0.4 GB/s. */
-const USUAL_SPEED = 0.4e9;
+export const USUAL_SPEED = 0.4e9;
 const MOST_KEPT = 100;
 
 interface Build {

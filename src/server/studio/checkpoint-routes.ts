@@ -1,12 +1,11 @@
 /** What is served, as the studio shows it: checkpoints from their headers, and how two of them differ. */
 import { Hono } from "hono";
 import { z } from "zod";
-import { architectureOf } from "../../arch/architecture.ts";
-import { openCheckpoint } from "../../checkpoint/checkpoint.ts";
 import { folderFingerprint } from "../../checkpoint/fingerprint.ts";
-import { openLocation, openStore } from "../../checkpoint/stores.ts";
+import { openStore } from "../../checkpoint/stores.ts";
 import { type CompareReport, compare } from "../../survey/compare.ts";
 import { inspect } from "../../survey/inspect.ts";
+import { selectRows, tensorRows } from "../../survey/tensor-rows.ts";
 import type { CheckpointEntry, FileNames, InspectReport, TensorPage, TensorRow } from "../api.ts";
 import { ApiError, apiErrorOf, unexpected } from "../api-error.ts";
 import type { RouteEnvironment } from "../app.ts";
@@ -59,19 +58,8 @@ export function checkpointRoutes(context: StudioContext): Hono<RouteEnvironment>
   });
   app.get("/checkpoints/:id/tensors", async ({ req, json }) => {
     const folder = places.folderOf(req.param("id"));
-    const rows = await keep(tensors, folder, () => tensorsOf(folder));
-    const { search = "", role, dtype, layer } = req.query();
-    const words = search
-      .toLowerCase()
-      .split(/\s+/)
-      .filter((word) => word !== "");
-    const wanted = rows.filter(
-      (row) =>
-        words.every((word) => row.name.toLowerCase().includes(word)) &&
-        (!role || row.role === role) &&
-        (!dtype || row.dtype === dtype) &&
-        (!layer || String(row.layer) === layer),
-    );
+    const rows = await keep(tensors, folder, () => tensorRows(folder));
+    const wanted = selectRows(rows, req.query());
     const { offset, limit } = pageOf(req.query());
     return json<TensorPage>({ total: wanted.length, rows: wanted.slice(offset, offset + limit) });
   });
@@ -153,20 +141,6 @@ export function checkpointRoutes(context: StudioContext): Hono<RouteEnvironment>
 /** Changes when the folder does. */
 async function stampOf(folder: string): Promise<string> {
   return folderFingerprint(folder, { wholeBytes: 0, headerBytes: 0 });
-}
-
-async function tensorsOf(folder: string): Promise<TensorRow[]> {
-  const { store, options } = openLocation(folder);
-  const checkpoint = await openCheckpoint(store, options);
-  const arch = architectureOf(checkpoint.config);
-  return [...checkpoint.tensors.values()].map(({ name, dtype, shape, byteLength, shard }) => {
-    const { role, layer, expert } = arch.locate(name);
-    return {
-      ...{ name, dtype, shape: [...shape], byteLength, shard, role },
-      ...(layer === undefined ? {} : { layer }),
-      ...(expert === undefined ? {} : { expert }),
-    };
-  });
 }
 
 /** Of a list that is asked for in pages. */

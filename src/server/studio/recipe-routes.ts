@@ -5,16 +5,16 @@ import { z } from "zod";
 import { CheckpointError, PlanError, type Problem, RecipeError } from "../../base/errors.ts";
 import type { BuildPlan } from "../../plan/plan.ts";
 import { planRecipe } from "../../plan/plan-recipe.ts";
+import { planSummary } from "../../plan/summary.ts";
+import { formOf, recipeOfForm, recipeWords } from "../../recipe/form.ts";
 import type { Recipe } from "../../recipe/recipe.ts";
 import { recipeTemplate } from "../../recipe/template.ts";
-import { MEASURES, METHODS, OUTPUT_DTYPES, SELECTABLE_ROLES } from "../../recipe/vocabulary.ts";
-import { type RecipeParts, writeRecipe } from "../../recipe/write.ts";
 import { recipeAt } from "../../study/child-recipe.ts";
 import type { Planning, PlanSummary, RecipeForm, RecipeReading, RecipeText, RecipeWords } from "../api.ts";
 import { ApiError, invalid } from "../api-error.ts";
 import type { RouteEnvironment } from "../app.ts";
 import { parseBody, readJson } from "../request-body.ts";
-import { CHILD_NAME } from "./builds.ts";
+import { CHILD_NAME, USUAL_SPEED } from "./builds.ts";
 import type { StudioContext } from "./context.ts";
 
 const Text = z.strictObject({ recipe: z.string().max(1_000_000) });
@@ -56,14 +56,7 @@ export function recipeRoutes(context: StudioContext): Hono<RouteEnvironment> {
   const { places } = context;
   const app = new Hono<RouteEnvironment>();
 
-  app.get("/recipe/words", ({ json }) =>
-    json<RecipeWords>({
-      roles: [...SELECTABLE_ROLES],
-      measures: [...MEASURES],
-      methods: [...METHODS],
-      dtypes: [...OUTPUT_DTYPES],
-    }),
-  );
+  app.get("/recipe/words", ({ json }) => json<RecipeWords>(recipeWords()));
   app.post("/recipe/read", async ({ req, json }) => {
     const { recipe: text } = parseBody(Text, await readJson(req.raw));
     return json<RecipeReading>(
@@ -72,7 +65,7 @@ export function recipeRoutes(context: StudioContext): Hono<RouteEnvironment> {
   });
   app.post("/recipe/write", async ({ req, json }) => {
     const form = parseBody(Form, await readJson(req.raw));
-    return json<RecipeText>({ recipe: writeRecipe(form as unknown as RecipeParts) });
+    return json<RecipeText>({ recipe: recipeOfForm(form as RecipeForm) });
   });
   app.post("/recipe/template", async ({ req, json }) => {
     const { base, other, lambda = 1 } = parseBody(Template, await readJson(req.raw));
@@ -156,54 +149,16 @@ async function orProblems<T extends object>(action: () => Promise<T>): Promise<T
   }
 }
 
-function formOf({ parents, base, rules, tokenizer, chatTemplate, output }: Recipe): RecipeForm {
-  return {
-    parents: parents.map(({ name, path }) => ({ name, path })),
-    base,
-    rules: rules.map(({ selectors, weights, threshold, measure, method }) => ({
-      selectors: selectors.map(({ at: _, ...selector }) => selector),
-      weights,
-      ...(threshold === undefined ? {} : { threshold }),
-      ...{ measure, method },
-    })),
-    ...{ tokenizer, chatTemplate, output },
-  };
-}
-
 function parentName(id: string, index: number): string {
   const name = id.replace(/[^A-Za-z0-9._-]+/g, "-");
   return name === "" ? `parent-${index + 1}` : name;
 }
 
 async function summaryOf(plan: BuildPlan, { builds, places }: StudioContext): Promise<PlanSummary> {
-  const { totals, accounts, base, shards, warnings, digest } = plan;
-  const workers = Math.max(1, Math.min(availableParallelism(), shards.length));
-  const freeBytes = await builds?.freeBytes();
-  return {
-    digest,
-    parents: plan.parents.map(({ name, location }, index) => {
-      const { copied, merged, leftOut } = accounts.find(({ parent }) => parent === name)!;
-      const left = leftOut.reduce((sum, { tensors }) => sum + tensors.length, 0);
-      const place = places.shortOf(location);
-      return {
-        name,
-        place,
-        copied,
-        merged,
-        leftOut: left,
-        readBytes: totals.readBytes[index]!,
-        isBase: index === base,
-      };
-    }),
-    tensors: totals.tensors,
-    elements: totals.elements,
-    shards: shards.length,
-    writeBytes: totals.writeBytes,
-    readBytes: totals.readBytes.reduce((sum, bytes) => sum + bytes, 0),
-    memoryBytes: workers * totals.workerBytes,
-    workers,
-    ...(freeBytes === undefined ? {} : { freeBytes }),
-    seconds: totals.writeBytes / (builds?.speed ?? 0.4e9),
-    warnings,
-  };
+  return planSummary(plan, {
+    workers: availableParallelism(),
+    freeBytes: await builds?.freeBytes(),
+    bytesPerSecond: builds?.speed ?? USUAL_SPEED,
+    placeOf: (location) => places.shortOf(location),
+  });
 }

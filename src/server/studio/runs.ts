@@ -52,18 +52,21 @@ export class Runs {
     const text = await readTextFile(join(found.folder, found.file), MOST_BYTES);
     const told = JSON.parse(text) as SavedStudy;
     const point = ({ name, curve, x, run, summary }: SavedPoint): StudyPoint => ({
-      ...{ name, run: idOf(realLocation(join(found.folder, decodeURI(run)))), summary },
+      ...{ name, run: idOf(dirname(realLocation(join(found.folder, decodeURIComponent(run))))), summary },
       ...(curve === undefined ? {} : { curve }),
       ...(x === undefined ? {} : { x }),
     });
     const [search] = told.results ?? [];
     const axis = told.axes?.lambda?.[0]?.parent;
     const points =
-      told.points ?? search?.trials?.map((trial, index) => ({ ...trial, name: `child ${index + 1}` })) ?? [];
+      told.points ??
+      told.ablations ??
+      search?.trials?.map((trial, index) => ({ ...trial, name: `child ${index + 1}` })) ??
+      [];
     return {
       entry: this.#studyOf(found),
       points: points.map(point),
-      parents: (told.parents ?? []).map(point),
+      parents: [...(told.child ? [told.child] : []), ...(told.parents ?? [])].map(point),
       ...(axis === undefined ? {} : { axis }),
       ...(search?.front ? { front: search.front } : {}),
     };
@@ -148,6 +151,8 @@ interface SavedStudy {
   axes?: { lambda?: { parent: string }[] };
   points?: SavedPoint[];
   parents?: SavedPoint[];
+  ablations?: SavedPoint[];
+  child?: SavedPoint;
   results?: { trials?: SavedPoint[]; front?: number[] }[];
 }
 
