@@ -20,10 +20,7 @@ describe("the way through the studio", { skip: noBrowser }, () => {
     const browser = await startBrowser(ends);
     ({ page, complaints } = await openStudioPage(browser, server.url));
   });
-  after(async () => {
-    await page?.context().close();
-    await server?.close();
-  });
+  after(() => server?.close());
 
   test("Checkpoints lists what is served, and leads to one", async () => {
     await title("Checkpoints");
@@ -118,10 +115,10 @@ describe("the way through the studio", { skip: noBrowser }, () => {
     await page.waitForURL("**/checkpoints/journey");
     await page.getByRole("heading", { name: "Lineage" }).waitFor();
     assert.ok(readdirSync(join(server.children, "journey")).includes("chimera.json"));
-    const digest = JSON.parse(readFileSync(join(server.children, "journey", "chimera.json"), "utf8")) as {
-      plan: { digest: string };
+    const lineage = JSON.parse(readFileSync(join(server.children, "journey", "chimera.json"), "utf8")) as {
+      planDigest: string;
     };
-    await page.getByText(digest.plan.digest).waitFor();
+    await page.getByText(lineage.planDigest).waitFor();
   });
 
   test("Talk has parents and child answer side by side, thinking folded", async () => {
