@@ -38,7 +38,11 @@ export async function startServed({
   ...options
 }: RunOptions): Promise<RunningServer> {
   const log: string[] = [];
-  const { app, serving, close: end } = await openServing(discover(places), {
+  const {
+    app,
+    serving,
+    close: end,
+  } = await openServing(discover(places), {
     log: {
       info: (event, data) => log.push(JSON.stringify({ level: "info", event, ...data })),
       error: (event, data) => log.push(JSON.stringify({ level: "error", event, ...data })),
