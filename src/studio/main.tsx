@@ -10,6 +10,8 @@ import { startTheme } from "./theme.ts";
 import "./styles/base.css";
 import "./styles/controls.css";
 import "./styles/parts.css";
+import "./styles/assemble.css";
+import "./styles/compare.css";
 import "./styles/pages.css";
 import "./styles/plots.css";
 

@@ -74,10 +74,14 @@ function decoded(part: string): string {
 function follow(event: MouseEvent): void {
   if (event.defaultPrevented || event.button !== 0) return;
   if (event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
+  // Links of plots are SVG's, whose href is no text.
   const link = (event.target as Element | null)?.closest?.("a");
-  if (!link || link.target || link.hasAttribute("download") || link.origin !== location.origin) return;
-  if (link.getAttribute("href")?.startsWith("#") || /^\/(api|v1)\//.test(link.pathname)) return;
+  const said = link?.getAttribute("href");
+  if (!link || !said || said.startsWith("#")) return;
+  if (link.getAttribute("target") || link.hasAttribute("download")) return;
+  const url = new URL(said, location.href);
+  if (url.origin !== location.origin || /^\/(api|v1)\//.test(url.pathname)) return;
   event.preventDefault();
-  if (link.href !== location.href) history.pushState(null, "", link.href);
+  if (url.href !== location.href) history.pushState(null, "", url);
   current.value = read();
 }

@@ -103,7 +103,7 @@ function AnswerCard({ turn, column, speaker, isLast }: CardProps) {
   const held = turn.columns[column];
   const answer = held?.answers[held.shown];
   return (
-    <section class="answer" aria-label={`${column} answers`}>
+    <div class="answer" role="group" aria-label={`Answer of ${column}`}>
       <header>
         <strong>{column}</strong>
         {answer?.note && <span class="badge">{answer.note}</span>}
@@ -129,13 +129,13 @@ function AnswerCard({ turn, column, speaker, isLast }: CardProps) {
           speaker &&
           isLast && (
             <button type="button" class="small quiet" onClick={() => void ask(turn.id, speaker)}>
-              {answer ? "Again" : "Ask"}
+              {answer ? "Regenerate" : "Ask"}
               <span class="hidden"> {column}</span>
             </button>
           )
         )}
       </footer>
-    </section>
+    </div>
   );
 }
 
@@ -170,7 +170,7 @@ function figuresOf({ tokens, tokensPerSecond, firstTokenMs, finish, state }: Ans
   const parts = [
     tokens === undefined ? undefined : `${tokens} ${tokens === 1 ? "token" : "tokens"}`,
     tokensPerSecond === undefined ? undefined : `${tokensPerSecond.toFixed(0)}/s`,
-    firstTokenMs === undefined ? undefined : `first after ${Math.round(firstTokenMs)} ms`,
+    firstTokenMs === undefined ? undefined : `first in ${Math.round(firstTokenMs)} ms`,
     finish === "length" ? "cut off" : undefined,
   ];
   return parts.filter((part) => part !== undefined).join(" · ");
