@@ -1,6 +1,7 @@
 /** POST /v1/completions: text behind text, and how likely the model holds the text that is there. */
 import { randomUUID } from "node:crypto";
 import { VERSION } from "../base/version.ts";
+import { AnswerReader } from "../runtime/answer-reader.ts";
 import { type AnswerEnd, type AnswerStep, answerInBatch } from "../runtime/batch-answer.ts";
 import type { OutputEvent } from "../text/output-events.ts";
 import { apiErrorOf, unexpected } from "./api-error.ts";
@@ -13,7 +14,7 @@ import {
 } from "./completion-request.ts";
 import { samplingOf, seedOf, stopsOf } from "./sampling-request.ts";
 import type { LoadedModel } from "./served-model.ts";
-import { Deadline, limitTokens, requireRoom, type Serving, timingsOf, usageOf } from "./serving.ts";
+import { Deadline, limitTokens, type Serving, timingsOf, usageOf } from "./serving.ts";
 import { EventStream } from "./stream.ts";
 import { CompletionLikelihoods, type CompletionLogprobs, codePoints } from "./token-text.ts";
 
@@ -148,12 +149,15 @@ async function answers(
   const { adjust, ...sampling } = samplingOf(request, advice, model.config.sizes.vocab);
   const { maxTokens } = limitTokens(completionTokensOf(request, serving.maxTokens), serving.maxTokens);
   const failure = new AbortController();
-  const signal = AbortSignal.any([deadline.signal, failure.signal]);
+  const signal = deadline.signalWith(failure.signal);
   const stop = stopsOf(request.stop);
-  const asked = promptsOf(request).flatMap((prompt) =>
-    Array.from({ length: perPrompt }, () => text.beginning(idsOf(prompt, text), { stop })),
-  );
-  requireRoom(batch, asked, "prompt");
+  const asked = promptsOf(request).flatMap((prompt) => {
+    const ids = idsOf(prompt, loaded);
+    const whole = typeof prompt === "string" ? prompt : tokenizer.decode(ids);
+    return Array.from({ length: perPrompt }, () => ({
+      ...{ ids, text: whole, reader: new AnswerReader(tokenizer, { stop }) },
+    }));
+  });
   onReady?.();
   const run = async (index: number): Promise<Ended> => {
     const { ids, reader, text: prompt } = asked[index]!;
