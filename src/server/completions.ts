@@ -153,14 +153,17 @@ async function answers(
   const stop = stopsOf(request.stop);
   const asked = promptsOf(request).flatMap((prompt) => {
     const ids = idsOf(prompt, loaded);
-    const whole = typeof prompt === "string" ? prompt : tokenizer.decode(ids);
+    const isText = typeof prompt === "string";
+    const whole = isText ? prompt : tokenizer.decode(ids);
+    // A BOS that was put before a text is not of the text.
+    const from = isText && ids[0] === tokenizer.bos && !prompt.startsWith(tokenizer.bosToken) ? 1 : 0;
     return Array.from({ length: perPrompt }, () => ({
-      ...{ ids, text: whole, reader: new AnswerReader(tokenizer, { stop }) },
+      ...{ ids, from, text: whole, reader: new AnswerReader(tokenizer, { stop }) },
     }));
   });
   onReady?.();
   const run = async (index: number): Promise<Ended> => {
-    const { ids, reader, text: prompt } = asked[index]!;
+    const { ids, from, reader, text: prompt } = asked[index]!;
     const offset = request.echo ? 0 : codePoints(prompt);
     const likelihoods =
       numTop === undefined ? undefined : new CompletionLikelihoods(tokenizer, { numTop, offset });
@@ -185,10 +188,7 @@ async function answers(
       onPromptDone: (told) => {
         if (isEchoed) return;
         isEchoed = true;
-        // A BOS that was put before a text is not of the text.
-        const own = tokenizer.decode(ids) === prompt ? ids : ids.slice(1);
-        const first = ids.length - own.length;
-        for (const [i, id] of own.entries()) likelihoods?.add(id, told[first + i - 1]);
+        for (const [i, id] of ids.slice(from).entries()) likelihoods?.add(id, told[from + i - 1]);
         give(prompt);
       },
       onStep: (step) => {
