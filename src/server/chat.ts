@@ -179,10 +179,12 @@ async function answers(
     onEnd?.(index, { end, finish });
     return { end, finish };
   };
+  const runs = asked.map((_, index) => run(index));
   try {
-    return await Promise.all(asked.map((_, index) => run(index)));
+    return await Promise.all(runs);
   } catch (error) {
     failure.abort();
+    await Promise.allSettled(runs); // the model must not be given up while one of them is computed
     deadline.check();
     throw error;
   }

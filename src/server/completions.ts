@@ -208,10 +208,12 @@ async function answers(
     onEnd?.(index, ended);
     return ended;
   };
+  const runs = asked.map((_, index) => run(index));
   try {
-    return await Promise.all(asked.map((_, index) => run(index)));
+    return await Promise.all(runs);
   } catch (error) {
     failure.abort();
+    await Promise.allSettled(runs); // the model must not be given up while one of them is computed
     deadline.check();
     throw error;
   }
