@@ -28,14 +28,21 @@ export interface Serving {
 /** Ends a request when its client goes away, or when its time is over. */
 export class Deadline {
   readonly signal: AbortSignal;
-  readonly #timeout: AbortSignal;
+  readonly #timeout = new AbortController();
+  readonly #timer: NodeJS.Timeout;
   readonly #seconds: number;
 
   constructor(seconds: number, clients: readonly AbortSignal[]) {
     this.#seconds = seconds;
-    this.#timeout = AbortSignal.timeout(Math.min(seconds * 1000, 2 ** 31 - 1));
-    this.signal = AbortSignal.any([this.#timeout, ...clients]);
+    this.#timer = setTimeout(() => this.#timeout.abort(), Math.min(seconds * 1000, 2 ** 31 - 1));
+    this.#timer.unref();
+    this.signal = AbortSignal.any([this.#timeout.signal, ...clients]);
     setMaxListeners(0, this.signal); // each answer of a request listens
+  }
+
+  /** The request is over. Until then the timer holds all that belongs to it. */
+  end(): void {
+    clearTimeout(this.#timer);
   }
 
   /** What some work gives. Rejects as check() does when the time is over before it ends; it goes on. */
@@ -66,7 +73,7 @@ export class Deadline {
   }
 
   #error(): ApiError {
-    if (this.#timeout.aborted)
+    if (this.#timeout.signal.aborted)
       return new ApiError(504, `The answer took longer than ${this.#seconds} s`, { code: "timeout" });
     return new ApiError(499, "The client has gone away", { code: "aborted" });
   }
