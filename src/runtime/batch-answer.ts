@@ -13,8 +13,8 @@ import type { AnswerOptions, Asked, TextModel } from "./talk.ts";
 
 /** Which tokens may come: grammars, forced calls. */
 export interface TokenGuide {
-  /** Bit i of word w: whether id 32 w + i may come next; undefined: all may. */
-  allowed(): Uint32Array | undefined;
+  /** Bit i of word w: whether id 32 w + i may come next; undefined: all may. `logits`: what the model wants. */
+  allowed(logits: Float32Array): Uint32Array | undefined;
   /** The token that has come. */
   accept(id: number): void;
 }
@@ -108,7 +108,7 @@ export async function answerInBatch(
         row = logits.slice();
         options.adjust(row, history, ids.length);
       }
-      const token = sampler.sample(row, { position, history, allowed: guide?.allowed() });
+      const token = sampler.sample(row, { position, history, allowed: guide?.allowed(row) });
       guide?.accept(token);
       last = likelihoods === undefined ? undefined : tokenLikelihood(logits, token, likelihoods);
       return token;
