@@ -59,6 +59,7 @@ export function studioFiles(folder: string = packageFile("dist/studio")): Hono<R
     const { path } = context.req;
     reading ??= readFiles(folder);
     const files = await reading;
+    if (files.size === 0) reading = undefined; // not built yet: the next request looks again
     const file = files.get(path) ?? (PAGE.test(path) ? files.get("/index.html") : undefined);
     if (!file) {
       if (!PAGE.test(path) || files.size > 0) return next();

@@ -1,5 +1,5 @@
 /** The conversation of the talk page, which outlives a look at another page, and the answers that are on their way. */
-import { effect, signal } from "@preact/signals";
+import { signal } from "@preact/signals";
 import {
   type Answer,
   addAnswer,
@@ -31,6 +31,7 @@ export const settings = signal<TalkSettings>({ system: "", temperature: "", seed
 
 const KEPT = "chimera-talk";
 const FLUSH_MS = 40;
+const KEEP_MS = 500;
 const running = new Map<string, AbortController>();
 
 /** Takes up the conversation that this tab had before it was loaded again. */
@@ -41,15 +42,21 @@ export function startTalk(): void {
   } catch {
     // Nothing usable was kept: the conversation begins anew.
   }
-  effect(() => {
-    const now = conversation.value;
-    if (running.size > 0) return;
+  let waiting: ReturnType<typeof setTimeout> | undefined;
+  const keep = () => {
+    clearTimeout(waiting);
+    waiting = undefined;
     try {
-      sessionStorage.setItem(KEPT, JSON.stringify(now));
+      sessionStorage.setItem(KEPT, JSON.stringify(conversation.value));
     } catch {
       // Too long to be kept: it stays for as long as the page does.
     }
+  };
+  // While answers come it changes with every token.
+  conversation.subscribe(() => {
+    waiting ??= setTimeout(keep, KEEP_MS);
   });
+  addEventListener("pagehide", keep);
 }
 
 /** Says something behind `parent`; all speakers answer it. */

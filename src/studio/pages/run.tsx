@@ -140,7 +140,7 @@ function Answer({ record }: { record: EvalRecord }) {
           <p class="thoughts">{reasoning}</p>
         </details>
       )}
-      <p class="answer">{content === "" ? <span class="soft">(no answer)</span> : content}</p>
+      <p class="record-answer">{content === "" ? <span class="soft">(no answer)</span> : content}</p>
       <p class="soft small">
         {topic}
         {wanted.length > 0 && ` · wanted ${wanted.join(" or ")}`}

@@ -13,7 +13,7 @@ export interface RunLine {
 
 export function RunTable({ label, lines }: { label: string; lines: readonly RunLine[] }) {
   return (
-    <section class="scroll" tabIndex={0} aria-label={label}>
+    <div class="scroll" tabIndex={0} role="group" aria-label={label}>
       <table>
         <thead>
           <tr>
@@ -45,6 +45,6 @@ export function RunTable({ label, lines }: { label: string; lines: readonly RunL
           ))}
         </tbody>
       </table>
-    </section>
+    </div>
   );
 }
