@@ -13,8 +13,8 @@ import type { AnswerOptions, Asked, TextModel } from "./talk.ts";
 
 /** Which tokens may come: grammars, forced calls. */
 export interface TokenGuide {
-  /** Bit i of word w: whether id 32 w + i may come next; undefined: all may. */
-  allowed(): Uint32Array | undefined;
+  /** Bit i of word w: whether id 32 w + i may come next; undefined: all may. `logits`: what the model wants. */
+  allowed(logits: Float32Array): Uint32Array | undefined;
   /** The token that has come. */
   accept(id: number): void;
 }
@@ -43,7 +43,7 @@ export interface BatchAnswerOptions
 export interface AnswerListener {
   /** Told once, before the first token: the likelihoods of the prompt's tokens from the second on, if asked for. */
   onPromptDone?: (likelihoods: readonly TokenLikelihood[]) => void;
-  /** Told each token as it comes. */
+  /** Told each token as it comes; a listener that throws fails the answer in the end. */
   onStep?: (step: AnswerStep) => void;
 }
 
@@ -95,6 +95,7 @@ export async function answerInBatch(
   const { ids, reader } = await askedOf(text, prompt, options);
   const { maxTokens, signal, likelihoods, guide } = options;
   const sampler = new Sampler({ ...options, maskedIds: text.maskedIds });
+  const deliveries = new Deliveries();
   const times = { waited: 0, first: 0 };
   const promptLikelihoods: TokenLikelihood[] = [];
   let cachedTokens = 0;
@@ -107,7 +108,7 @@ export async function answerInBatch(
         row = logits.slice();
         options.adjust(row, history, ids.length);
       }
-      const token = sampler.sample(row, { position, history, allowed: guide?.allowed() });
+      const token = sampler.sample(row, { position, history, allowed: guide?.allowed(row) });
       guide?.accept(token);
       last = likelihoods === undefined ? undefined : tokenLikelihood(logits, token, likelihoods);
       return token;
@@ -119,10 +120,10 @@ export async function answerInBatch(
     onToken: (token) => {
       if (times.first === 0) {
         times.first = elapsed();
-        onPromptDone?.(promptLikelihoods);
+        deliveries.add(() => onPromptDone?.(promptLikelihoods));
       }
-      const events = reader.push(token);
-      onStep?.({ token, events, likelihood: last });
+      const step = { token, events: reader.push(token), likelihood: last };
+      if (onStep) deliveries.add(() => onStep(step));
       return !reader.isOver;
     },
     ...(options.promptLikelihoods
@@ -136,13 +137,48 @@ export async function answerInBatch(
     ...(maxTokens === undefined ? {} : { maxTokens }),
     ...(signal ? { signal } : {}),
   });
-  if (times.first === 0) onPromptDone?.(promptLikelihoods);
+  if (times.first === 0) deliveries.add(() => onPromptDone?.(promptLikelihoods));
+  deliveries.finish();
   const events = reader.finish(finish === "stop" ? "stop" : "length");
   const { tokens, thinkingTokens, trace } = reader;
   return {
     ...{ finish, promptTokens: ids.length, cachedTokens, promptLikelihoods, tokens, thinkingTokens, trace },
     ...{ waitedSeconds: times.waited, firstTokenSeconds: times.first, seconds: elapsed(), events },
   };
+}
+
+/**
+ * What listeners are told, in order, when the next pass is under way: writing to clients takes time for which the
+ * threads of the model need not wait.
+ */
+class Deliveries {
+  #waiting: (() => void)[] = [];
+  #isPlanned = false;
+  #fault: { error: unknown } | undefined;
+
+  add(delivery: () => void): void {
+    this.#waiting.push(delivery);
+    if (this.#isPlanned) return;
+    this.#isPlanned = true;
+    setImmediate(() => this.#deliver());
+  }
+
+  /** Whatever is left. Throws what a listener has thrown. */
+  finish(): void {
+    this.#deliver();
+    if (this.#fault) throw this.#fault.error;
+  }
+
+  #deliver(): void {
+    this.#isPlanned = false;
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    try {
+      if (!this.#fault) for (const deliver of waiting) deliver();
+    } catch (error) {
+      this.#fault = { error };
+    }
+  }
 }
 
 /** The same, whole. */

@@ -94,16 +94,16 @@ export class Batch {
   /** Whoever waits and is stopped has his answer at once; who runs, after the pass. */
   #watch(entry: BatchEntry): void {
     const { signal } = entry.job;
-    signal?.addEventListener(
-      "abort",
-      () => {
-        const at = this.#waiting.indexOf(entry);
-        if (at < 0) return;
-        this.#waiting.splice(at, 1);
-        this.#stop(entry);
-      },
-      { once: true },
-    );
+    if (!signal) return;
+    const stop = () => {
+      const at = this.#waiting.indexOf(entry);
+      if (at < 0) return;
+      this.#waiting.splice(at, 1);
+      this.#stop(entry);
+    };
+    signal.addEventListener("abort", stop, { once: true });
+    // The signal may live for long, and would hold the answer.
+    entry.unwatch = () => signal.removeEventListener("abort", stop);
   }
 
   async #run(): Promise<void> {
@@ -286,6 +286,7 @@ export class Batch {
   }
 
   #leave(entry: BatchEntry): void {
+    entry.unwatch();
     this.#running = this.#running.filter((other) => other !== entry);
     this.#model.release(entry.sequence);
   }

@@ -1,14 +1,16 @@
 /** POST /v1/chat/completions: from a request that was read to its answer, whole or as it comes. */
 import { randomUUID } from "node:crypto";
 import { VERSION } from "../base/version.ts";
+import { AnswerReader } from "../runtime/answer-reader.ts";
 import { type AnswerEnd, answerInBatch, type BatchAnswerOptions } from "../runtime/batch-answer.ts";
 import { apiErrorOf, unexpected } from "./api-error.ts";
 import { ChatChoice, type ChatChunk, type ChatFinish, WholeMessage } from "./chat-choice.ts";
 import { type ChatRequest, maxTokensOf, messagesOf } from "./chat-request.ts";
 import { createGuide, guidanceOf } from "./guidance.ts";
+import { idsWithin } from "./prompts.ts";
 import { samplingOf, seedOf, stopsOf } from "./sampling-request.ts";
 import type { LoadedModel } from "./served-model.ts";
-import { Deadline, limitTokens, requireRoom, type Serving, timingsOf, usageOf } from "./serving.ts";
+import { Deadline, limitTokens, type Serving, timingsOf, usageOf } from "./serving.ts";
 import { EventStream } from "./stream.ts";
 import { toolsOf, variablesOf } from "./template-request.ts";
 
@@ -137,18 +139,18 @@ async function answers(
   const reasoningFormat = request.reasoning_format ?? serving.reasoningFormat;
   const guidance = guidanceOf(request, { tools, toolGrammar: template.toolGrammar, reasoningFormat });
   const failure = new AbortController();
-  const signal = AbortSignal.any([deadline.signal, failure.signal]);
+  const signal = deadline.signalWith(failure.signal);
   const { adjust, ...sampling } = samplingOf(request, advice, model.config.sizes.vocab);
-  const asking = {
-    reasoningFormat,
-    stop: stopsOf(request.stop),
-    variables: variablesOf(request, template),
+  const variables = variablesOf(request, template);
+  const prompt = await text.render(messages, { variables, signal, ...(tools ? { tools } : {}) });
+  const ids = idsWithin(loaded, prompt, { param: "messages", encode: () => tokenizer.encode(prompt) });
+  const reading = {
+    ...{ prompt, reasoningFormat, toolGrammar: template.toolGrammar, stop: stopsOf(request.stop) },
     callId: () => `call_${randomUUID().replaceAll("-", "").slice(0, 24)}`,
-    ...(tools ? { tools } : {}),
-    signal,
   };
-  const asked = await Promise.all(Array.from({ length: count }, () => text.question(messages, asking)));
-  requireRoom(batch, asked, "messages");
+  const asked = Array.from({ length: count }, () => ({
+    ...{ ids, text: prompt, reader: new AnswerReader(tokenizer, reading) },
+  }));
   const options: BatchAnswerOptions = {
     ...sampling,
     ...limitTokens(maxTokensOf(request), serving.maxTokens),
@@ -156,7 +158,7 @@ async function answers(
     ...(request.logprobs ? { likelihoods: request.top_logprobs ?? 0 } : {}),
     signal,
   };
-  const guides = guidance && asked.map(({ text: prompt }) => createGuide(loaded, guidance, prompt));
+  const guides = guidance && asked.map(() => createGuide(loaded, guidance, prompt));
   onReady?.(count);
   const run = async (index: number): Promise<Ended> => {
     const choice = new ChatChoice(tokenizer, { hasLogprobs: request.logprobs === true });
@@ -177,10 +179,12 @@ async function answers(
     onEnd?.(index, { end, finish });
     return { end, finish };
   };
+  const runs = asked.map((_, index) => run(index));
   try {
-    return await Promise.all(asked.map((_, index) => run(index)));
+    return await Promise.all(runs);
   } catch (error) {
     failure.abort();
+    await Promise.allSettled(runs); // the model must not be given up while one of them is computed
     deadline.check();
     throw error;
   }

@@ -1,9 +1,10 @@
 /** The body of POST /v1/completions. */
 import { z } from "zod";
-import type { TextModel } from "../runtime/talk.ts";
 import { invalid } from "./api-error.ts";
+import { idsWithin, requireRoom } from "./prompts.ts";
 import { parseBody } from "./request-body.ts";
 import { MAX_CHOICES, SAMPLING_SHAPE, type SamplingBody } from "./sampling-request.ts";
+import type { LoadedModel } from "./served-model.ts";
 
 const MAX_PROMPTS = 256;
 /** OpenAI's. */
@@ -58,14 +59,14 @@ export function choicesOf({ n, best_of: best }: CompletionRequest): number {
   return count;
 }
 
-/** Throws ApiError 400 for ids that have no token. */
-export function idsOf(prompt: string | number[], text: TextModel): string | readonly number[] {
-  if (typeof prompt === "string") {
-    if (text.promptOf(prompt).length === 0) throw invalid("prompt", '"prompt" is empty, wanted a token');
-    return prompt;
-  }
+/** A prompt as ids. Throws ApiError 400 for one that is too long, or empty, and for ids that have no token. */
+export function idsOf(prompt: string | number[], loaded: LoadedModel): readonly number[] {
+  const { text, batch } = loaded;
+  if (typeof prompt === "string")
+    return idsWithin(loaded, prompt, { param: "prompt", encode: () => text.promptOf(prompt) });
   const strange = prompt.find((id) => !text.tokenizer.hasToken(id));
   if (strange !== undefined) throw invalid("prompt", `"prompt" has id ${strange}, which has no token`);
+  requireRoom(prompt, { limit: batch.limit, param: "prompt" });
   return prompt;
 }
 

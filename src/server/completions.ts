@@ -1,6 +1,7 @@
 /** POST /v1/completions: text behind text, and how likely the model holds the text that is there. */
 import { randomUUID } from "node:crypto";
 import { VERSION } from "../base/version.ts";
+import { AnswerReader } from "../runtime/answer-reader.ts";
 import { type AnswerEnd, type AnswerStep, answerInBatch } from "../runtime/batch-answer.ts";
 import type { OutputEvent } from "../text/output-events.ts";
 import { apiErrorOf, unexpected } from "./api-error.ts";
@@ -13,7 +14,7 @@ import {
 } from "./completion-request.ts";
 import { samplingOf, seedOf, stopsOf } from "./sampling-request.ts";
 import type { LoadedModel } from "./served-model.ts";
-import { Deadline, limitTokens, requireRoom, type Serving, timingsOf, usageOf } from "./serving.ts";
+import { Deadline, limitTokens, type Serving, timingsOf, usageOf } from "./serving.ts";
 import { EventStream } from "./stream.ts";
 import { CompletionLikelihoods, type CompletionLogprobs, codePoints } from "./token-text.ts";
 
@@ -148,15 +149,21 @@ async function answers(
   const { adjust, ...sampling } = samplingOf(request, advice, model.config.sizes.vocab);
   const { maxTokens } = limitTokens(completionTokensOf(request, serving.maxTokens), serving.maxTokens);
   const failure = new AbortController();
-  const signal = AbortSignal.any([deadline.signal, failure.signal]);
+  const signal = deadline.signalWith(failure.signal);
   const stop = stopsOf(request.stop);
-  const asked = promptsOf(request).flatMap((prompt) =>
-    Array.from({ length: perPrompt }, () => text.beginning(idsOf(prompt, text), { stop })),
-  );
-  requireRoom(batch, asked, "prompt");
+  const asked = promptsOf(request).flatMap((prompt) => {
+    const ids = idsOf(prompt, loaded);
+    const isText = typeof prompt === "string";
+    const whole = isText ? prompt : tokenizer.decode(ids);
+    // A BOS that was put before a text is not of the text.
+    const from = isText && ids[0] === tokenizer.bos && !prompt.startsWith(tokenizer.bosToken) ? 1 : 0;
+    return Array.from({ length: perPrompt }, () => ({
+      ...{ ids, from, text: whole, reader: new AnswerReader(tokenizer, { stop }) },
+    }));
+  });
   onReady?.();
   const run = async (index: number): Promise<Ended> => {
-    const { ids, reader, text: prompt } = asked[index]!;
+    const { ids, from, reader, text: prompt } = asked[index]!;
     const offset = request.echo ? 0 : codePoints(prompt);
     const likelihoods =
       numTop === undefined ? undefined : new CompletionLikelihoods(tokenizer, { numTop, offset });
@@ -181,10 +188,7 @@ async function answers(
       onPromptDone: (told) => {
         if (isEchoed) return;
         isEchoed = true;
-        // A BOS that was put before a text is not of the text.
-        const own = tokenizer.decode(ids) === prompt ? ids : ids.slice(1);
-        const first = ids.length - own.length;
-        for (const [i, id] of own.entries()) likelihoods?.add(id, told[first + i - 1]);
+        for (const [i, id] of ids.slice(from).entries()) likelihoods?.add(id, told[from + i - 1]);
         give(prompt);
       },
       onStep: (step) => {
@@ -204,10 +208,12 @@ async function answers(
     onEnd?.(index, ended);
     return ended;
   };
+  const runs = asked.map((_, index) => run(index));
   try {
-    return await Promise.all(asked.map((_, index) => run(index)));
+    return await Promise.all(runs);
   } catch (error) {
     failure.abort();
+    await Promise.allSettled(runs); // the model must not be given up while one of them is computed
     deadline.check();
     throw error;
   }

@@ -1,8 +1,8 @@
 /**
  * What an answer is held to: a JSON object, a schema, a call of a tool. Tokens that would break it cannot be drawn.
  *
- * What a model thinks before is its own: the guidance begins behind the trace. A model that may think first may open
- * a trace as its first token.
+ * What a model thinks before is its own: the guidance begins behind the trace. A model may open a trace as its first
+ * token where that is what it wants most: of the few tokens that JSON begins with, one that never thinks would take it.
  */
 import { GrammarError } from "../base/errors.ts";
 import { CompiledGrammar, Constraint } from "../grammar/constraint.ts";
@@ -182,6 +182,11 @@ function compiledFor(loaded: LoadedModel, { key, param, grammar }: Guidance): Co
   return compiled;
 }
 
+function isLargest(logits: Float32Array, id: number): boolean {
+  const logit = logits[id]!;
+  return logits.every((other) => !(other > logit));
+}
+
 /** "free": until the text comes that the guidance begins behind. */
 type Phase = "may-think" | "thinking" | "free" | "guided";
 
@@ -216,11 +221,11 @@ class Guide implements TokenGuide {
     for (const id of tokenizer.eos) this.#whileThinking[id >>> 5]! &= ~(1 << (id & 31));
   }
 
-  allowed(): Uint32Array | undefined {
+  allowed(logits: Float32Array): Uint32Array | undefined {
     if (this.#phase === "free") return undefined;
     if (this.#phase === "thinking") return this.#after === undefined ? this.#whileThinking : undefined;
     const mask = this.#constraint.allowed();
-    if (this.#phase === "guided") return mask;
+    if (this.#phase === "guided" || !isLargest(logits, this.#thinkBegin!)) return mask;
     const more = mask.slice();
     more[this.#thinkBegin! >>> 5]! |= 1 << (this.#thinkBegin! & 31);
     return more;

@@ -93,16 +93,18 @@ export class Models {
 
   /**
    * Runs an action with a loaded model, which stays until the action is over. Throws ApiError 404, 429 when its
-   * queue is full, 503 when there is no memory for it, and as the deadline does, which has the last word.
+   * queue is full, 503 when there is no memory for it, and as the deadline does, which has the last word and ends
+   * with the action.
    */
   async use<T>(
     id: string,
     { count, deadline }: { count: number; deadline?: Deadline },
     action: (model: LoadedModel) => Promise<T>,
   ): Promise<T> {
-    const model = this.get(id);
-    const leave = model.enter(count);
+    let leave = () => {};
     try {
+      const model = this.get(id);
+      leave = model.enter(count);
       const loading = model.loaded ?? this.#load(model);
       return await action(await (deadline?.until(Promise.resolve(loading)) ?? loading));
     } catch (error) {
@@ -110,6 +112,7 @@ export class Models {
       throw error;
     } finally {
       leave();
+      deadline?.end();
     }
   }
 

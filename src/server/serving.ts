@@ -1,4 +1,5 @@
 /** What every route has at hand, and the time that a request may take. */
+import { setMaxListeners } from "node:events";
 import type { ReasoningFormat } from "../text/output-parser.ts";
 import { ApiError } from "./api-error.ts";
 import type { Models } from "./models.ts";
@@ -27,13 +28,21 @@ export interface Serving {
 /** Ends a request when its client goes away, or when its time is over. */
 export class Deadline {
   readonly signal: AbortSignal;
-  readonly #timeout: AbortSignal;
+  readonly #timeout = new AbortController();
+  readonly #timer: NodeJS.Timeout;
   readonly #seconds: number;
 
   constructor(seconds: number, clients: readonly AbortSignal[]) {
     this.#seconds = seconds;
-    this.#timeout = AbortSignal.timeout(Math.min(seconds * 1000, 2 ** 31 - 1));
-    this.signal = AbortSignal.any([this.#timeout, ...clients]);
+    this.#timer = setTimeout(() => this.#timeout.abort(), Math.min(seconds * 1000, 2 ** 31 - 1));
+    this.#timer.unref();
+    this.signal = AbortSignal.any([this.#timeout.signal, ...clients]);
+    setMaxListeners(0, this.signal); // each answer of a request listens
+  }
+
+  /** The request is over. Until then the timer holds all that belongs to it. */
+  end(): void {
+    clearTimeout(this.#timer);
   }
 
   /** What some work gives. Rejects as check() does when the time is over before it ends; it goes on. */
@@ -51,28 +60,23 @@ export class Deadline {
     }
   }
 
+  /** Fires with the deadline's, or by itself: for work that is done together and fails together. */
+  signalWith(other: AbortSignal): AbortSignal {
+    const signal = AbortSignal.any([this.signal, other]);
+    setMaxListeners(0, signal);
+    return signal;
+  }
+
   /** Throws ApiError 504 when the time is over, 499 when the client has gone. */
   check(): void {
     if (this.signal.aborted) throw this.#error();
   }
 
   #error(): ApiError {
-    if (this.#timeout.aborted)
+    if (this.#timeout.signal.aborted)
       return new ApiError(504, `The answer took longer than ${this.#seconds} s`, { code: "timeout" });
     return new ApiError(499, "The client has gone away", { code: "aborted" });
   }
-}
-
-/** Throws ApiError 400 for a prompt that is too long: before a stream is given out, while a status can say so. */
-export function requireRoom(
-  { limit }: { limit: number },
-  prompts: readonly { ids: readonly number[] }[],
-  param: string,
-): void {
-  const longest = Math.max(0, ...prompts.map(({ ids }) => ids.length));
-  if (longest <= limit) return;
-  const message = `Cannot use the prompt: it has ${longest} tokens, wanted at most the ${limit} of the context`;
-  throw new ApiError(400, message, { code: "context_length_exceeded", param });
 }
 
 export function limitTokens(asked: number | undefined, limit: number | undefined): { maxTokens?: number } {

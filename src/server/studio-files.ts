@@ -38,8 +38,8 @@ const HEADERS: Record<string, string> = {
   "referrer-policy": "no-referrer",
 };
 
-/** Paths that are somebody else's: an unknown one there is a fault, not a page. */
-const NO_PAGE = /^\/(v1|api|assets|metrics|health|openapi\.json)(\/|$)/;
+/** The studio's own addresses (src/studio/app.tsx). Clients look whether a path is there: all others must not be. */
+const PAGE = /^\/((checkpoints|builds|behaviour)(\/.*)?|compare|assemble|talk)?$/;
 const MOST_BYTES = 20_000_000;
 
 interface ServedFile {
@@ -50,7 +50,7 @@ interface ServedFile {
   isForGood: boolean;
 }
 
-/** GET of the page, whatever its path, and of what belongs to it. `folder`: where scripts/build.mjs has put it. */
+/** GET of the page, at each of its addresses, and of what belongs to it. `folder`: where scripts/build.mjs has put it. */
 export function studioFiles(folder: string = packageFile("dist/studio")): Hono<RouteEnvironment> {
   const app = new Hono<RouteEnvironment>();
   let reading: Promise<Map<string, ServedFile>> | undefined;
@@ -60,9 +60,9 @@ export function studioFiles(folder: string = packageFile("dist/studio")): Hono<R
     reading ??= readFiles(folder);
     const files = await reading;
     if (files.size === 0) reading = undefined; // not built yet: the next request looks again
-    const file = files.get(path) ?? (NO_PAGE.test(path) ? undefined : files.get("/index.html"));
+    const file = files.get(path) ?? (PAGE.test(path) ? files.get("/index.html") : undefined);
     if (!file) {
-      if (NO_PAGE.test(path) || files.size > 0) return next();
+      if (!PAGE.test(path) || files.size > 0) return next();
       throw new ApiError(404, "The studio is not built", {
         code: "no_studio",
         note: "npm run build makes it",

@@ -6,11 +6,7 @@ import type { StudioEngine } from "../studio/engine.ts";
 import { startRouter } from "../studio/router.ts";
 import { setEngine } from "../studio/state.ts";
 import { startTheme } from "../studio/theme.ts";
-import "../studio/styles/base.css";
-import "../studio/styles/controls.css";
-import "../studio/styles/parts.css";
-import "../studio/styles/pages.css";
-import "../studio/styles/plots.css";
+import "../studio/styles/all.css";
 import { BrowserEngine } from "./browser-engine.ts";
 
 const client = new EngineClient(new URL("assets/engine-worker.js", document.baseURI));

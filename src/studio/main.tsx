@@ -7,13 +7,7 @@ import { startRouter } from "./router.ts";
 import { setEngine } from "./state.ts";
 import { startTalk } from "./talk-state.ts";
 import { startTheme } from "./theme.ts";
-import "./styles/base.css";
-import "./styles/controls.css";
-import "./styles/parts.css";
-import "./styles/assemble.css";
-import "./styles/compare.css";
-import "./styles/pages.css";
-import "./styles/plots.css";
+import "./styles/all.css";
 
 setEngine(createHttpEngine({ askForKey }));
 startTheme();

@@ -31,6 +31,8 @@ before(async () => {
   run = await startServed({ places: ["models/mini-r1"] });
   loaded = await run.serving.models.use("mini-r1", { count: 1 }, async (model) => model);
   tokenizer = loaded.text.tokenizer;
+  THINKS[tokenizer.idOf("<think>")!] = 1;
+  ANSWERS[tokenizer.encode("Hi")[0]!] = 1;
 });
 after(() => run.close());
 
@@ -47,8 +49,12 @@ function guidance({ toolGrammar = "v3", format = "deepseek", ...request }: Wish)
 
 const guide = (wish: Wish, prompt = "") => createGuide(loaded, guidance(wish)!, prompt);
 
-const isAllowed = (it: TokenGuide, id: number): boolean => {
-  const mask = it.allowed();
+/** Of a model that wants to think first; of one that does not. */
+const THINKS = new Float32Array(640);
+const ANSWERS = new Float32Array(640);
+
+const isAllowed = (it: TokenGuide, id: number, wants: Float32Array = THINKS): boolean => {
+  const mask = it.allowed(wants);
   return mask === undefined || (mask[id >>> 5]! & (1 << (id & 31))) !== 0;
 };
 
@@ -77,7 +83,7 @@ function walk(it: TokenGuide, seed: number): number[] {
   const drawn: number[] = [];
   let state = seed;
   while (drawn.length < 3000) {
-    const mask = it.allowed();
+    const mask = it.allowed(ANSWERS);
     const ids = Array.from({ length: 640 }, (_, id) => id).filter(
       (id) => tokenizer.hasToken(id) && (mask === undefined || (mask[id >>> 5]! & (1 << (id & 31))) !== 0),
     );
@@ -107,6 +113,12 @@ describe("JSON", () => {
     assert.ok(!canEnd(thinking), "a trace does not end the answer");
     feed(thinking, '</think>{"a": 1}');
     assert.ok(canEnd(thinking));
+  });
+
+  test("a model that does not want to think is not made to", () => {
+    const think = tokenizer.idOf("<think>")!;
+    assert.ok(isAllowed(guide(wish), think, THINKS));
+    assert.ok(!isAllowed(guide(wish), think, ANSWERS));
   });
 
   test("a trace that the prompt begins is gone on with", () => {
@@ -184,7 +196,7 @@ for (const toolGrammar of ["v3", "v3.1"] as const)
     test("auto with a strict function: free until a call begins, then held to its schema", () => {
       const wish: Wish = { toolGrammar, tools: [STRICT], tool_choice: "auto" };
       const free = guide(wish);
-      assert.equal(free.allowed(), undefined);
+      assert.equal(free.allowed(ANSWERS), undefined);
       feed(free, 'It is 42. {"limit": "any"} <｜tool');
       assert.ok(canEnd(free));
       feed(free, callsBegin);

@@ -131,6 +131,8 @@ describe("response_format json_object", () => {
       const { choices } = await run.client.chat.completions.create(body);
       const { message, finish_reason: finish } = choices[0]!;
       assert.match(message.content!, /^\s*\{/);
+      const hasThought = (message as { reasoning_content?: string }).reasoning_content !== undefined;
+      assert.equal(hasThought, model === "mini-r1", "each as it is used to");
       if (finish === "stop") assert.equal(typeof JSON.parse(message.content!), "object");
     }
   });

@@ -2,6 +2,8 @@
 import assert from "node:assert/strict";
 import { connect } from "node:net";
 import { describe, type TestContext, test } from "node:test";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import OpenAI from "openai";
 import { EventStream } from "../../src/server/stream.ts";
 import {
@@ -188,6 +190,54 @@ describe("memory", () => {
     assert.deepEqual(
       run.serving.models.list().map(({ state }) => state),
       ["ready", "ready"],
+    );
+  });
+});
+
+describe("what is left behind", () => {
+  test("nothing of a request stays in memory when it is over", async (t) => {
+    setFlagsFromString("--expose-gc");
+    const collect = runInNewContext("gc") as () => void;
+    const run = await serve(t, { models: { slots: 8 } });
+    const ask = async (count: number) => {
+      for (let i = 0; i < count; i++)
+        await Promise.all([
+          run.client.completions.create(SHORT),
+          run.client.completions.create({ ...SHORT, n: 2 }),
+          run.client.completions.create({ ...SHORT, stream: true }).then(gathered),
+          run.client.completions.create({ ...SHORT, stream: true, echo: true }).then(gathered),
+        ]);
+      await new Promise((resume) => setTimeout(resume, 100));
+      collect();
+      collect();
+      const { heapUsed, arrayBuffers } = process.memoryUsage();
+      return (heapUsed + arrayBuffers) / 1e6;
+    };
+    await ask(30);
+    const before = await ask(8);
+    const after = await ask(60);
+    assert.ok(after - before < 6, `${before} MB, then ${after} MB`);
+  });
+
+  test("a model that clients have just left can be unloaded for another at once", async (t) => {
+    const places = [`models/${R1}`, `models/${V3}`];
+    const bytes = await serve(t).then((run) =>
+      run.serving.models.use(R1, { count: 1 }, async (own) => own.bytes),
+    );
+    const run = await serve(t, { places, models: { memory: Math.floor(1.5 * bytes), slots: 2 } });
+    for (let round = 0; round < 4; round++) {
+      const controller = new AbortController();
+      const left = run.client.completions.create({ ...ENDLESS, n: 4 }, { signal: controller.signal });
+      await until("it runs", () => (run.serving.models.get(R1).loaded?.batch.numRunning ?? 0) === 2);
+      controller.abort();
+      await left.catch(() => undefined);
+      await until("it has left", () => run.serving.models.get(R1).numRequests === 0);
+      assert.equal(run.serving.models.get(R1).loaded?.batch.numRunning, 0, "none of it is computed any more");
+      assert.equal((await run.client.completions.create({ ...SHORT, model: V3 })).choices.length, 1);
+    }
+    assert.deepEqual(
+      run.log.filter((line) => line.includes('"level":"error"')),
+      [],
     );
   });
 });
