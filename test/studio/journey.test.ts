@@ -83,7 +83,7 @@ describe("the way through the studio", { skip: noBrowser }, () => {
     await editor().fill((await editor().inputValue()).replace("mini-r1: 0.5 }", "mini-r1: 0.25 }"));
     const lambda = page.getByRole("textbox", { name: "λ of mini-r1" });
     await waitUntil(async () => (await lambda.inputValue()) === "0.25");
-    await page.getByText("144 merged").waitFor();
+    await page.getByText("288 merged").waitFor();
   });
 
   test("A fault of the text is told at its line, and keeps Build from being pressed", async () => {
