@@ -63,20 +63,29 @@ export class Access {
     return isAddress || name === "localhost" || name.endsWith(".localhost") || this.#hosts.has(name);
   }
 
-  /** Throws ApiError 401. All keys are compared, each in the same time whatever was sent. */
+  /** Throws ApiError 401. */
   checkKey(headers: Headers): void {
-    if (this.#keys.length === 0) return;
-    const sent = /^Bearer +(\S+)\s*$/i.exec(headers.get("authorization") ?? "")?.[1];
-    const digest = digestOf(sent ?? "");
-    let isRight = false;
-    for (const key of this.#keys) isRight = timingSafeEqual(key, digest) || isRight;
-    if (sent !== undefined && isRight) return;
+    if (this.hasKey(headers)) return;
     const message =
-      sent === undefined
+      sentKey(headers) === undefined
         ? "There is no API key in the request, wanted Authorization: Bearer KEY"
         : "The API key is not right";
     throw new ApiError(401, message, { code: "invalid_api_key" });
   }
+
+  /** Whether there is a right key, or none is wanted. All are compared, each in the same time whatever was sent. */
+  hasKey(headers: Headers): boolean {
+    if (this.#keys.length === 0) return true;
+    const sent = sentKey(headers);
+    const digest = digestOf(sent ?? "");
+    let isRight = false;
+    for (const key of this.#keys) isRight = timingSafeEqual(key, digest) || isRight;
+    return sent !== undefined && isRight;
+  }
+}
+
+function sentKey(headers: Headers): string | undefined {
+  return /^Bearer +(\S+)\s*$/i.exec(headers.get("authorization") ?? "")?.[1];
 }
 
 /** Of one length, so that comparing tells nothing of a key's. */

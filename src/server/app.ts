@@ -13,7 +13,8 @@ import { studioFiles } from "./studio-files.ts";
 
 /** What a route is given beside the request. */
 export interface RouteEnvironment {
-  Variables: { requestId: string };
+  /** `isKnown`: it has a key, or needs none. */
+  Variables: { requestId: string; isKnown: boolean };
 }
 
 export interface AppOptions {
@@ -25,7 +26,7 @@ export interface AppOptions {
   closing?: AbortSignal;
 }
 
-/** Whoever watches the server need not have a key for this. */
+/** Whoever watches the server is answered to the end. */
 const OPEN_PATHS = new Set(["/health"]);
 /** What needs a key: the page itself holds nothing. */
 const GUARDED = /^\/(v1|api|metrics|openapi\.json)(\/|$)/;
@@ -67,14 +68,15 @@ export function createApp({ serving, access, routes = [], closing }: AppOptions)
           headers.get("access-control-request-headers") ?? "authorization, content-type",
         "access-control-max-age": "600",
       });
-    if (GUARDED.test(path) && !OPEN_PATHS.has(path)) access.checkKey(headers);
+    if (GUARDED.test(path)) access.checkKey(headers);
+    context.set("isKnown", access.hasKey(headers));
     if (closing?.aborted && !OPEN_PATHS.has(path))
       throw new ApiError(503, "The server is going down", { code: "closing", retryAfter: 5 });
     return next();
   });
 
   app.route("/", openAiRoutes(serving));
-  app.route("/", stateRoutes(serving));
+  app.route("/", stateRoutes(serving, closing));
   for (const { path, routes: more } of routes) app.route(path, more);
   app.route("/", studioFiles()); // last: whatever is no route is a page
 

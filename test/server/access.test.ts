@@ -254,3 +254,27 @@ test("answers say what they are and are not to be guessed at", async () => {
   assert.match(String(headers["x-request-id"]), /^req_\w+$/);
   assert.ok((await metric(open.url, 'chimera_requests_total{route="/v1/models",status="403"}')) > 0);
 });
+
+describe("/health", () => {
+  test("tells what is served to those who have a key, and that the server is going down to all", async () => {
+    const closing = new AbortController();
+    const server = await startServed({
+      places: ["models/mini-v3"],
+      access: { apiKeys: [KEY] },
+      closing: closing.signal,
+    });
+    try {
+      const health = async (headers: Record<string, string>) => {
+        const response = await fetch(`${server.url}/health`, { headers });
+        return { status: response.status, body: (await response.json()) as { models?: object[] } };
+      };
+      assert.equal((await health({})).body.models, undefined);
+      assert.equal((await health(bearer("wrong"))).body.models, undefined);
+      assert.equal((await health(bearer(KEY))).body.models?.length, 1);
+      closing.abort();
+      assert.equal((await health({})).status, 503);
+    } finally {
+      await server.close();
+    }
+  });
+});

@@ -179,6 +179,10 @@ for (const toolGrammar of ["v3", "v3.1"] as const)
       assert.ok(!allowedPart(many, between + callBegin).endsWith(callBegin), "not a seventeenth");
       const single = guide({ ...wish, parallel_tool_calls: false });
       feed(single, callsBegin + one);
+      const next = between + callBegin;
+      const second = guide({ ...wish, parallel_tool_calls: false });
+      feed(second, callsBegin + one);
+      assert.ok(allowedPart(second, next).length < next.length, "not a second");
       feed(single, callsEnd);
       assert.ok(canEnd(single));
     });

@@ -8,7 +8,7 @@ let run: RunningServer;
 before(async () => {
   run = await startServed({
     places: ["models/mini-r1"],
-    timeouts: { headersMs: 400, requestMs: 1200, keepAliveMs: 300 },
+    timeouts: { headersMs: 400, requestMs: 2500, keepAliveMs: 300 },
   });
 });
 after(() => run.close());
@@ -115,7 +115,7 @@ describe("connections", () => {
     assert.match(await over, /^(HTTP\/1.1 408 |$)/);
     clearInterval(drip);
     const ms = performance.now() - startedAt;
-    assert.ok(ms > 300 && ms < 3000, `${ms} ms`);
+    assert.ok(ms > 300 && ms < 2300, `${ms} ms`);
   });
 
   test("a body that comes byte by byte is given up", async () => {
@@ -126,7 +126,7 @@ describe("connections", () => {
     await over;
     clearInterval(drip);
     const ms = performance.now() - startedAt;
-    assert.ok(ms > 900 && ms < 4000, `${ms} ms`);
+    assert.ok(ms > 2000 && ms < 8000, `${ms} ms`);
   });
 
   test("a connection on which nothing is asked, or nothing further, is closed", async () => {

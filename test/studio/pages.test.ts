@@ -26,7 +26,7 @@ describe("pages of the studio", { skip: noBrowser }, () => {
     { path: "/assemble?recipe=attention-blend", complete: "As the recipe stands." },
     { path: "/talk", complete: "Nothing was said yet" },
     { path: "/behaviour", complete: "Accuracy against tokens" },
-    { path: "/nothing/here", complete: "There is no such page" },
+    { path: "/checkpoints/nothing/here", complete: "There is no such page" },
   ];
   before(async () => {
     const root = join(temporaryFolder(ends), "runs");

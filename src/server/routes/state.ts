@@ -6,17 +6,20 @@ import { openApi } from "../openapi.ts";
 import type { Serving } from "../serving.ts";
 import { studioPaths } from "../studio/studio-openapi.ts";
 
-export function stateRoutes({ models, metrics }: Serving): Hono<RouteEnvironment> {
+export function stateRoutes({ models, metrics }: Serving, closing?: AbortSignal): Hono<RouteEnvironment> {
   const app = new Hono<RouteEnvironment>();
-  app.get("/health", ({ json }) =>
-    json({
-      status: "ok",
+  // Needs no key, so whoever has none learns that the server is there, and not what it serves.
+  app.get("/health", (context) => {
+    const isClosing = closing?.aborted === true;
+    const all = models.list();
+    const told = all.map(({ source, state, numRequests: requests }) => ({ id: source.id, state, requests }));
+    const body = {
+      status: isClosing ? "closing" : "ok",
       version: VERSION,
-      models: models
-        .list()
-        .map(({ source, state, numRequests }) => ({ id: source.id, state, requests: numRequests })),
-    }),
-  );
+      ...(context.get("isKnown") ? { models: told } : {}),
+    };
+    return context.json(body, isClosing ? 503 : 200);
+  });
   app.get("/metrics", ({ body }) =>
     body(metrics.text(), 200, { "content-type": "text/plain; version=0.0.4; charset=utf-8" }),
   );
