@@ -58,6 +58,7 @@ describe("the way through the studio", { skip: noBrowser }, () => {
     const map = page.getByRole("application", { name: /layer and expert/ });
     await map.press("ArrowRight");
     await map.press("ArrowDown");
+    await map.press("ArrowDown");
     const readout = page.locator("section", { has: map }).locator(".heat-readout");
     assert.match((await readout.textContent())!, /^Layer 2, expert 1: 0\.\d+ .*3 tensors/);
     await map.press("Enter");

@@ -41,7 +41,7 @@ export function IntervalPlot({ measure, points, reference }: IntervalPlotProps) 
         aria-label={`${measure.title} of ${known.length} runs`}
       >
         <g class="grid">
-          {TICKS.map((tick) => (
+          {(width < 480 ? [0, 0.5, 1] : TICKS).map((tick) => (
             <g key={tick}>
               <line x1={at(tick)} x2={at(tick)} y1={TOP} y2={bottom} />
               <text x={at(tick)} y={height - 6} text-anchor="middle">
