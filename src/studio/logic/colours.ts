@@ -63,8 +63,8 @@ export function colourAt(share: number): Colour {
   return [mix(0), mix(1), mix(2)];
 }
 
-/** As bright to the eye, without its colour. */
+/** Without its colour, and of middle brightness, which neither a light page nor a dark one swallows. */
 export function greyOf([red, green, blue]: Colour): Colour {
-  const grey = Math.round(0.299 * red + 0.587 * green + 0.114 * blue);
+  const grey = Math.round(100 + 0.3 * (0.299 * red + 0.587 * green + 0.114 * blue));
   return [grey, grey, grey];
 }

@@ -34,10 +34,19 @@ export type Measure = "rms" | "relative";
 export function gridOf<T extends Item>(
   items: readonly T[],
   measure: Measure,
-  { columns, columnOf }: { columns: readonly string[]; columnOf: (item: T) => string },
+  {
+    columns,
+    columnOf,
+    rows: given = [],
+  }: {
+    columns: readonly string[];
+    columnOf: (item: T) => string;
+    /** Rows that are there in any case, so that two grids stand beside each other. */
+    rows?: Grid["rows"];
+  },
 ): Grid {
   const keyOf = ({ layer, mtp }: { layer?: number | undefined; mtp: boolean }) => `${layer ?? "none"} ${mtp}`;
-  const rows = new Map<string, Grid["rows"][number]>();
+  const rows = new Map(given.map((row) => [keyOf(row), row]));
   for (const { layer, mtp } of items) {
     const name = layer === undefined ? "outside" : mtp ? `${layer} MTP` : String(layer);
     rows.set(keyOf({ layer, mtp }), { name, layer, mtp });

@@ -1,6 +1,7 @@
 /** A child that is not written: its recipe, and what building it would take. */
 import { useState } from "preact/hooks";
 import type { CheckpointEntry } from "../../server/api.ts";
+import { CodeView } from "../parts/code-view.tsx";
 import { Fault, ProblemList, Waiting } from "../parts/notice.tsx";
 import { Page } from "../parts/page.tsx";
 import { PlanView } from "../parts/plan-view.tsx";
@@ -65,9 +66,7 @@ export function ChildPage({ entry }: { entry: CheckpointEntry }) {
           </section>
           <section aria-labelledby="recipe">
             <h2 id="recipe">Recipe</h2>
-            <section class="code" tabIndex={0} aria-label="Recipe, YAML">
-              <pre>{recipe}</pre>
-            </section>
+            <CodeView label="Recipe, YAML" text={recipe} />
           </section>
         </>
       )}

@@ -1,8 +1,8 @@
 /** One evaluation: its figures, and every answer. */
 import { useState } from "preact/hooks";
-import type { EvalRecord, RunDetails } from "../../server/api.ts";
-import { figureText, figureWords, MEASURES } from "../logic/figures.ts";
-import { formatCount } from "../logic/format.ts";
+import type { EvalRecord, RunDetails, RunSummary } from "../../server/api.ts";
+import { figureText, MEASURES, type Measure } from "../logic/figures.ts";
+import { formatCount, formatShare } from "../logic/format.ts";
 import { Fault, Waiting } from "../parts/notice.tsx";
 import { Page } from "../parts/page.tsx";
 import { Choice } from "../parts/tensor-table.tsx";
@@ -51,7 +51,10 @@ function Run({ id, details }: { id: string; details: RunDetails }) {
             {MEASURES.map((measure) => (
               <div key={measure.id}>
                 <dt>{measure.title}</dt>
-                <dd title={figureWords(measure, entry.summary!)}>{figureText(measure, entry.summary)}</dd>
+                <dd>
+                  {figureText(measure, entry.summary)}
+                  <span class="fact-note">{intervalOf(measure, entry.summary!)}</span>
+                </dd>
               </div>
             ))}
           </dl>
@@ -148,4 +151,10 @@ function Answer({ record }: { record: EvalRecord }) {
       </p>
     </article>
   );
+}
+
+/** The 95 % interval, where there is one. */
+function intervalOf({ read }: Measure, summary: RunSummary): string {
+  const { low, high } = read(summary) ?? {};
+  return low === undefined || high === undefined ? "mean" : `${formatShare(low)} to ${formatShare(high)}`;
 }

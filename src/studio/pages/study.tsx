@@ -1,5 +1,7 @@
 /** One sweep, search or ablation: its curves, its front, and every point with its run. */
 import type { StudyDetails } from "../../server/api.ts";
+import { measureOf } from "../logic/figures.ts";
+import { IntervalPlot } from "../parts/interval-plot.tsx";
 import { Fault, Waiting } from "../parts/notice.tsx";
 import { Page } from "../parts/page.tsx";
 import { FrontPlot, MeasureCurves } from "../parts/run-plots.tsx";
@@ -39,6 +41,18 @@ function Study({ study: { points, parents, axis, entry } }: { study: StudyDetail
           <MeasureCurves points={points} parents={parents} axis={axis} />
         </section>
       )}
+      {entry.kind === "ablation" && (
+        <section aria-labelledby="swaps">
+          <h2 id="swaps">Accuracy without one group</h2>
+          <p class="soft">
+            Each line is the child with one group of the other parent; the line across is the child itself.
+            Whiskers are 95 % intervals (Wilson).
+          </p>
+          <div class="panel">
+            <IntervalPlot measure={measureOf("accuracy")} points={points} reference={parents[0]} />
+          </div>
+        </section>
+      )}
       <section aria-labelledby="front">
         <h2 id="front">Accuracy against tokens</h2>
         <div class="panel">
@@ -49,7 +63,13 @@ function Study({ study: { points, parents, axis, entry } }: { study: StudyDetail
         <h2 id="points">All points</h2>
         <RunTable
           label="Points of the study"
-          lines={[...parents.map((parent) => ({ ...parent, note: "parent" })), ...points]}
+          lines={[
+            ...parents.map((parent, index) => ({
+              ...parent,
+              note: entry.kind === "ablation" && index === 0 ? "the child" : "parent",
+            })),
+            ...points,
+          ]}
         />
       </section>
     </>

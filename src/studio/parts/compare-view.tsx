@@ -34,7 +34,10 @@ export function CompareView({ report, base, other }: { report: CompareReport; ba
       rows.map((row) => ({ distance: row[measure] ?? Number.POSITIVE_INFINITY, bytes: row.bytes })),
     );
   }, [report, measure, scope]);
-  const { roles, experts, scale } = useMemo(() => gridsOf(report, measure), [report, measure]);
+  const { roles, experts, roleScale, expertScale } = useMemo(
+    () => gridsOf(report, measure),
+    [report, measure],
+  );
   const most = useMemo(
     () =>
       [...report.rows].sort(
@@ -87,7 +90,6 @@ export function CompareView({ report, base, other }: { report: CompareReport; ba
                 </label>
               ))}
             </fieldset>
-            {scale && <HeatLegend scale={scale} hasDelta={delta > 0} />}
           </div>
           <div class="compare-grids">
             <section aria-labelledby="by-role">
@@ -95,11 +97,13 @@ export function CompareView({ report, base, other }: { report: CompareReport; ba
               <HeatMap
                 label="Differences by layer and role"
                 grid={roles}
-                {...{ scale, delta }}
+                scale={roleScale}
+                delta={delta}
                 hasNamedColumns
                 describe={describe(roles, "")}
                 onPick={pick(roles, "role")}
               />
+              {roleScale && <HeatLegend scale={roleScale} hasDelta={delta > 0} />}
             </section>
             {hasExperts && (
               <section aria-labelledby="by-expert">
@@ -107,10 +111,12 @@ export function CompareView({ report, base, other }: { report: CompareReport; ba
                 <HeatMap
                   label="Differences by layer and expert"
                   grid={experts}
-                  {...{ scale, delta }}
+                  scale={expertScale}
+                  delta={delta}
                   describe={describe(experts, "expert ")}
                   onPick={pick(experts, "expert")}
                 />
+                {expertScale && <HeatLegend scale={expertScale} hasDelta={delta > 0} />}
               </section>
             )}
           </div>
@@ -164,9 +170,11 @@ function gridsOf(report: CompareReport, measure: Measure) {
   const experts = gridOf(report.byLayerExpert, measure, {
     columns: Array.from({ length: numExperts }, (_, expert) => String(expert)),
     columnOf: ({ expert }) => String(expert),
+    rows: roles.rows,
   });
-  const values = [...roles.cells, ...experts.cells].map((cell) => cell?.mean ?? 0);
-  return { roles, experts, scale: colourScale(values) };
+  // A scale each: experts differ by nearly the same amount, and the rest is what one looks for.
+  const scaleFor = ({ cells }: Grid) => colourScale(cells.map((cell) => cell?.mean ?? 0));
+  return { roles, experts, roleScale: scaleFor(roles), expertScale: scaleFor(experts) };
 }
 
 function Summary({ report }: { report: CompareReport }) {

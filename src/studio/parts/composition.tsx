@@ -24,6 +24,19 @@ export function Composition({ report }: { report: InspectReport }) {
           note: `${formatLarge(elements)} · ${formatShare(elements / totals.elements)}`,
         }))}
       />
+      <ul class="legend">
+        {named
+          .filter(({ mtp }) => !mtp)
+          .map(({ name, role, elements }) => (
+            <li key={name}>
+              <svg class={`swatch tile role-${role}`} viewBox="0 0 12 12" aria-hidden="true">
+                <rect width="12" height="12" rx="2" />
+              </svg>
+              {name} <span class="soft">{formatShare(elements / totals.elements)}</span>
+            </li>
+          ))}
+        <li class="soft">dashed: MTP layers</li>
+      </ul>
       <details class="fold">
         <summary>The same as a table</summary>
         <div class="scroll" tabIndex={0} role="group" aria-label="Parameters by role, table">

@@ -44,7 +44,7 @@ export function HeatMap(props: HeatMapProps) {
       const isBelow = cell.max <= delta;
       const colour = cell.mean === 0 || !scale ? undefined : colourAt(scale.shareOf(cell.mean));
       const [red, green, blue] = colour ? (isBelow ? greyOf(colour) : colour) : [128, 128, 136];
-      image.data.set([red, green, blue, colour ? (isBelow ? 70 : 255) : 40], index * 4);
+      image.data.set([red, green, blue, colour ? (isBelow ? 130 : 255) : 60], index * 4);
     }
     context.putImageData(image, 0, 0);
   }, [grid, scale, delta, columns.length, rows.length]);
@@ -92,10 +92,21 @@ export function HeatMap(props: HeatMapProps) {
           ))}
         </div>
       )}
+      {!hasNamedColumns && (
+        <div class="heat-columns" style={{ marginLeft: `${LABELS}px`, width: `${w}px` }} aria-hidden="true">
+          {columns.map((name, index) =>
+            index % columnEvery === 0 ? (
+              <span key={name} class="tick" style={{ left: `${(index + 0.5) * cellWidth}px` }}>
+                {name}
+              </span>
+            ) : null,
+          )}
+        </div>
+      )}
       <div class="heat-body">
         <div class="heat-rows" aria-hidden="true" style={{ width: `${LABELS}px`, height: `${h}px` }}>
           {rows.map(({ name }, index) =>
-            index % rowEvery === 0 || index >= rows.length - 1 ? (
+            index === rows.length - 1 || (index % rowEvery === 0 && index + rowEvery < rows.length) ? (
               <span key={name} style={{ top: `${(index + 0.5) * cellHeight}px` }}>
                 {name}
               </span>
@@ -146,17 +157,6 @@ export function HeatMap(props: HeatMapProps) {
           )}
         </div>
       </div>
-      {!hasNamedColumns && (
-        <div class="heat-columns" style={{ marginLeft: `${LABELS}px`, width: `${w}px` }} aria-hidden="true">
-          {columns.map((name, index) =>
-            index % columnEvery === 0 ? (
-              <span key={name} class="tick" style={{ left: `${(index + 0.5) * cellWidth}px` }}>
-                {name}
-              </span>
-            ) : null,
-          )}
-        </div>
-      )}
       <p class="heat-readout" aria-live="polite">
         {at ? describe(at.row, at.column) : "Point at a cell, or move by arrow keys."}
       </p>

@@ -2,6 +2,7 @@
 import type { InspectReport } from "../../server/api.ts";
 import { href } from "../router.ts";
 import { checkpoints } from "../state.ts";
+import { CodeView } from "./code-view.tsx";
 
 type Descent = NonNullable<InspectReport["lineage"]>;
 
@@ -43,9 +44,7 @@ export function Lineage({ lineage }: { lineage: Descent }) {
       {recipe && (
         <details class="fold" open>
           <summary>Recipe{recipeFile ? `, ${recipeFile}` : ""}</summary>
-          <section class="code" tabIndex={0} aria-label="Recipe">
-            <pre>{recipe}</pre>
-          </section>
+          <CodeView label="Recipe" text={recipe} />
         </details>
       )}
     </section>

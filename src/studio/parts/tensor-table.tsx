@@ -19,6 +19,7 @@ export interface TensorTableProps {
 const ROW = 30;
 const HEIGHT = 480;
 const PAGE = 200;
+const REST_MS = 60;
 
 export function TensorTable({ id, roles, dtypes, layers }: TensorTableProps) {
   const [search, setSearch] = useState("");
@@ -87,8 +88,9 @@ function Rows({ id, query }: { id: string; query: Filter }) {
   const to = Math.min(total, from + Math.ceil(HEIGHT / ROW) + 10);
   const wanted = [...new Set([Math.floor(from / PAGE), Math.floor(Math.max(from, to - 1) / PAGE)])];
   useEffect(() => {
-    for (const page of total > 0 ? wanted : []) {
-      if (pages.current.has(page)) continue;
+    const missing = total > 0 ? wanted.filter((page) => !pages.current.has(page)) : [];
+    if (missing.length === 0) return undefined;
+    const ask = (page: number) => {
       pages.current.set(page, []);
       engine()
         .tensors(id, { ...query, offset: page * PAGE, limit: PAGE })
@@ -100,7 +102,10 @@ function Rows({ id, query }: { id: string; query: Filter }) {
           pages.current.delete(page);
           setFault(error);
         });
-    }
+    };
+    // Pages that only fly past are not asked for.
+    const timer = setTimeout(() => missing.forEach(ask), REST_MS);
+    return () => clearTimeout(timer);
   }, [wanted.join(), total]);
   if (first.error || fault) return <Fault error={first.error ?? fault} />;
   const rows = Array.from({ length: Math.max(0, to - from) }, (_, index) => from + index);

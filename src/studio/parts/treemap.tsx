@@ -32,7 +32,7 @@ export function Treemap({
           height,
         ).map(({ index, x, y, width: w, height: h }) => {
           const { name, tone, title, note } = areas[index]!;
-          const fits = (text: string, size: number) => text.length * size * 0.6 < w - 14;
+          const fits = (text: string, size: number) => text.length * size * 0.64 < w - 14;
           const size = fits(name, 14) ? 14 : 11;
           const hasName = h > 26 && fits(name, size);
           return (
