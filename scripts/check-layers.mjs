@@ -14,7 +14,7 @@ const MAY_IMPORT = {
   logical: "base tensor kernels checkpoint arch",
   text: "base checkpoint",
   grammar: "base",
-  runtime: "base tensor kernels checkpoint arch logical text grammar",
+  runtime: "base tensor kernels checkpoint arch logical text",
   yaml: "base",
   recipe: "base tensor arch yaml",
   plan: "base tensor checkpoint arch logical yaml recipe",
@@ -25,12 +25,12 @@ const MAY_IMPORT = {
   tasks: "base checkpoint yaml text",
   eval: "base checkpoint text runtime tasks statistics",
   study: "base checkpoint arch yaml recipe plan tasks eval statistics charts",
-  library: "base checkpoint logical text grammar plan build runtime eval",
+  library: "base checkpoint logical text plan build runtime eval",
   server:
     "base tensor checkpoint arch grammar text recipe plan build survey runtime statistics charts tasks eval study library",
   cli: "server base tensor checkpoint arch logical text grammar recipe plan build survey runtime statistics charts tasks eval study library",
   browser:
-    "base tensor kernels checkpoint arch logical text grammar recipe plan build survey runtime statistics charts tasks eval study library",
+    "base tensor kernels checkpoint arch logical text recipe plan build survey runtime statistics charts tasks eval study library",
   studio: "",
   "studio-static": "browser studio",
 };

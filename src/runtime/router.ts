@@ -16,57 +16,85 @@ export interface Routing {
   weights: Float32Array;
 }
 
+/** Rooms that are used again and again: a thread routes one token at a time, many thousand of them a second. */
+let scores = new Float32Array(0);
+let choice = new Float32Array(0);
+let powers = new Float64Array(0);
+let groups = new Float32Array(0);
+let best = new Int32Array(0);
+
 export function route(logits: Float32Array, bias: Float32Array | undefined, router: RouterConfig): Routing {
-  const scores = router.scoring === "sigmoid" ? sigmoids(logits) : softmax(logits);
-  const choice = bias ? scores.map((score, e) => fround(score + bias[e]!)) : scores.slice();
-  if (router.numGroups > 1 && router.method !== "greedy") keepBestGroups(choice, router);
-  const experts = Int32Array.from(largest(choice, router.numChosen)).sort();
-  const weights = Float32Array.from(experts, (e) => scores[e]!);
+  const count = logits.length;
+  if (scores.length !== count) {
+    scores = new Float32Array(count);
+    choice = new Float32Array(count);
+    powers = new Float64Array(count);
+  }
+  if (router.scoring === "sigmoid") sigmoids(logits);
+  else softmax(logits);
+  for (let e = 0; e < count; e++) choice[e] = bias ? fround(scores[e]! + bias[e]!) : scores[e]!;
+  if (router.numGroups > 1 && router.method !== "greedy") keepBestGroups(router);
+  const experts = largest(choice, 0, count, router.numChosen).slice(0, router.numChosen).sort();
+  const weights = new Float32Array(experts.length);
+  let sum = 0;
+  for (let i = 0; i < weights.length; i++) {
+    weights[i] = scores[experts[i]!]!;
+    sum = fround(sum + weights[i]!);
+  }
   if (router.normalise) {
-    let sum = 0;
-    for (const weight of weights) sum = fround(sum + weight);
     sum = fround(sum + fround(1e-20));
     for (let i = 0; i < weights.length; i++) weights[i] = weights[i]! / sum;
   }
-  for (let i = 0; i < weights.length; i++) weights[i] = fround(weights[i]! * fround(router.scale));
+  const scale = fround(router.scale);
+  for (let i = 0; i < weights.length; i++) weights[i] = fround(weights[i]! * scale);
   return { experts, weights };
 }
 
-function sigmoids(logits: Float32Array): Float32Array {
-  return logits.map((z) => 1 / (1 + Math.exp(-z)));
+function sigmoids(logits: Float32Array): void {
+  for (let e = 0; e < logits.length; e++) scores[e] = 1 / (1 + Math.exp(-logits[e]!));
 }
 
-function softmax(logits: Float32Array): Float32Array {
-  const most = logits.reduce((a, b) => Math.max(a, b), -Infinity);
-  const powers = Float64Array.from(logits, (z) => Math.exp(z - most));
-  const sum = powers.reduce((a, b) => a + b, 0);
-  return Float32Array.from(powers, (power) => power / sum);
+function softmax(logits: Float32Array): void {
+  let most = -Infinity;
+  for (let e = 0; e < logits.length; e++) most = Math.max(most, logits[e]!);
+  let sum = 0;
+  for (let e = 0; e < logits.length; e++) {
+    powers[e] = Math.exp(logits[e]! - most);
+    sum += powers[e]!;
+  }
+  for (let e = 0; e < logits.length; e++) scores[e] = powers[e]! / sum;
 }
 
-/** Sets the scores of all groups but the best to -∞. V3 ranks groups by their best two, V2 by their best. */
-function keepBestGroups(choice: Float32Array, { method, numGroups, numGroupsKept }: RouterConfig): void {
+/** Sets the choice of all groups but the best to -∞. V3 ranks groups by their best two, V2 by their best. */
+function keepBestGroups({ method, numGroups, numGroupsKept }: RouterConfig): void {
   const size = choice.length / numGroups;
-  const groups = Float32Array.from({ length: numGroups }, (_, group) => {
-    const members = choice.subarray(group * size, (group + 1) * size);
-    const [first, second] = largest(members, 2);
-    const best = members[first!]!;
-    return method === "noaux_tc" && second !== undefined ? fround(best + members[second]!) : best;
-  });
-  const kept = new Set(largest(groups, numGroupsKept));
+  if (groups.length !== numGroups) groups = new Float32Array(numGroups);
   for (let group = 0; group < numGroups; group++) {
-    if (!kept.has(group)) choice.fill(-Infinity, group * size, (group + 1) * size);
+    const found = largest(choice, group * size, size, 2);
+    const first = choice[found[0]!]!;
+    groups[group] = method === "noaux_tc" && size > 1 ? fround(first + choice[found[1]!]!) : first;
+  }
+  const kept = largest(groups, 0, numGroups, numGroupsKept);
+  for (let group = 0; group < numGroups; group++) {
+    let isKept = false;
+    for (let i = 0; i < numGroupsKept; i++) isKept ||= kept[i] === group;
+    if (!isKept) choice.fill(-Infinity, group * size, (group + 1) * size);
   }
 }
 
-/** Indices of the k largest, best first, the lower index first where values are equal. */
-function largest(values: Float32Array, k: number): number[] {
-  const best: number[] = [];
-  for (let i = 0; i < values.length; i++) {
-    if (best.length === k && !(values[i]! > values[best[k - 1]!]!)) continue;
-    let at = best.length;
-    while (at > 0 && values[i]! > values[best[at - 1]!]!) at--;
-    best.splice(at, 0, i);
-    if (best.length > k) best.pop();
+/**
+ * Indices of the k largest of `count` values from `from` on, best first, the lower index first where values are
+ * equal. In a room that the next call takes again.
+ */
+function largest(values: Float32Array, from: number, count: number, k: number): Int32Array {
+  if (best.length < k) best = new Int32Array(k);
+  let found = 0;
+  for (let i = from; i < from + count; i++) {
+    const value = values[i]!;
+    if (found === k && !(value > values[best[k - 1]!]!)) continue;
+    let at = found < k ? found++ : k - 1;
+    for (; at > 0 && value > values[best[at - 1]!]!; at--) best[at] = best[at - 1]!;
+    best[at] = i;
   }
   return best;
 }

@@ -3,15 +3,13 @@ import { randomUUID } from "node:crypto";
 import { VERSION } from "../base/version.ts";
 import { AnswerReader } from "../runtime/answer-reader.ts";
 import { type AnswerEnd, answerInBatch, type BatchAnswerOptions } from "../runtime/batch-answer.ts";
-import { apiErrorOf, unexpected } from "./api-error.ts";
 import { ChatChoice, type ChatChunk, type ChatFinish, WholeMessage } from "./chat-choice.ts";
 import { type ChatRequest, maxTokensOf, messagesOf } from "./chat-request.ts";
 import { createGuide, guidanceOf } from "./guidance.ts";
 import { idsWithin } from "./prompts.ts";
+import { type AnswerContext, Chunks, respond, type StreamContext } from "./respond.ts";
 import { samplingOf, seedOf, stopsOf } from "./sampling-request.ts";
-import type { LoadedModel } from "./served-model.ts";
-import { Deadline, limitTokens, type Serving, timingsOf, usageOf } from "./serving.ts";
-import { EventStream } from "./stream.ts";
+import { limitTokens, type Serving, timingsOf, usageOf } from "./serving.ts";
 import { toolsOf, variablesOf } from "./template-request.ts";
 
 interface Ended {
@@ -20,53 +18,19 @@ interface Ended {
 }
 
 /** Answers a request; `client` fires when the client goes away before the answer begins. */
-export async function chatCompletion(
+export function chatCompletion(
   request: ChatRequest,
   serving: Serving,
   client: AbortSignal,
 ): Promise<Response> {
-  const { models, timeoutSeconds } = serving;
-  const count = request.n ?? 1;
-  if (!request.stream) {
-    const deadline = new Deadline(timeoutSeconds, [client]);
-    return models.use(request.model, { count, deadline }, (loaded) =>
-      wholeAnswer(request, { serving, loaded, deadline }),
-    );
-  }
-  const stream = new EventStream();
-  const deadline = new Deadline(timeoutSeconds, [client, stream.signal]);
-  // What is wrong with the request is told by a status, so the stream is given out when the prompt is ready.
-  return new Promise((resolve, reject) => {
-    let isGivenOut = false;
-    const onReady = () => {
-      isGivenOut = true;
-      resolve(stream.response);
-    };
-    models
-      .use(request.model, { count, deadline }, (loaded) =>
-        streamAnswer(request, { serving, loaded, deadline, stream, onReady }),
-      )
-      .catch((error) => {
-        if (!isGivenOut) {
-          stream.end();
-          reject(error);
-          return;
-        }
-        const told = apiErrorOf(error);
-        if (!told) serving.log.error("stream failed", { error: String((error as Error).stack ?? error) });
-        stream.send(JSON.stringify((told ?? unexpected()).body));
-        stream.end();
-      });
+  return respond(serving, {
+    ...{ model: request.model, count: request.n ?? 1, isStream: request.stream === true, client },
+    whole: (context) => wholeAnswer(request, context),
+    stream: (context) => streamAnswer(request, context),
   });
 }
 
-interface Context {
-  serving: Serving;
-  loaded: LoadedModel;
-  deadline: Deadline;
-}
-
-async function wholeAnswer(request: ChatRequest, context: Context): Promise<Response> {
+async function wholeAnswer(request: ChatRequest, context: AnswerContext): Promise<Response> {
   const wholes: WholeMessage[] = Array.from({ length: request.n ?? 1 }, () => new WholeMessage());
   const ended = await answers(request, context, { onChunk: (index, chunk) => wholes[index]!.add(chunk) });
   const choices = wholes.map((whole, index) => ({
@@ -85,36 +49,25 @@ async function wholeAnswer(request: ChatRequest, context: Context): Promise<Resp
 
 async function streamAnswer(
   request: ChatRequest,
-  { stream, onReady, ...context }: Context & { stream: EventStream; onReady: () => void },
+  { stream, onReady, ...context }: StreamContext,
 ): Promise<void> {
-  const head = headOf(request, "chat.completion.chunk");
   const withUsage = request.stream_options?.include_usage === true;
-  const send = (choices: object[], more: object = withUsage ? { usage: null } : {}) =>
-    stream.send(JSON.stringify({ ...head, choices, ...more }));
+  const chunks = new Chunks(stream, headOf(request, "chat.completion.chunk"), { withUsage });
   const ended = await answers(request, context, {
     onReady: (count) => {
       onReady();
+      const delta = { role: "assistant", content: "" };
       for (let index = 0; index < count; index++)
-        send([{ index, delta: { role: "assistant", content: "" }, logprobs: null, finish_reason: null }]);
+        chunks.send([{ index, delta, logprobs: null, finish_reason: null }]);
     },
-    onChunk: (index, { delta, logprobs }) =>
-      send([
-        {
-          index,
-          delta,
-          logprobs: logprobs && logprobs.length > 0 ? { content: logprobs, refusal: null } : null,
-          finish_reason: null,
-        },
-      ]),
+    onChunk: (index, { delta, logprobs: some }) => {
+      const logprobs = some && some.length > 0 ? { content: some, refusal: null } : null;
+      chunks.send([{ index, delta, logprobs, finish_reason: null }]);
+    },
     onEnd: (index, { finish, end }) =>
-      send([{ index, delta: {}, logprobs: null, finish_reason: finish }], {
-        ...(withUsage ? { usage: null } : {}),
-        timings: timingsOf(end),
-      }),
+      chunks.send([{ index, delta: {}, logprobs: null, finish_reason: finish }], { timings: timingsOf(end) }),
   });
-  if (withUsage) send([], { usage: usageOf(ended.map(({ end }) => end)) });
-  stream.send("[DONE]");
-  stream.end();
+  chunks.end(usageOf(ended.map(({ end }) => end)));
 }
 
 interface Listener {
@@ -127,7 +80,7 @@ interface Listener {
 /** All choices of a request, computed together. When one fails, the others are ended. */
 async function answers(
   request: ChatRequest,
-  { serving, loaded, deadline }: Context,
+  { serving, loaded, deadline }: AnswerContext,
   { onReady, onChunk, onEnd }: Listener,
 ): Promise<Ended[]> {
   const { text, batch, advice } = loaded;

@@ -4,7 +4,6 @@ import { VERSION } from "../base/version.ts";
 import { AnswerReader } from "../runtime/answer-reader.ts";
 import { type AnswerEnd, type AnswerStep, answerInBatch } from "../runtime/batch-answer.ts";
 import type { OutputEvent } from "../text/output-events.ts";
-import { apiErrorOf, unexpected } from "./api-error.ts";
 import {
   type CompletionRequest,
   choicesOf,
@@ -12,10 +11,9 @@ import {
   idsOf,
   promptsOf,
 } from "./completion-request.ts";
+import { type AnswerContext, Chunks, respond, type StreamContext } from "./respond.ts";
 import { samplingOf, seedOf, stopsOf } from "./sampling-request.ts";
-import type { LoadedModel } from "./served-model.ts";
-import { Deadline, limitTokens, type Serving, timingsOf, usageOf } from "./serving.ts";
-import { EventStream } from "./stream.ts";
+import { limitTokens, type Serving, timingsOf, usageOf } from "./serving.ts";
 import { CompletionLikelihoods, type CompletionLogprobs, codePoints } from "./token-text.ts";
 
 interface Piece {
@@ -28,53 +26,21 @@ interface Ended {
   finish: "stop" | "length";
 }
 
-interface Context {
-  serving: Serving;
-  loaded: LoadedModel;
-  deadline: Deadline;
-}
-
 /** Answers a request; `client` fires when the client goes away before the answer begins. */
-export async function completion(
+export function completion(
   request: CompletionRequest,
   serving: Serving,
   client: AbortSignal,
 ): Promise<Response> {
-  const { models, timeoutSeconds } = serving;
   const count = promptsOf(request).length * choicesOf(request);
-  if (!request.stream) {
-    const deadline = new Deadline(timeoutSeconds, [client]);
-    return models.use(request.model, { count, deadline }, (loaded) =>
-      whole(request, { serving, loaded, deadline }),
-    );
-  }
-  const stream = new EventStream();
-  const deadline = new Deadline(timeoutSeconds, [client, stream.signal]);
-  return new Promise((resolve, reject) => {
-    let isGivenOut = false;
-    const onReady = () => {
-      isGivenOut = true;
-      resolve(stream.response);
-    };
-    models
-      .use(request.model, { count, deadline }, (loaded) =>
-        streamed(request, { serving, loaded, deadline, stream, onReady }),
-      )
-      .catch((error) => {
-        if (!isGivenOut) {
-          stream.end();
-          reject(error);
-          return;
-        }
-        const told = apiErrorOf(error);
-        if (!told) serving.log.error("stream failed", { error: String((error as Error).stack ?? error) });
-        stream.send(JSON.stringify((told ?? unexpected()).body));
-        stream.end();
-      });
+  return respond(serving, {
+    ...{ model: request.model, count, isStream: request.stream === true, client },
+    whole: (context) => whole(request, context),
+    stream: (context) => streamed(request, context),
   });
 }
 
-async function whole(request: CompletionRequest, context: Context): Promise<Response> {
+async function whole(request: CompletionRequest, context: AnswerContext): Promise<Response> {
   const pieces: Piece[][] = [];
   const ended = await answers(request, context, {
     onPiece: (index, piece) => {
@@ -104,30 +70,22 @@ async function whole(request: CompletionRequest, context: Context): Promise<Resp
 
 async function streamed(
   request: CompletionRequest,
-  { stream, onReady, ...context }: Context & { stream: EventStream; onReady: () => void },
+  { stream, onReady, ...context }: StreamContext,
 ): Promise<void> {
-  const head = headOf(request);
   const withUsage = request.stream_options?.include_usage === true;
-  const send = (choices: object[], more: object = withUsage ? { usage: null } : {}) =>
-    stream.send(JSON.stringify({ ...head, choices, ...more }));
+  const chunks = new Chunks(stream, headOf(request), { withUsage });
   const ended = await answers(request, context, {
     onReady,
-    onPiece: (index, { text, logprobs }) => send([{ index, text, logprobs, finish_reason: null }]),
+    onPiece: (index, { text, logprobs }) => chunks.send([{ index, text, logprobs, finish_reason: null }]),
     onEnd: (index, { finish, end }) =>
-      send([{ index, text: "", logprobs: null, finish_reason: finish }], {
-        ...(withUsage ? { usage: null } : {}),
-        timings: timingsOf(end),
-      }),
+      chunks.send([{ index, text: "", logprobs: null, finish_reason: finish }], { timings: timingsOf(end) }),
   });
-  if (withUsage)
-    send([], {
-      usage: usageOf(
-        ended.map(({ end }) => end),
-        promptsOf(request).length,
-      ),
-    });
-  stream.send("[DONE]");
-  stream.end();
+  chunks.end(
+    usageOf(
+      ended.map(({ end }) => end),
+      promptsOf(request).length,
+    ),
+  );
 }
 
 interface Listener {
@@ -139,7 +97,7 @@ interface Listener {
 /** All choices of all prompts, computed together. When one fails, the others are ended. */
 async function answers(
   request: CompletionRequest,
-  { serving, loaded, deadline }: Context,
+  { serving, loaded, deadline }: AnswerContext,
   { onReady, onPiece, onEnd }: Listener,
 ): Promise<Ended[]> {
   const { text, batch, advice } = loaded;
