@@ -11,6 +11,9 @@ import { address, setQuery } from "../router.ts";
 import { checkpoints, refresh } from "../state.ts";
 import { ask, clear, conversation, type Speaker, say, settings } from "../talk-state.ts";
 
+/** Pixels from the end of the page that count as the end. */
+const NEAR = 320;
+
 /** The model that λ has put in the place of a child. */
 interface Swap {
   column: string;
@@ -36,6 +39,15 @@ export function TalkPage() {
   useEffect(() => {
     if (last) end.current?.scrollIntoView({ block: "nearest" });
   }, [last?.id]);
+  // Whoever is at the end stays there while answers grow; whoever reads above is left alone.
+  const isBusy = isRunning(conversation.value);
+  useEffect(() => {
+    const below = document.documentElement.scrollHeight - innerHeight - scrollY;
+    if (isBusy && below < NEAR) end.current?.scrollIntoView({ block: "end" });
+  }, [conversation.value]);
+  useEffect(() => {
+    if (!isBusy && last) void refresh(); // what is in memory now
+  }, [isBusy]);
 
   const onChild = (model: string, note: string) => {
     if (!child) return;
@@ -77,12 +89,9 @@ export function TalkPage() {
             />
           ))}
           <p class="hidden" role="status">
-            {turns.length > 0 && (isRunning(conversation.value) ? "Answering" : "All answers are there")}
+            {turns.length > 0 && (isBusy ? "Answering" : "All answers are there")}
           </p>
-          <Composer
-            isBusy={isRunning(conversation.value)}
-            onSay={(prompt) => say(last?.id, prompt, speakers)}
-          />
+          <Composer isBusy={isBusy} onSay={(prompt) => say(last?.id, prompt, speakers)} />
           <div ref={end} />
         </div>
       </div>
@@ -104,26 +113,31 @@ function Speakers({ entries, columns }: { entries: readonly CheckpointEntry[]; c
     ({ id, madeHere }) => !madeHere || columns.includes(id) || !id.endsWith("-lambda"),
   );
   return (
-    <fieldset class="speakers">
-      <legend>Models</legend>
-      {listed.map(({ id, kind, state }) => (
-        <label key={id} class="check">
-          <input
-            type="checkbox"
-            checked={columns.includes(id)}
-            onChange={(event) => {
-              const chosen = event.currentTarget.checked
-                ? [...columns, id]
-                : columns.filter((each) => each !== id);
-              setQuery({ models: chosen.join(",") });
-            }}
-          />
-          {id}
-          {kind === "child" && <span class="badge">child</span>}
-          {state === "ready" && <span class="badge ready">in memory</span>}
-        </label>
-      ))}
-    </fieldset>
+    <details class="speakers" open={innerWidth > 760}>
+      <summary>
+        Models <span class="soft">{columns.join(", ")}</span>
+      </summary>
+      <fieldset>
+        <legend class="hidden">Models that answer</legend>
+        {listed.map(({ id, kind, state }) => (
+          <label key={id} class="check">
+            <input
+              type="checkbox"
+              checked={columns.includes(id)}
+              onChange={(event) => {
+                const chosen = event.currentTarget.checked
+                  ? [...columns, id]
+                  : columns.filter((each) => each !== id);
+                setQuery({ models: chosen.join(",") });
+              }}
+            />
+            {id}
+            {kind === "child" && <span class="badge">child</span>}
+            {state === "ready" && <span class="badge ready">in memory</span>}
+          </label>
+        ))}
+      </fieldset>
+    </details>
   );
 }
 

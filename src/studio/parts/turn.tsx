@@ -120,7 +120,9 @@ function AnswerCard({ turn, column, speaker, isLast }: CardProps) {
       </header>
       {answer ? <AnswerBody answer={answer} /> : <p class="soft">Not asked at this turn.</p>}
       <footer>
-        <span class="soft small">{answer && figuresOf(answer)}</span>
+        <span class="soft small" title="Tokens, tokens a second, time to the first">
+          {answer && figuresOf(answer)}
+        </span>
         {answer?.state === "running" ? (
           <button type="button" class="small quiet" onClick={() => stopAnswer(turn.id, column)}>
             Stop
@@ -170,7 +172,7 @@ function figuresOf({ tokens, tokensPerSecond, firstTokenMs, finish, state }: Ans
   const parts = [
     tokens === undefined ? undefined : `${tokens} ${tokens === 1 ? "token" : "tokens"}`,
     tokensPerSecond === undefined ? undefined : `${tokensPerSecond.toFixed(0)}/s`,
-    firstTokenMs === undefined ? undefined : `first in ${Math.round(firstTokenMs)} ms`,
+    firstTokenMs === undefined ? undefined : `${Math.round(firstTokenMs)} ms`,
     finish === "length" ? "cut off" : undefined,
   ];
   return parts.filter((part) => part !== undefined).join(" · ");
