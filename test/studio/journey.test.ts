@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import type { Page } from "playwright-core";
 import { endsOf, noBrowser, startBrowser } from "../browser/browser-page.ts";
-import { openStudioPage, type StudioRunning, startStudio } from "./support.ts";
+import { axeFindings, openStudioPage, type StudioRunning, startStudio } from "./support.ts";
 
 describe("the way through the studio", { skip: noBrowser }, () => {
   const ends = endsOf(after);
@@ -64,6 +64,7 @@ describe("the way through the studio", { skip: noBrowser }, () => {
     await map.press("Enter");
     await page.getByRole("heading", { name: "Expert 1, layer 2" }).waitFor();
     await page.getByText("model.layers.2.mlp.experts.1.down_proj.weight").waitFor();
+    assert.deepEqual(await axeFindings(page), []);
   });
 
   test("Assemble takes over δ; form and text agree both ways", async () => {
@@ -97,6 +98,7 @@ describe("the way through the studio", { skip: noBrowser }, () => {
     await page.getByText('Did you mean "routed-experts"?').waitFor();
     assert.equal(await page.locator(".gutter .at-fault").textContent(), String(line));
     assert.equal(await page.getByRole("button", { name: "Build", exact: true }).isDisabled(), true);
+    assert.deepEqual(await axeFindings(page), []);
     // The caret stands where the fault does.
     const before = (await editor().evaluate((area) => {
       const { value, selectionStart } = area as unknown as { value: string; selectionStart: number };
@@ -115,6 +117,8 @@ describe("the way through the studio", { skip: noBrowser }, () => {
     await title("journey");
     await page.waitForURL("**/checkpoints/journey");
     await page.getByRole("heading", { name: "Lineage" }).waitFor();
+    await page.getByText("501 tensors", { exact: true }).waitFor();
+    assert.deepEqual(await axeFindings(page), []);
     assert.ok(readdirSync(join(server.children, "journey")).includes("chimera.json"));
     const lineage = JSON.parse(readFileSync(join(server.children, "journey", "chimera.json"), "utf8")) as {
       planDigest: string;
@@ -141,6 +145,7 @@ describe("the way through the studio", { skip: noBrowser }, () => {
     assert.match((await answer("journey").locator(".text").textContent())!, /42/);
     assert.equal(await answer("journey").locator("details.thinking").getAttribute("open"), null);
     assert.equal(await answer("mini-v3").locator("details.thinking").count(), 0);
+    assert.deepEqual(await axeFindings(page), []);
     assert.match((await answer("journey").locator("footer").textContent())!, /\d+ tokens · \d+\/s/);
   });
 

@@ -65,6 +65,7 @@ function Report({ id, report }: { id: string; report: InspectReport }) {
         <h2 id="sizes">Shape</h2>
         <Facts report={report} />
       </section>
+      {report.lineage && <Lineage lineage={report.lineage} />}
       <Composition report={report} />
       <section aria-labelledby="tensors">
         <h2 id="tensors">Tensors</h2>
@@ -79,7 +80,6 @@ function Report({ id, report }: { id: string; report: InspectReport }) {
         <h2 id="files">Config, tokenizer, template</h2>
         <FileFolds id={id} report={report} />
       </section>
-      {report.lineage && <Lineage lineage={report.lineage} />}
     </>
   );
 }

@@ -35,7 +35,7 @@ export function Composition({ report }: { report: InspectReport }) {
               {name} <span class="soft">{formatShare(elements / totals.elements)}</span>
             </li>
           ))}
-        <li class="soft">dashed: MTP layers</li>
+        {named.some(({ mtp }) => mtp) && <li class="soft">dashed: MTP layers</li>}
       </ul>
       <details class="fold">
         <summary>The same as a table</summary>

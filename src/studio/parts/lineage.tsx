@@ -35,7 +35,7 @@ export function Lineage({ lineage }: { lineage: Descent }) {
           </div>
         )}
         {planDigest && (
-          <div>
+          <div class="long">
             <dt>Plan</dt>
             <dd class="mono hash">{planDigest}</dd>
           </div>
