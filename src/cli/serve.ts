@@ -47,7 +47,10 @@ export function addServe(program: Command): void {
   const command = program
     .command("serve")
     .description("serve models to OpenAI's clients and to a browser")
-    .argument("<places...>", "checkpoints, recipes, folders of them; NAME=PLACE names one")
+    .argument(
+      "[places...]",
+      "checkpoints, recipes, folders of them; NAME=PLACE names one (default: the small models of the package)",
+    )
     .option("--port <n>", "port; 0: any that is free", parsePort, DEFAULT_PORT)
     .option("--host <address>", "address to listen on", "127.0.0.1")
     .option(
@@ -103,6 +106,7 @@ The server has the routes of OpenAI's protocol below /v1, /health, /metrics and 
 SIGINT and SIGTERM let the answers that run end (--grace), and the exit status is 0; a second one ends it at once.
 
 Examples:
+  $ chimera serve                      # the small models that come with chimera, and the studio
   $ chimera serve models recipes/mini/r1t.yaml
   $ chimera serve ./R1T --port 9000 --parallel 64 --queue 256
   $ CHIMERA_API_KEY=… chimera serve ./R1T --host 0.0.0.0
@@ -134,7 +138,11 @@ function parseSize(text: string): number {
   return bytes;
 }
 
-async function run(places: string[], options: ServeCommandOptions): Promise<void> {
+async function run(named: string[], given: ServeCommandOptions): Promise<void> {
+  const isOwn = named.length === 0;
+  const places = isOwn ? await smallFamily() : named;
+  // The package's own folder is no place for children.
+  const options = isOwn ? { ...given, children: given.children ?? "children" } : given;
   const apiKeys = await keysOf(options);
   if (!LOOPBACK.has(options.host) && apiKeys.length === 0 && !options.insecure)
     throw new UsageError(
@@ -179,6 +187,11 @@ async function run(places: string[], options: ServeCommandOptions): Promise<void
     await close();
   }
   if (options.json) print(JSON.stringify({ kind: "closed" }));
+}
+
+async function smallFamily(): Promise<string[]> {
+  const { packageFile } = await import("../checkpoint/node.ts");
+  return ["models", "recipes/mini/r1t.yaml"].map(packageFile);
 }
 
 async function studioOptionsOf(

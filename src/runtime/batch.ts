@@ -158,8 +158,7 @@ export class Batch {
   #pieces(): Piece[] {
     this.#makeRoom();
     const decoding = this.#running.filter(({ isDecoding }) => isDecoding);
-    const prompts = this.#running.filter(({ isDecoding }) => !isDecoding);
-    for (const entry of prompts) this.#begin(entry);
+    const prompts = this.#running.filter((entry) => !entry.isDecoding && this.#begin(entry));
     const { maxRows, maxLogitRows } = this.#model;
     let logitRows = maxLogitRows - this.#running.length;
     const wanted = prompts.map((entry) => {
@@ -187,17 +186,23 @@ export class Batch {
     }
   }
 
-  /** Before the first row of it is computed: others may have computed its beginning just now. */
-  #begin(entry: BatchEntry): void {
+  /** Before the first row of it is computed: others may have computed its beginning just now. False: it failed. */
+  #begin(entry: BatchEntry): boolean {
     const { sequence, job, numPrompt } = entry;
-    if (sequence.tokens.length > 0) return;
+    if (sequence.tokens.length > 0) return true;
     const prompt = entry.tokens.slice(0, numPrompt);
     const cached = job.onPromptLogits
       ? 0
       : this.#model.reuse(sequence, prompt, (index) => entry.formOfPage(index));
-    if (entry.hasStarted) return;
+    if (entry.hasStarted) return true;
     entry.hasStarted = true;
-    job.onStart?.(cached);
+    try {
+      job.onStart?.(cached);
+      return true;
+    } catch (error) {
+      this.#fail(entry, error);
+      return false;
+    }
   }
 
   async #pass(pieces: readonly Piece[]): Promise<void> {

@@ -21,10 +21,11 @@ interface Parts {
   share: Share;
 }
 
-function partsOf({ row, count, start, pages }: Segment): Segment[] {
+/** Rows that attend together; each part has the form of the whole where that says one. */
+function partsOf({ row, count, start, ...rest }: Segment): Segment[] {
   const parts: Segment[] = [];
   for (let at = 0; at < count; at += ATTENDED_ROWS) {
-    parts.push({ row: row + at, count: Math.min(ATTENDED_ROWS, count - at), start: start + at, pages });
+    parts.push({ ...rest, row: row + at, count: Math.min(ATTENDED_ROWS, count - at), start: start + at });
   }
   return parts;
 }

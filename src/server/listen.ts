@@ -1,5 +1,6 @@
 /** Sockets: opened with limits on slow and idle clients, and closed when the last answer is out. */
 import { createServer, type Server } from "node:http";
+import type { Duplex } from "node:stream";
 import { getRequestListener, RequestError } from "@hono/node-server";
 import type { Hono } from "hono";
 import { ApiError, unexpected } from "./api-error.ts";
@@ -50,6 +51,7 @@ export async function listen(
     },
     getRequestListener(app.fetch, { errorHandler: answerToNoRequest }),
   );
+  server.on("clientError", answerToBrokenRequest);
   server.maxConnections = MAX_CONNECTIONS;
   server.timeout = idleMs;
   await new Promise<void>((resolve, reject) => {
@@ -67,6 +69,31 @@ function answerToNoRequest(error: unknown): Response {
   if (!(error instanceof RequestError)) return unexpected().response();
   const message = `Cannot read the request: ${error.message}, wanted a Host and a path`;
   return new ApiError(400, message, { code: "bad_request" }).response();
+}
+
+const STATUS_TEXT: Record<number, string> = {
+  400: "Bad Request",
+  408: "Request Timeout",
+  431: "Request Header Fields Too Large",
+};
+
+/** What is no HTTP, too long or too slow, told as all errors are; the connection is of no more use. */
+function answerToBrokenRequest({ code }: Error & { code?: string }, socket: Duplex): void {
+  if (code === "ECONNRESET" || !socket.writable) {
+    socket.destroy();
+    return;
+  }
+  const status = code === "HPE_HEADER_OVERFLOW" ? 431 : code === "ERR_HTTP_REQUEST_TIMEOUT" ? 408 : 400;
+  const what = { 400: "it is no HTTP", 408: "it takes too long", 431: "its headers are too long" }[status]!;
+  const { body } = new ApiError(status, `Cannot read the request: ${what}`, { code: "bad_request" });
+  const text = JSON.stringify(body);
+  const head = [
+    `HTTP/1.1 ${status} ${STATUS_TEXT[status]}`,
+    "Content-Type: application/json; charset=utf-8",
+    `Content-Length: ${Buffer.byteLength(text)}`,
+    "Connection: close",
+  ];
+  socket.end(`${head.join("\r\n")}\r\n\r\n${text}`);
 }
 
 /** Lets answers that are under way end, but for those that take longer than the grace. */

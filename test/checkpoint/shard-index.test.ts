@@ -190,7 +190,7 @@ test("formatShardIndex() is what JSON.stringify() writes with two spaces, and re
   assert.deepEqual(parse(text), { weightMap, totalSize: 12 });
 });
 
-test("parseShardIndex() reads 500,000 names in less than 2 s", () => {
+test("parseShardIndex() reads 500,000 names in less than 4 s of CPU", () => {
   const names = Array.from(
     { length: 500_000 },
     (_, i) => `model.layers.${i % 61}.mlp.experts.${i}.up_proj.weight`,
@@ -198,10 +198,11 @@ test("parseShardIndex() reads 500,000 names in less than 2 s", () => {
   const bytes = new TextEncoder().encode(formatShardIndex(new Map(names.map((name) => [name, SHARD])), 1));
   let best = Number.POSITIVE_INFINITY;
   // The best of a few: other tests run beside this one.
-  for (let run = 0; run < 5 && best >= 2000; run++) {
-    const began = performance.now();
+  for (let run = 0; run < 5 && best >= 4000; run++) {
+    const began = process.cpuUsage();
     assert.equal(parse(bytes).weightMap.size, 500_000);
-    best = Math.min(best, performance.now() - began);
+    const { user, system } = process.cpuUsage(began); // its garbage is collected by other threads too
+    best = Math.min(best, (user + system) / 1000);
   }
-  assert.ok(best < 2000, `${best} ms`);
+  assert.ok(best < 4000, `${best} ms`);
 });

@@ -264,6 +264,15 @@ describe("Batch", () => {
       onToken: () => true,
     });
     const other = wholeAnswerInBatch(text, batch, ask(QUESTIONS[2]!), { temperature: 0, maxTokens: 200 });
+    const unbegun = batch.run({
+      prompt: [0, 5, 6],
+      choose: () => 5,
+      onToken: () => true,
+      onStart: () => {
+        throw new TypeError("unbegun");
+      },
+    });
+    await assert.rejects(unbegun, /unbegun/);
     await assert.rejects(broken, /broken/);
     assert.equal((await other).finish, "stop");
   });

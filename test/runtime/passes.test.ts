@@ -63,6 +63,31 @@ describe("passes over one sequence", () => {
   });
 });
 
+test("append() attends in the form that a part names, to the same bits however it is cut", async (t) => {
+  const model = await load(t, { mtp: false });
+  const tokens = Array.from({ length: 200 }, (_, i) => 3 + ((i * 37) % 500));
+  const lastBits = async (form: "absorbed" | "expanded", cuts: readonly number[]) => {
+    const sequence = model.newSequence();
+    let last = new Float32Array() as Float32Array;
+    for (const count of cuts) {
+      const part = tokens.slice(sequence.tokens.length, sequence.tokens.length + count);
+      last = (await model.append([{ sequence, tokens: part, form }], lastRow(part))).logits;
+    }
+    model.release(sequence);
+    return last;
+  };
+  const absorbed = await lastBits("absorbed", [200]);
+  const expanded = await lastBits("expanded", [200]);
+  assert.notDeepEqual(absorbed, expanded);
+  for (const cuts of [
+    [100, 99, 1],
+    [3, 60, 130, 7],
+  ]) {
+    assert.deepEqual(await lastBits("absorbed", cuts), absorbed, `${cuts}`);
+    assert.deepEqual(await lastBits("expanded", cuts), expanded, `${cuts}`);
+  }
+});
+
 describe("a model that is disposed of", () => {
   const disposed = /^Error: Cannot go on: the model has been disposed of/;
 

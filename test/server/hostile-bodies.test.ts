@@ -151,7 +151,9 @@ describe("connections", () => {
   });
 
   test("headers that are too long, and no HTTP at all, end the connection", async () => {
-    assert.match(await send(`${HEAD}X-A: ${"a".repeat(20_000)}\r\n\r\n`), /^HTTP\/1.1 431 /);
+    const answer = await send(`${HEAD}X-A: ${"a".repeat(20_000)}\r\n\r\n`);
+    assert.match(answer, /^HTTP\/1.1 431 /);
+    assert.match(answer, /\{"error":\{"message":"Cannot read the request: its headers are too long"/);
     assert.match(await send("\u0016\u0003\u0001 hello\r\n\r\n"), /^HTTP\/1.1 400 /);
   });
 
