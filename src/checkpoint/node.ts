@@ -152,6 +152,15 @@ export function fileExists(path: string): boolean {
   return fs.existsSync(path);
 }
 
+/** Whether a regular file is there, links followed: no pipe, whose other end would be waited for. */
+export function isRegularFile(path: string): boolean {
+  try {
+    return fs.statSync(path).isFile();
+  } catch {
+    return false;
+  }
+}
+
 /** A file that ships with the package, by its path from the package's root. */
 export function packageFile(name: string): string {
   let folder = dirname(fileURLToPath(import.meta.url));

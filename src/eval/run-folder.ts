@@ -9,7 +9,7 @@
 import { join } from "node:path";
 import { BuildError, EvaluationError } from "../base/errors.ts";
 import { acquireLock, type Lock } from "../checkpoint/lock.ts";
-import { fileExists, readTextFile, writeFileAtomically } from "../checkpoint/node.ts";
+import { fileExists, isRegularFile, readTextFile, writeFileAtomically } from "../checkpoint/node.ts";
 import { type JsonLines, openJsonLines, readJsonLines } from "../checkpoint/node-lines.ts";
 import { shown } from "../checkpoint/shown.ts";
 import type { OutputStore } from "../checkpoint/source.ts";
@@ -40,7 +40,10 @@ export function keyOf({ task, id }: { task: string; id: string }): string {
 
 /** Whether a folder is that of a run. */
 export function isRunFolder(folder: string): boolean {
-  return fileExists(join(folder, CONFIG)) && fileExists(join(folder, RECORDS));
+  // A pipe in the place of any would be waited for.
+  const others = [TIMINGS, SUMMARY].map((name) => join(folder, name));
+  const isUsual = others.every((path) => !fileExists(path) || isRegularFile(path));
+  return isUsual && isRegularFile(join(folder, CONFIG)) && isRegularFile(join(folder, RECORDS));
 }
 
 /** Reads a run, also one that is under way. Throws EvaluationError for what is none. */

@@ -124,6 +124,8 @@ export class Models {
 
   async #loadMakingRoom(model: ServedModel): Promise<LoadedModel> {
     for (;;) {
+      // Whoever asked has gone while others were loaded; nobody would unload a model that is not served any more.
+      if (model.numRequests === 0) throw new ApiError(499, "The client has gone away", { code: "aborted" });
       try {
         return await model.load((need) => this.#admit(model, need), this.#controller.signal);
       } catch (error) {

@@ -7,7 +7,7 @@ import { ApiError } from "../api-error.ts";
 import type { RouteEnvironment } from "../app.ts";
 import { parseBody, readJson } from "../request-body.ts";
 import { EventStream } from "../stream.ts";
-import { type Builds, CHILD_NAME } from "./builds.ts";
+import { type BuildListener, type Builds, CHILD_NAME } from "./builds.ts";
 import type { StudioContext } from "./context.ts";
 
 const Request = z.strictObject({
@@ -43,17 +43,16 @@ export function buildRoutes({ builds, places, serving }: StudioContext): Hono<Ro
     const all = there();
     const id = req.param("id");
     const stream = new EventStream();
-    const tell = () => {
-      const state = all.state(id);
-      stream.send(JSON.stringify(state));
-      if (state.state !== "done" && state.state !== "failed") return;
+    let stop = () => {};
+    const tell: BuildListener = (state) => {
+      if (state) stream.send(JSON.stringify(state));
+      if (state && state.state !== "done" && state.state !== "failed") return;
       stop();
       stream.end();
     };
-    let stop = () => {};
     stop = all.watch(id, tell);
     stream.signal.addEventListener("abort", stop, { once: true });
-    tell();
+    tell(all.state(id));
     return stream.response;
   });
   return app;

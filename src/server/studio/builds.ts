@@ -22,11 +22,16 @@ interface Build {
   location: string;
   state: BuildState;
   controller: AbortController | undefined;
-  listeners: Set<() => void>;
+  listeners: Set<BuildListener>;
   startedAt: number;
   secondsBefore: number;
   running: Promise<void>;
+  /** It is being removed: nothing may begin it again. */
+  removing: Promise<BuildState> | undefined;
 }
+
+/** Told each state; undefined when the build is removed. */
+export type BuildListener = (state: BuildState | undefined) => void;
 
 export class Builds {
   readonly #folder: string;
@@ -34,6 +39,7 @@ export class Builds {
   readonly #builds = new Map<string, Build>();
   #speed = USUAL_SPEED;
   #numBuilds = 0;
+  #isClosed = false;
 
   constructor(folder: string, onBuilt: (name: string, location: string) => void) {
     this.#folder = folder;
@@ -64,7 +70,8 @@ export class Builds {
   start(plan: BuildPlan, name: string): BuildState {
     const location = join(this.#folder, name);
     const other = [...this.#builds.values()].find(
-      (one) => one.location === location && one.state.state !== "failed" && one.state.state !== "done",
+      ({ location: at, state: { state }, removing }) =>
+        at === location && (removing || (state !== "failed" && state !== "done")),
     );
     if (other)
       throw new ApiError(409, `Cannot build "${name}": a build of this name is ${other.state.state}`, {
@@ -78,7 +85,7 @@ export class Builds {
     };
     const one: Build = {
       ...{ plan, location, state, controller: undefined, listeners: new Set() },
-      ...{ startedAt: 0, secondsBefore: 0, running: Promise.resolve() },
+      ...{ startedAt: 0, secondsBefore: 0, running: Promise.resolve(), removing: undefined },
     };
     this.#builds.set(id, one);
     for (const [old, { state: of }] of this.#builds) {
@@ -108,18 +115,29 @@ export class Builds {
   /** Stops it and removes what of it is there; a child that is complete stays. */
   async remove(id: string): Promise<BuildState> {
     const one = this.#get(id);
+    one.removing ??= this.#remove(id, one).catch((error) => {
+      one.removing = undefined; // it stays in the list, and can be removed again
+      throw error;
+    });
+    return one.removing;
+  }
+
+  async #remove(id: string, one: Build): Promise<BuildState> {
     one.controller?.abort();
     await one.running;
+    if (one.state.state !== "done") {
+      const target = openOutput(one.location);
+      const found = await inspectTarget(target, one.plan, { force: true }).catch(() => undefined);
+      if (found && !found.complete) await removeOurs(target, one.plan, found);
+    }
+    // Last: until then nobody may begin another of this name.
     this.#builds.delete(id);
-    if (one.state.state === "done") return one.state;
-    const target = openOutput(one.location);
-    const found = await inspectTarget(target, one.plan, { force: true }).catch(() => undefined);
-    if (found && !found.complete) await removeOurs(target, one.plan, found);
+    for (const listener of [...one.listeners]) listener(undefined);
     return this.#stateOf(one);
   }
 
   /** Calls `listener` whenever the state changes, until what it returns is called. */
-  watch(id: string, listener: () => void): () => void {
+  watch(id: string, listener: BuildListener): () => void {
     const { listeners } = this.#get(id);
     listeners.add(listener);
     return () => void listeners.delete(listener);
@@ -127,6 +145,7 @@ export class Builds {
 
   /** Pauses whatever runs: the state of each is saved. */
   async close(): Promise<void> {
+    this.#isClosed = true;
     const all = [...this.#builds.values()];
     for (const one of all) one.controller?.abort();
     await Promise.all(all.map(({ running }) => running));
@@ -145,10 +164,11 @@ export class Builds {
 
   #change(one: Build, changes: Partial<BuildState>): void {
     Object.assign(one.state, changes);
-    for (const listener of one.listeners) listener();
+    for (const listener of [...one.listeners]) listener(this.#stateOf(one));
   }
 
   #go(one: Build): void {
+    if (one.removing || this.#isClosed) return; // who has waited for its pause may come too late
     one.controller = new AbortController();
     one.startedAt = performance.now();
     delete one.state.error;

@@ -51,10 +51,14 @@ export function checkpointRoutes(context: StudioContext): Hono<RouteEnvironment>
     });
   };
 
+  const inspectionOf = async (id: string): Promise<InspectReport> => {
+    const folder = places.folderOf(id);
+    return keep(inspected, folder, () => inspect(folder));
+  };
+
   app.get("/checkpoints", async ({ json }) => json(await Promise.all(serving.models.list().map(entryOf))));
   app.get("/checkpoints/:id", async ({ req, json }) => {
-    const folder = places.folderOf(req.param("id"));
-    return json<InspectReport>(await keep(inspected, folder, () => inspect(folder)));
+    return json<InspectReport>(await inspectionOf(req.param("id")));
   });
   app.get("/checkpoints/:id/tensors", async ({ req, json }) => {
     const folder = places.folderOf(req.param("id"));
@@ -124,8 +128,8 @@ export function checkpointRoutes(context: StudioContext): Hono<RouteEnvironment>
         ...(source.isMadeHere ? { madeHere: true } : {}),
       };
     }
-    const folder = places.folderOf(id);
-    const report = await keep(inspected, folder, () => inspect(folder)).catch(() => undefined);
+    // Its folder may be gone, which is nothing to the others.
+    const report = await inspectionOf(id).catch(() => undefined);
     if (!report) return entry;
     const { totals, architecture } = report;
     return {

@@ -4,7 +4,13 @@
  */
 import { createHash } from "node:crypto";
 import { basename, dirname, join, relative } from "node:path";
-import { fileExists, folderExists, listFolder, readTextFile, realLocation } from "../../checkpoint/node.ts";
+import {
+  folderExists,
+  isRegularFile,
+  listFolder,
+  readRegularFile,
+  realLocation,
+} from "../../checkpoint/node.ts";
 import { type FinishedRun, isRunFolder, readRun } from "../../eval/run-folder.ts";
 import type { EvalRecord, RunEntry, RunsList, StudyDetails, StudyEntry, StudyPoint } from "../api.ts";
 import { ApiError } from "../api-error.ts";
@@ -49,8 +55,16 @@ export class Runs {
 
   async study(id: string): Promise<StudyDetails> {
     const found = this.#found(() => this.#studies, id, "study");
-    const text = await readTextFile(join(found.folder, found.file), MOST_BYTES);
-    const told = JSON.parse(text) as SavedStudy;
+    const bytes = await readRegularFile(join(found.folder, found.file), MOST_BYTES);
+    try {
+      return this.#detailsOf(found, JSON.parse(new TextDecoder().decode(bytes)) as SavedStudy);
+    } catch (error) {
+      const what = `it is not as it was written (${(error as Error).message})`;
+      throw new ApiError(400, `Cannot read "${found.file}" of the study: ${what}`, { code: "damaged" });
+    }
+  }
+
+  #detailsOf(found: Found & { file: keyof typeof STUDIES }, told: SavedStudy): StudyDetails {
     const point = ({ name, curve, x, run, summary }: SavedPoint): StudyPoint => ({
       ...{ name, run: idOf(dirname(realLocation(join(found.folder, decodeURIComponent(run))))), summary },
       ...(curve === undefined ? {} : { curve }),
@@ -75,12 +89,12 @@ export class Runs {
   /** A plot or the report of a study. Throws ApiError 404. */
   async studyFile(id: string, name: string): Promise<string> {
     const { folder } = this.#found(() => this.#studies, id, "study");
-    if (!STUDY_FILE.test(name) || !fileExists(join(folder, name)))
+    if (!STUDY_FILE.test(name) || !isRegularFile(join(folder, name)))
       throw new ApiError(404, `The study has no file "${name.slice(0, 100)}"`, { code: "not_found" });
     const path = join(folder, name);
     if (dirname(realLocation(path)) !== folder)
       throw new ApiError(404, "The file is a link to elsewhere", { code: "not_found" });
-    return readTextFile(path, MOST_BYTES);
+    return new TextDecoder().decode(await readRegularFile(path, MOST_BYTES));
   }
 
   /** Looks at the disk again for what is not known. */
@@ -105,9 +119,9 @@ export class Runs {
       return;
     }
     for (const file of Object.keys(STUDIES) as (keyof typeof STUDIES)[])
-      if (fileExists(join(folder, file))) this.#studies.set(id, { id, folder, root, file });
+      if (isRegularFile(join(folder, file))) this.#studies.set(id, { id, folder, root, file });
     if (depth >= DEEPEST) return;
-    for (const name of listFolder(folder)) {
+    for (const name of namesIn(folder)) {
       const inner = join(folder, name);
       // A link may lead anywhere.
       if (folderExists(inner) && realLocation(inner) === inner) this.#searchIn(inner, root, depth + 1);
@@ -133,8 +147,17 @@ export class Runs {
   }
 
   #studyOf({ id, folder, root, file }: Found & { file: keyof typeof STUDIES }): StudyEntry {
-    const files = listFolder(folder).filter((name) => STUDY_FILE.test(name));
+    const files = namesIn(folder).filter((name) => STUDY_FILE.test(name));
     return { id, kind: STUDIES[file], place: join(basename(root), relative(root, folder)), files };
+  }
+}
+
+/** None of a folder that cannot be read, or is gone by now: the others are listed all the same. */
+function namesIn(folder: string): string[] {
+  try {
+    return listFolder(folder);
+  } catch {
+    return [];
   }
 }
 

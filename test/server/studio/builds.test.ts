@@ -67,6 +67,22 @@ describe("routes of builds", () => {
     assert.equal((await server.get(`/builds/${body.id}`)).status, 404);
   });
 
+  test("DELETE among others that pause and resume ends the build, its events, and frees its name", async () => {
+    const { body } = await start("fought-over");
+    const events = eventsOf(body.id);
+    const ask = (what: string) => server.send<BuildState>("POST", `/builds/${body.id}/${what}`);
+    const drop = () => server.send<BuildState>("DELETE", `/builds/${body.id}`);
+    const answers = await Promise.all([ask("pause"), ask("resume"), drop(), ask("resume"), drop()]);
+    for (const { status } of answers) assert.ok([200, 404].includes(status), `${status}`);
+    assert.equal(answers[2].status, 200);
+    await events; // they end
+    assert.equal((await server.get(`/builds/${body.id}`)).status, 404);
+    assert.ok(!existsSync(join(children, "fought-over", ".chimera")));
+    const again = await start("fought-over");
+    if (again.status === 201) assert.equal((await eventsOf(again.body.id)).at(-1)!.state, "done");
+    else assert.equal(answers[2].body.state, "done"); // it was faster
+  });
+
   test("names that are none, and recipes that are none, begin no build", async () => {
     for (const name of ["../up", "a/b", "", ".hidden", "x".repeat(200)])
       assert.equal((await start(name)).status, 400, name);

@@ -1,7 +1,7 @@
 /** Evaluations and studies, as the studio shows them. */
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { mkdirSync, symlinkSync } from "node:fs";
+import { mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { readRun } from "../../../src/eval/run-folder.ts";
@@ -84,6 +84,27 @@ describe("routes of runs", () => {
     symlinkSync(resolve("package.json"), join(root, "sweep", "stolen.svg"));
     for (const name of ["..%2f..%2fpackage.json", "sweep.json", "stolen.svg", "none.svg"])
       assert.equal((await file(name)).status, 404, name);
+  });
+
+  test("a study that is damaged says so, and takes nothing else down; pipes are not waited for", async () => {
+    const folder = join(root, "damaged");
+    mkdirSync(join(folder, "run"), { recursive: true });
+    execFileSync("mkfifo", [join(folder, "run", "config.json")]);
+    writeFileSync(join(folder, "run", "records.ndjson"), "");
+    for (const text of ["{", "null", '{"points":5}', '{"points":[null]}', '{"points":[{"run":"%E0"}]}']) {
+      writeFileSync(join(folder, "sweep.json"), text);
+      const { studies, runs } = await list();
+      assert.ok(runs.length > 1);
+      const { id } = studies.find(({ place }) => place === "runs/damaged")!;
+      const { status, body } = await server.get<{ error: { code: string } }>(`/studies/${id}`);
+      assert.deepEqual([status, body.error.code], [400, "damaged"], text);
+    }
+    rmSync(folder, { recursive: true });
+    const moved = `${root}-moved`;
+    renameSync(root, moved);
+    assert.deepEqual(await list(), { runs: [], studies: [] });
+    renameSync(moved, root);
+    assert.ok((await list()).runs.length > 1);
   });
 
   test("what is not there is a 404", async () => {
