@@ -46,26 +46,26 @@ export function isRunFolder(folder: string): boolean {
   return isUsual && isRegularFile(join(folder, CONFIG)) && isRegularFile(join(folder, RECORDS));
 }
 
-/** Reads a run, also one that is under way. Throws EvaluationError for what is none. */
-export async function readRun(folder: string): Promise<FinishedRun> {
+/** What a run is and came to, without its records: a moment's work, however many there are. Throws EvaluationError. */
+export async function readRunHead(folder: string): Promise<Pick<FinishedRun, "config" | "summary">> {
   const config = await readConfig(folder);
   if (!config) {
     const note = "A run's folder is one that chimera eval has made";
-    throw new EvaluationError(
-      "damaged",
-      `Cannot read "${shown(folder)}": it has no ${CONFIG}, wanted a run`,
-      {
-        note,
-      },
-    );
+    const what = `it has no ${CONFIG}, wanted a run`;
+    throw new EvaluationError("damaged", `Cannot read "${shown(folder)}": ${what}`, { note });
   }
+  const path = join(folder, SUMMARY);
+  const text = fileExists(path) ? await readTextFile(path, 100_000_000) : undefined;
+  return { config, summary: text === undefined ? undefined : (parseJson(text, path) as RunSummary) };
+}
+
+/** Reads a run, also one that is under way. Throws EvaluationError for what is none. */
+export async function readRun(folder: string): Promise<FinishedRun> {
+  const { config, summary } = await readRunHead(folder);
   const records = readJsonLines(join(folder, RECORDS)) as EvalRecord[];
   const timings = readJsonLines(join(folder, TIMINGS)) as EvalTiming[];
   requireLines({ lines: records }, join(folder, RECORDS));
   requireLines({ lines: timings }, join(folder, TIMINGS));
-  const summary = fileExists(join(folder, SUMMARY))
-    ? (parseJson(await readTextFile(join(folder, SUMMARY), 100_000_000), join(folder, SUMMARY)) as RunSummary)
-    : undefined;
   return { folder, config, records, timings, summary };
 }
 

@@ -121,9 +121,7 @@ async function designOf(source: WeightSource, options: ModelOptions): Promise<De
   const routed = chooseSlots({ config, source, mtp }, expertMemory ?? 0);
   const experts = streams ? routed : undefined;
   const exchangeSizes = exchangeOf(config, { rows, traces: options.traces === true });
-  const threads =
-    options.threads ??
-    (totalElements(source) * sequences < TINY_ELEMENTS ? 1 : Math.min(availableParallelism(), MAX_RANKS));
+  const threads = options.threads ?? usualThreads(totalElements(source), { ...options, sequences });
   const copies = mtp ? await findMtpCopies(source, config, options) : [];
   const unique = withoutWeights(source, copies);
   const shape = { config, source: unique, rows, mtp, expertSlots: experts?.numSlots, weights };
@@ -164,6 +162,16 @@ async function requireOneHead(
 
 /** Below this a pass is computed in less time than threads take to meet. */
 const TINY_ELEMENTS = 1 << 25;
+
+function usualThreads(
+  elements: number,
+  { sequences, sharesCores }: { sequences: number; sharesCores?: boolean },
+): number {
+  if (elements * sequences < TINY_ELEMENTS) return 1;
+  const cores = Math.min(availableParallelism(), MAX_RANKS);
+  // Threads that are kept from their core keep all others waiting, hundreds of times a second.
+  return sharesCores && elements < TINY_ELEMENTS ? Math.max(1, cores - 1) : cores;
+}
 
 function totalElements({ weights }: WeightSource): number {
   let sum = 0;

@@ -16,6 +16,8 @@ export interface ModelOptions {
    * with `context`, that is what counts.
    */
   sequences?: number;
+  /** The caller has much to do beside passes: a tiny model then leaves him a core. Default false. */
+  sharesCores?: boolean;
   /** How cache rows are stored. Default: f32. */
   cache?: CacheDtype;
   /**

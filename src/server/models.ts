@@ -41,7 +41,10 @@ export class Models {
     for (const source of sources) this.add(source);
     const idleMs = options.idleMs ?? DEFAULT_IDLE_MS;
     if (idleMs > 0) {
-      this.#watch = setInterval(() => void this.#unloadIdle(idleMs), Math.min(idleMs, 10_000));
+      this.#watch = setInterval(
+        () => void this.#unloadIdle(idleMs).catch(() => {}),
+        Math.min(idleMs, 10_000),
+      );
       this.#watch.unref();
     }
   }
@@ -54,7 +57,7 @@ export class Models {
   replace(source: ServedSource): void {
     const old = this.#models.get(source.id);
     this.add(source);
-    if (old) void this.#retire(old);
+    if (old) this.#retire(old).catch(() => {}); // its threads are gone: nothing is left to be told
   }
 
   has(id: string): boolean {

@@ -34,7 +34,7 @@ export interface LoadedModel {
 
 export interface ServingOptions {
   /** Of loading. */
-  model?: Omit<ModelOptions, "signal" | "onEvent" | "sequences" | "mtp">;
+  model?: Omit<ModelOptions, "signal" | "onEvent" | "sequences" | "sharesCores" | "mtp">;
   /** Answers that are computed at a time. Default 32. */
   slots?: number;
   /** Requests that wait beyond those. Default 128. */
@@ -128,7 +128,7 @@ export class ServedModel {
     let bytes = 0;
     const model = await loadModel(reference, {
       ...this.#options.model,
-      ...{ sequences: this.slots, mtp: false, signal },
+      ...{ sequences: this.slots, mtp: false, sharesCores: true, signal },
       onEvent: (event) => {
         if (event.kind !== "placed") return;
         const { need, cacheBytes, context } = event;

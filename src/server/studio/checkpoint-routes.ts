@@ -74,9 +74,10 @@ export function checkpointRoutes(context: StudioContext): Hono<RouteEnvironment>
   app.get("/checkpoints/:id/files/:name", async ({ req, text }) => {
     const name = req.param("name");
     const folder = places.folderOf(req.param("id"));
-    const bytes = SHOWN_FILES.includes(name)
-      ? await openStore(folder).readSmall(name, SHOWN_BYTES)
-      : undefined;
+    const bytes =
+      SHOWN_FILES.includes(name) && places.liesWithin(folder, name)
+        ? await openStore(folder).readSmall(name, SHOWN_BYTES)
+        : undefined;
     if (!bytes)
       throw new ApiError(404, `There is no file "${name.slice(0, 100)}" to show`, { code: "not_found" });
     return text(new TextDecoder().decode(bytes));

@@ -41,6 +41,17 @@ export class Places {
     });
   }
 
+  /**
+   * Whether a file of a checkpoint is its own. Who got the checkpoint from elsewhere may have got a link with it, to
+   * whatever of this machine; those of the Hub's cache lead to the blobs of their repository.
+   */
+  liesWithin(folder: string, name: string): boolean {
+    const file = realLocation(join(folder, name));
+    const repository = /^(.*[/\\]models--[^/\\]+)[/\\]snapshots[/\\][^/\\]+$/.exec(folder)?.[1];
+    const isBlob = repository !== undefined && dirname(file) === join(repository, "blobs");
+    return dirname(file) === folder || isBlob;
+  }
+
   /** A path by the end of it. */
   shortOf(path: string): string {
     return resolve(path).split(sep).slice(-2).join("/");

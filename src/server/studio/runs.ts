@@ -11,7 +11,7 @@ import {
   readRegularFile,
   realLocation,
 } from "../../checkpoint/node.ts";
-import { type FinishedRun, isRunFolder, readRun } from "../../eval/run-folder.ts";
+import { type FinishedRun, isRunFolder, readRun, readRunHead } from "../../eval/run-folder.ts";
 import type { EvalRecord, RunEntry, RunsList, StudyDetails, StudyEntry, StudyPoint } from "../api.ts";
 import { ApiError } from "../api-error.ts";
 
@@ -128,20 +128,22 @@ export class Runs {
     }
   }
 
+  /** undefined: what lies there is damaged, or has gone. */
   async #entryOf(found: Found): Promise<RunEntry | undefined> {
-    return this.#describe(found, await readRun(found.folder).catch(() => undefined));
+    const run = await readRunHead(found.folder).catch(() => undefined);
+    return run && this.#describe(found, run);
   }
 
-  #describe(found: Found, run: FinishedRun): RunEntry;
-  #describe(found: Found, run: FinishedRun | undefined): RunEntry | undefined;
-  #describe({ id, folder, root }: Found, run: FinishedRun | undefined): RunEntry | undefined {
-    if (!run) return undefined;
-    const { config, summary } = run;
+  #describe(
+    { id, folder, root }: Found,
+    { config, summary }: Pick<FinishedRun, "config" | "summary">,
+  ): RunEntry {
     const study =
       basename(dirname(folder)) === "runs" ? this.#studies.get(idOf(dirname(dirname(folder)))) : undefined;
     return {
-      ...{ id, name: config.name, place: join(basename(root), relative(root, folder)) },
-      ...{ complete: summary?.complete ?? false, summary: summary ?? null, startedAt: config.startedAt },
+      ...{ id, name: String(config.name), place: join(basename(root), relative(root, folder)) },
+      ...{ complete: summary?.complete ?? false, summary: summary ?? null },
+      startedAt: String(config.startedAt ?? ""),
       ...(study ? { study: study.id } : {}),
     };
   }

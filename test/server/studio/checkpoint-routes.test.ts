@@ -1,9 +1,12 @@
 /** Checkpoints and comparisons, as the studio asks for them. */
 import assert from "node:assert/strict";
+import { copyFileSync, mkdirSync, readdirSync, symlinkSync, writeFileSync } from "node:fs";
+import { join, resolve } from "node:path";
 import { after, before, describe, test } from "node:test";
 import type { CheckpointEntry, CompareStep, InspectReport, TensorPage } from "../../../src/server/api.ts";
 import { compare } from "../../../src/survey/compare.ts";
 import { inspect } from "../../../src/survey/inspect.ts";
+import { temporaryFolder } from "../../support/temporary-folder.ts";
 import { openStudio, type StudioServer } from "./support.ts";
 
 describe("routes of checkpoints", () => {
@@ -82,6 +85,33 @@ describe("routes of checkpoints", () => {
       "%2fetc%2fpasswd",
     ])
       assert.equal((await server.get(`/checkpoints/mini-r1/files/${name}`)).status, 404, name);
+  });
+
+  test("GET …/files does not follow links out of a checkpoint, but those of the Hub's cache", async () => {
+    const root = temporaryFolder({ after });
+    const copy = (folder: string) => {
+      mkdirSync(folder, { recursive: true });
+      for (const name of readdirSync("models/mini-r1"))
+        copyFileSync(join("models/mini-r1", name), join(folder, name));
+    };
+    const stolen = join(root, "stolen");
+    copy(stolen);
+    symlinkSync(resolve("package.json"), join(stolen, "README.md"));
+    const repository = join(root, "models--org--name");
+    const snapshot = join(repository, "snapshots", "abc");
+    copy(snapshot);
+    mkdirSync(join(repository, "blobs"));
+    writeFileSync(join(repository, "blobs", "f00"), "a card");
+    symlinkSync("../../blobs/f00", join(snapshot, "README.md"));
+    const own = await openStudio({}, [stolen, snapshot]);
+    try {
+      const status = async (id: string) =>
+        (await own.app.request(`/api/checkpoints/${id}/files/README.md`, { headers: { host: "localhost" } }))
+          .status;
+      assert.deepEqual([await status("stolen"), await status("abc")], [404, 200]);
+    } finally {
+      await own.close();
+    }
   });
 
   test("POST /compare tells its progress and ends with compare()'s report, the second time at once", async () => {
