@@ -211,7 +211,7 @@ async function studioOptionsOf(
 
 async function preload(models: Models, id: string): Promise<void> {
   try {
-    await models.use(id, { count: 0 }, async () => {});
+    await models.use(id, { count: 1 }, async () => {});
   } catch (error) {
     // As the server would tell it; here it is the user who reads it.
     if (!(error instanceof Error && "status" in error)) throw error;
