@@ -106,6 +106,7 @@ function suggest(output: string, here: (name: string) => string): void {
     ["200 questions", `eval ${here("models/mini-v3")} ${here("models/mini-r1")} ${quoted(output)} --n 200`],
     ["how behaviour changes with λ", `sweep ${here("recipes/mini/r1t.yaml")} --lambda r1=0:1:0.1 --n 200`],
     ["ask the child something", `generate ${quoted(output)} -p "What is 17 + 25?"`],
+    ["all of it in a browser, and for OpenAI's clients", `serve ${here("models")} ${quoted(output)}`],
     ["what is in the child", `inspect ${quoted(output)}`],
     ["what its parents differ in", `compare ${here("models/mini-v3")} ${here("models/mini-r1")}`],
     ["a blend, half of each parent's experts", `plan ${here("recipes/mini/r1t-half.yaml")}`],
