@@ -1,11 +1,14 @@
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { createInterface } from "node:readline";
 import { test } from "node:test";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 import { runMain } from "./run-main.ts";
 
-test("chimera demo builds, verifies, and suggests commands that work", (t) => {
+test("chimera demo builds, verifies, and suggests commands that work", async (t) => {
   const child = join(temporaryFolder(t), "r1t");
   const { status, stdout, stderr } = runMain("demo", "-o", child);
   assert.equal(status, 0);
@@ -41,8 +44,21 @@ test("chimera demo builds, verifies, and suggests commands that work", (t) => {
   const commands = [...stdout.matchAll(/^ {2}npx chimera (.+)$/gm)].map(([, command]) =>
     Array.from(command!.matchAll(/"([^"]*)"|\S+/g), ([word, quoted]) => quoted ?? word),
   );
-  assert.equal(commands.length, 9);
-  for (const command of commands.slice(0, 8)) {
+  assert.equal(commands.length, 10);
+  const served = commands.find(([command]) => command === "serve")!;
+  const server = spawn(
+    process.execPath,
+    ["bin/chimera.mjs", ...served, "--port", "0", "--json", "--log", "none"],
+    {
+      stdio: ["ignore", "pipe", "ignore"],
+    },
+  );
+  const [line] = (await once(createInterface({ input: server.stdout }), "line")) as [string];
+  server.kill("SIGINT");
+  assert.deepEqual(await once(server, "exit"), [0, null]);
+  assert.ok((JSON.parse(line) as { models: string[] }).models.includes("r1t"), line);
+  for (const command of commands.slice(0, 9)) {
+    if (command === served) continue; // it would go on
     // Where it asks questions, a few are enough here; and its runs go where the test cleans up.
     const asks = command.includes("--n");
     const args = asks
@@ -52,7 +68,7 @@ test("chimera demo builds, verifies, and suggests commands that work", (t) => {
     assert.equal(status, 0, `${command.join(" ")}: ${stderr}`);
   }
   // The last one has folders to fill in: whatever is wrong with it then is the folders.
-  const filled = commands[8]!.map((word) => word.replace("…", "/nowhere"));
+  const filled = commands[9]!.map((word) => word.replace("…", "/nowhere"));
   const last = runMain(...filled);
   assert.equal(last.status, 3);
   assert.equal(last.stderr.match(/Cannot open "\/nowhere"/g)!.length, 2);
