@@ -1,6 +1,7 @@
 // Runs the compiled tests with node:test. Usage: node scripts/test.mjs [words in a file's path …]
 import { spawnSync } from "node:child_process";
-import { readdirSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -17,8 +18,19 @@ if (files.length === 0) {
 // Two files at a time: many of them wait for processes and clocks. Node 20 knows the option from 20.10 on.
 const [major, minor] = process.versions.node.split(".").map(Number);
 const parallel = major > 20 || minor >= 10 ? ["--test-concurrency=2"] : [];
-const { status } = spawnSync(process.execPath, ["--test", ...parallel, ...files], {
+// Without a terminal the log is long and often cut: what failed is told once more at its end.
+const folder = mkdtempSync(join(tmpdir(), "chimera-tests-"));
+const failed = join(folder, "failed.txt");
+const reporters = process.stdout.isTTY
+  ? []
+  : [
+      ...["--test-reporter=tap", "--test-reporter-destination=stdout"],
+      ...["--test-reporter=./scripts/failed-tests.mjs", `--test-reporter-destination=${failed}`],
+    ];
+const { status } = spawnSync(process.execPath, ["--test", ...parallel, ...reporters, ...files], {
   cwd: root,
   stdio: "inherit",
 });
-process.exit(status ?? 1);
+if (reporters.length > 0) process.stdout.write(readFileSync(failed, "utf8"));
+rmSync(folder, { recursive: true, force: true });
+process.exitCode = status ?? 1;
