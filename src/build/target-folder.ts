@@ -47,8 +47,11 @@ export async function inspectTarget(
   plan: BuildPlan,
   { force }: { force?: boolean },
 ): Promise<Found> {
-  const child = await readChildRecord(target);
+  // Files before what says whose they are: other parts may begin or finish meanwhile, and mark the folder first.
+  const entries = await target.list();
+  const strangers = await target.strangers();
   const unfinished = await readState(target);
+  const child = await readChildRecord(target);
   const found: Found = { complete: false, replace: false, child, unfinished };
   const isOurs = child !== undefined || unfinished !== undefined;
   const ours = new Set<string>([CHILD_NAME, ...plan.shards.map(({ name }) => name)]);
@@ -61,11 +64,10 @@ export async function inspectTarget(
     // Without a journal there is nothing to go on from.
     if (unfinished === undefined) throw damaged(target, lost);
   }
-  const entries = await target.list();
   // While finishing, files appear before chimera.json does: ours, if the state says so.
   const files = entries.filter(({ name }) => !isOurs || (!ours.has(name) && unfinished === undefined));
   // Folders are in nobody's way once the folder is ours.
-  const strange = files[0]?.name ?? (isOurs ? undefined : (await target.strangers())[0]);
+  const strange = files[0]?.name ?? (isOurs ? undefined : strangers[0]);
   if (strange !== undefined) {
     throw new BuildError(
       "not-empty",

@@ -58,7 +58,7 @@ describe("where it listens", () => {
     const headers = { authorization: `Bearer ${KEY}` };
     assert.equal((await fetch(`http://127.0.0.1:${port}/v1/models`, { headers })).status, 200);
     const open = await serve(t, ["--host", "0.0.0.0", "--insecure", "--log", "none"]);
-    assert.match(open.stderr(), /whoever reaches this machine/);
+    await until("it warns", () => /whoever reaches this machine/.test(open.stderr()));
   });
 
   test("without --host nobody else reaches it", async (t) => {
