@@ -46,29 +46,31 @@ export class AttentionHeads {
     return rowsOf(weight, from, count);
   }
 
-  /** Empty running state of an online softmax: (rows), (rows, width). */
-  begin(rows: number, width: number): void {
+  /** Empty running state of an online softmax, for some of its rows: (rows), (rows, width). */
+  begin({ from, count }: { from: number; count: number }, width: number): void {
     const { attention } = this.state;
     const { floats } = this.kernels;
-    floats.fill(NO_SCORE, attention.maxima / 4, attention.maxima / 4 + rows);
-    floats.fill(0, attention.sums / 4, attention.sums / 4 + rows);
-    floats.fill(0, attention.out / 4, attention.out / 4 + rows * width);
+    const to = from + count;
+    floats.fill(NO_SCORE, attention.maxima / 4 + from, attention.maxima / 4 + to);
+    floats.fill(0, attention.sums / 4 + from, attention.sums / 4 + to);
+    floats.fill(0, attention.out / 4 + from * width, attention.out / 4 + to * width);
   }
 
-  /** Row i of a segment, at position start + i, sees the keys up to its own. Rows repeat with each head. */
-  setLimits(rows: number, at: { keys: number; firstKey: number; count: number; start: number }): void {
-    const { limits } = this.state.attention;
-    for (let row = 0; row < rows; row++) {
-      const position = at.start + (row % at.count);
-      this.#ints[limits / 4 + row] = Math.min(Math.max(position + 1 - at.firstKey, 0), at.keys);
+  /** A row sees the keys up to its own. Each token has `perToken` rows; the first token is at position `start`. */
+  setLimits(rows: number, at: { keys: number; firstKey: number; perToken: number; start: number }): void {
+    const limits = this.state.attention.limits / 4;
+    const { keys, firstKey, perToken, start } = at;
+    for (let row = 0; row < rows; ) {
+      const seen = Math.min(Math.max(start + row / perToken + 1 - firstKey, 0), keys);
+      for (const end = row + perToken; row < end; row++) this.#ints[limits + row] = seen;
     }
   }
 
   /** Ends an online softmax: outputs by their sums. */
-  divide(rows: number, width: number): void {
+  divide({ from, count }: { from: number; count: number }, width: number): void {
     const { attention } = this.state;
     const { floats } = this.kernels;
-    for (let row = 0; row < rows; row++) {
+    for (let row = from; row < from + count; row++) {
       const sum = floats[attention.sums / 4 + row]!;
       const at = attention.out / 4 + row * width;
       for (let i = at; i < at + width; i++) floats[i] = floats[i]! / sum;

@@ -21,7 +21,7 @@ import { ExpandedAttention } from "./expanded-attention.ts";
 import type { LatentCache } from "./latent-cache.ts";
 import { PageReader } from "./page-reader.ts";
 import type { Segment } from "./pass.ts";
-import type { RunState } from "./run-state.ts";
+import { ATTENDED_ROWS, type RunState } from "./run-state.ts";
 
 /** Decoding and the check of drafts never expand: their sums keep one order, however many rows they have. */
 const LEAST_EXPANDED = 16;
@@ -37,6 +37,11 @@ export function cheaperForm(
   const absorbed = count * keys * (2 * latent + ropeDim) + count * throughLatent;
   const expanded = count * keys * (nopeDim + ropeDim + valueDim) + keys * throughLatent;
   return count >= LEAST_EXPANDED && expanded < absorbed ? "expanded" : "absorbed";
+}
+
+/** At most ATTENDED_ROWS rows of one sequence, in a form that is chosen. */
+export interface FormedSegment extends Segment {
+  form: "absorbed" | "expanded";
 }
 
 export class Attention {
@@ -55,13 +60,32 @@ export class Attention {
     this.#numHeads = options.numHeads;
   }
 
-  /** state.queries and the cache -> state.heads, for the rows of a segment. */
+  /** state.queries and the cache -> state.heads, for all rows of a pass. */
   run(
-    segment: Segment,
-    { layer, keyValueUp, form }: { layer: number; keyValueUp: Weight; form: "absorbed" | "expanded" },
+    segments: readonly FormedSegment[],
+    { layer, keyValueUp }: { layer: number; keyValueUp: Weight },
   ): void {
     if (this.#numHeads === 0) return;
-    const way = form === "expanded" ? this.#expanded : this.#absorbed;
-    way.run(segment, { layer, keyValueUp });
+    for (const together of togetherOf(segments)) {
+      if (together[0]!.form === "absorbed") this.#absorbed.run(together, { layer, keyValueUp });
+      else this.#expanded.run(together[0]!, { layer, keyValueUp });
+    }
   }
+}
+
+/** Segments that attend together: neighbours in the absorbed form, as many as there is room for. */
+function togetherOf(segments: readonly FormedSegment[]): FormedSegment[][] {
+  const groups: FormedSegment[][] = [];
+  let rows = 0;
+  for (const segment of segments) {
+    const group = groups.at(-1);
+    rows += segment.count;
+    if (group && segment.form === "absorbed" && group[0]!.form === "absorbed" && rows <= ATTENDED_ROWS)
+      group.push(segment);
+    else {
+      groups.push([segment]);
+      rows = segment.count;
+    }
+  }
+  return groups;
 }

@@ -26,7 +26,8 @@ export class ExpandedAttention {
     const numKeys = start + count;
     const width = latent + ropeDim;
     const keyWidth = nopeDim + ropeDim;
-    this.#heads.begin(this.#heads.numHeads * count, valueDim);
+    const rows = { from: 0, count: this.#heads.numHeads * count };
+    this.#heads.begin(rows, valueDim);
     for (let first = 0; first < numKeys; first += KEY_BLOCK) {
       const keys = Math.min(KEY_BLOCK, numKeys - first);
       // Latents of the block, laid out; rope keys go to their place behind the keys' own part.
@@ -68,7 +69,7 @@ export class ExpandedAttention {
             stride: keys,
           },
         );
-        this.#heads.setLimits(count, { keys, firstKey: first, count, start });
+        this.#heads.setLimits(count, { keys, firstKey: first, perToken: 1, start });
         const out = attention.out + 4 * head * count * valueDim;
         kernels.softmaxStep({
           scores: attention.scores,
@@ -90,7 +91,7 @@ export class ExpandedAttention {
         );
       }
     }
-    this.#heads.divide(this.#heads.numHeads * count, valueDim);
+    this.#heads.divide(rows, valueDim);
     for (let head = 0; head < this.#heads.numHeads; head++) {
       for (let i = 0; i < count; i++) {
         const from = attention.out / 4 + (head * count + i) * valueDim;

@@ -4,6 +4,7 @@
  */
 import type { ModelConfig } from "../arch/model-config.ts";
 import { type InferenceKernels, paddedCols, type Weight } from "../kernels/inference.ts";
+import type { FormedSegment } from "./attention.ts";
 import type { Exchange } from "./exchange.ts";
 import type { ExpertStore } from "./expert-store.ts";
 import { FeedForward } from "./feed-forward.ts";
@@ -12,7 +13,7 @@ import type { Pass } from "./pass.ts";
 import { Products } from "./products.ts";
 import { ropeAmplitude, ropeFrequencies, writeAngles } from "./rope.ts";
 import type { RunState } from "./run-state.ts";
-import { SelfAttention } from "./self-attention.ts";
+import { attendedParts, SelfAttention } from "./self-attention.ts";
 import { type LayerWeights, type ModelWeights, type Share, shareOf } from "./weights.ts";
 
 /** Activations that are not finite: names the layer. */
@@ -30,6 +31,14 @@ export interface RankParts {
   share: Share;
   /** Where routed experts are read on demand. */
   experts?: ExpertStore | undefined;
+}
+
+/** What a layer is told of the pass. */
+interface LayerPass {
+  index: number;
+  pass: Pass;
+  parts: readonly FormedSegment[];
+  next: LayerWeights | undefined;
 }
 
 export class Rank {
@@ -56,12 +65,13 @@ export class Rank {
     const { numLayers } = config.sizes;
     const count = pass.tokens.length;
     this.#prepareAngles(pass);
+    const parts = attendedParts(config, pass);
     if (pass.kind === "main") {
       this.#embed(pass.tokens, weights.embedding);
       this.#toResidual(count, "replace");
       this.#trace(0, state.x, count);
       for (const [index, layer] of weights.layers.entries()) {
-        await this.#layer(layer, { index, pass, next: weights.layers[index + 1] });
+        await this.#layer(layer, { index, pass, parts, next: weights.layers[index + 1] });
         this.#trace(index + 1, state.x, count);
       }
       this.#finish(pass, { norm: weights.finalNorm, head: weights.head });
@@ -70,7 +80,7 @@ export class Rank {
       const mtp = weights.mtp[0]!;
       this.#embed(pass.tokens, mtp.embedding);
       this.#joinMtp(count);
-      await this.#layer(mtp, { index: numLayers, pass, next: undefined });
+      await this.#layer(mtp, { index: numLayers, pass, parts, next: undefined });
       this.#trace(0, state.x, count);
       this.#finish(pass, { norm: mtp.headNorm, head: mtp.head });
       this.#trace(1, state.normed, count);
@@ -132,10 +142,7 @@ export class Rank {
     this.#toResidual(count, "replace");
   }
 
-  async #layer(
-    layer: LayerWeights,
-    { index, pass, next }: { index: number; pass: Pass; next: LayerWeights | undefined },
-  ): Promise<void> {
+  async #layer(layer: LayerWeights, { index, pass, parts, next }: LayerPass): Promise<void> {
     const { kernels, config, state, exchange } = this.#parts;
     const { hidden } = config.sizes;
     const count = pass.tokens.length;
@@ -143,7 +150,7 @@ export class Rank {
     const normed = { data: state.normed, count, stride: hidden };
 
     kernels.rmsNorm(x, layer.inputNorm, hidden, config.epsilon, normed);
-    this.#selfAttention.run(layer, { index, pass });
+    this.#selfAttention.run(layer, { index, pass, parts });
     exchange.barrier();
     this.#toResidual(count, "add");
 

@@ -4,10 +4,10 @@
  */
 import { INNER_EPSILON, type ModelConfig } from "../arch/model-config.ts";
 import type { InferenceKernels } from "../kernels/inference.ts";
-import { Attention, cheaperForm } from "./attention.ts";
+import { Attention, cheaperForm, type FormedSegment } from "./attention.ts";
 import type { Exchange } from "./exchange.ts";
 import { type LatentCache, PAGE_TOKENS } from "./latent-cache.ts";
-import type { Pass, Segment } from "./pass.ts";
+import type { Pass } from "./pass.ts";
 import { Products } from "./products.ts";
 import { ATTENDED_ROWS, type RunState } from "./run-state.ts";
 import { type LayerWeights, type Share, shareOf } from "./weights.ts";
@@ -21,11 +21,14 @@ interface Parts {
   share: Share;
 }
 
-/** Rows that attend together; each part has the form of the whole where that says one. */
-function partsOf({ row, count, start, ...rest }: Segment): Segment[] {
-  const parts: Segment[] = [];
-  for (let at = 0; at < count; at += ATTENDED_ROWS) {
-    parts.push({ ...rest, row: row + at, count: Math.min(ATTENDED_ROWS, count - at), start: start + at });
+/** The segments of a pass in parts that attend together, each in its form: that which the segment or the pass says. */
+export function attendedParts(config: ModelConfig, { segments, attention }: Pass): FormedSegment[] {
+  const parts: FormedSegment[] = [];
+  for (const { row, count, start, pages, form } of segments) {
+    for (let at = 0; at < count; at += ATTENDED_ROWS) {
+      const part = { row: row + at, count: Math.min(ATTENDED_ROWS, count - at), start: start + at, pages };
+      parts.push({ ...part, form: form ?? attention ?? cheaperForm(config, part) });
+    }
   }
   return parts;
 }
@@ -46,7 +49,10 @@ export class SelfAttention {
   }
 
   /** state.normed -> attention's output in the shared delta. */
-  run(layer: LayerWeights, { index, pass }: { index: number; pass: Pass }): void {
+  run(
+    layer: LayerWeights,
+    { index, pass, parts }: { index: number; pass: Pass; parts: readonly FormedSegment[] },
+  ): void {
     const { kernels, config, state, exchange } = this.#parts;
     const { hidden, queryRank, latent, ropeDim, nopeDim, valueDim, numHeads } = config.sizes;
     const count = pass.tokens.length;
@@ -93,10 +99,7 @@ export class SelfAttention {
     this.#cacheRows(pass, index);
     exchange.barrier();
 
-    for (const segment of pass.segments.flatMap(partsOf)) {
-      const form = segment.form ?? pass.attention ?? cheaperForm(config, segment);
-      this.#heads.run(segment, { layer: index, keyValueUp: layer.keyValueUp, form });
-    }
+    this.#heads.run(parts, { layer: index, keyValueUp: layer.keyValueUp });
     const width = numHeads * valueDim;
     const own = this.#numHeads * valueDim;
     const first = shareOf(numHeads, this.#parts.share).from * valueDim;
