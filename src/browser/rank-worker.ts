@@ -36,6 +36,7 @@ scope.addEventListener("message", async ({ data }: MessageEvent<ToRankWorker>) =
       loaded!.cache.addSlab(data.slab);
       return;
     case "run":
+      loaded!.exchange.awaitCommand(); // it is there
       await runPass(loaded!, send);
       send({ kind: "passed" });
       return;

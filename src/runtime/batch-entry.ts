@@ -47,6 +47,8 @@ export class BatchEntry {
   readonly reject: (error: unknown) => void;
   readonly #cut: PromptCut;
   hasStarted = false;
+  /** Rows of it are being computed: it may not be let go. */
+  isInPass = false;
   /** Its signal is no longer listened to. */
   unwatch: () => void = () => {};
   /** Tokens of the prompt whose logits were told. */

@@ -6,6 +6,8 @@
  * computed piece by piece beside the answers (batch-pace.ts); what other prompts have begun with is not computed
  * again (prefix-cache.ts). Whoever is let in has room for his prompt; when the cache is full, the one that came last
  * gives his pages back and is computed again later. None of that changes a bit of an answer (batch-entry.ts).
+ *
+ * Many answers go in two passes that take turns: while one is computed, tokens of the other are chosen and sent.
  */
 import { CheckpointError, Interrupted } from "../base/errors.ts";
 import { BatchEntry, type BatchJob } from "./batch-entry.ts";
@@ -24,6 +26,8 @@ export interface BatchOptions {
 }
 
 const DEFAULT_SLOTS = 32;
+/** Answers from which on a pass takes half of them. One pass of all would be no quicker a row (docs/LOG.md). */
+const MANY = 33;
 
 /** Rows of one answer in a pass. */
 interface Piece {
@@ -42,6 +46,9 @@ export class Batch {
   /** In order of arrival. */
   #running: BatchEntry[] = [];
   #isRunning = false;
+  readonly #underWay = new Set<Promise<void>>();
+  /** When the last pass ended, in milliseconds. */
+  #lastEnd = 0;
 
   /** Of a model whose cache nobody else uses meanwhile, but for what is spared: it is shared out here. */
   constructor(model: Model, { slots = DEFAULT_SLOTS, spare = 0 }: BatchOptions = {}) {
@@ -110,18 +117,40 @@ export class Batch {
     this.#isRunning = true;
     try {
       await Promise.resolve(); // whoever asks for several in one go has them begin together
-      while (this.#waiting.length + this.#running.length > 0) {
-        for (const entry of this.#running.filter(({ job }) => job.signal?.aborted)) this.#stop(entry);
-        this.#admit();
-        const pieces = this.#pieces();
-        if (pieces.length > 0) await this.#pass(pieces);
-        else if (this.#running.length > 0) throw new Error("internal: a pass of no rows");
+      for (;;) {
+        while (this.#beginPass());
+        if (this.#underWay.size > 0) await Promise.race(this.#underWay);
+        else if (this.#waiting.length + this.#running.length > 0)
+          throw new Error("internal: a pass of no rows");
+        else return;
       }
     } catch (error) {
+      await Promise.all(this.#underWay); // over what they run nobody may be let go
       this.#failAll(error);
     } finally {
       this.#isRunning = false; // at once: who asks now must find that nothing runs
     }
+  }
+
+  /** Begins a pass if there is something to compute that need not wait; false: there is not. */
+  #beginPass(): boolean {
+    for (const entry of this.#running.filter(({ job, isInPass }) => !isInPass && job.signal?.aborted))
+      this.#stop(entry);
+    this.#admit();
+    const isAlone = this.#underWay.size === 0;
+    const isMany = this.#running.length >= MANY;
+    if (!isAlone && (!isMany || this.#underWay.size >= this.#model.mostPasses || !this.#hasRoom))
+      return false;
+    this.#makeRoom();
+    const most = isMany ? Math.ceil(this.#running.length / this.#model.mostPasses) : this.slots;
+    const idle = this.#running.filter(({ isInPass }) => !isInPass);
+    const chosen = idle.slice(0, most);
+    const pieces = this.#pieces(chosen);
+    if (pieces.length === 0) return chosen.some((entry) => !this.#running.includes(entry)); // its caller failed
+    for (const { entry } of pieces) entry.isInPass = true;
+    const pass = this.#pass(pieces).finally(() => this.#underWay.delete(pass));
+    this.#underWay.add(pass);
+    return true;
   }
 
   /** A fault of the batch itself: nobody may wait for ever. */
@@ -155,12 +184,11 @@ export class Batch {
   }
 
   /** The rows of the next pass: one of each answer, and what prompts get beside them. */
-  #pieces(): Piece[] {
-    this.#makeRoom();
-    const decoding = this.#running.filter(({ isDecoding }) => isDecoding);
-    const prompts = this.#running.filter((entry) => !entry.isDecoding && this.#begin(entry));
+  #pieces(entries: readonly BatchEntry[]): Piece[] {
+    const decoding = entries.filter(({ isDecoding }) => isDecoding);
+    const prompts = entries.filter((entry) => !entry.isDecoding && this.#begin(entry));
     const { maxRows, maxLogitRows } = this.#model;
-    let logitRows = maxLogitRows - this.#running.length;
+    let logitRows = maxLogitRows - entries.length;
     const wanted = prompts.map((entry) => {
       if (!entry.wantsPromptLogits) return entry.pending;
       const rows = Math.min(entry.pending, logitRows + 1);
@@ -170,16 +198,24 @@ export class Batch {
     const rows = this.#pace.promptRows(maxRows - decoding.length, decoding.length);
     const given = shareRows(wanted, rows);
     const counts = new Map(prompts.map((entry, i) => [entry, given[i]!]));
-    return this.#running.flatMap((entry) => {
+    return entries.flatMap((entry) => {
+      if (!entry.isDecoding && !counts.has(entry)) return []; // it failed
       const count = entry.isDecoding ? 1 : counts.get(entry)!;
       if (count === 0) return [];
       return [{ entry, part: { sequence: entry.sequence, ...entry.piece(count) } }];
     });
   }
 
-  /** While the answers would hold more than there is, the last one leaves; it comes back as the first to wait. */
+  get #hasRoom(): boolean {
+    return this.#running.length <= 1 || this.#heldPages() <= this.#mostPages;
+  }
+
+  /**
+   * While the answers would hold more than there is, the last one leaves; it comes back as the first to wait. Only
+   * between passes: what is computed keeps its pages.
+   */
   #makeRoom(): void {
-    while (this.#running.length > 1 && this.#heldPages() > this.#mostPages) {
+    while (!this.#hasRoom) {
       const last = this.#running.pop()!;
       this.#model.release(last.sequence);
       this.#waiting.unshift(last);
@@ -224,15 +260,23 @@ export class Batch {
       ));
     } catch (error) {
       // One answer that overflows fails the pass of all: each is tried by itself.
-      if (pieces.length === 1) this.#fail(pieces[0]!.entry, error);
-      else for (const piece of pieces) await this.#pass([piece]);
+      if (pieces.length > 1) {
+        for (const piece of pieces) await this.#pass([piece]);
+        return;
+      }
+      const { entry } = pieces[0]!;
+      entry.isInPass = false;
+      this.#fail(entry, error);
       return;
     }
-    this.#pace.add(row, (performance.now() - startedAt) / 1000);
+    const now = performance.now();
+    this.#pace.add(row, (now - Math.max(startedAt, this.#lastEnd)) / 1000);
+    this.#lastEnd = now;
     const { vocab } = this.#model.config.sizes;
     let at = 0;
     for (const [i, { entry, part }] of pieces.entries()) {
       const rows = Array.from({ length: counts[i]! }, () => logits.subarray(at * vocab, ++at * vocab));
+      entry.isInPass = false;
       this.#receive(entry, part.tokens.length, rows);
     }
   }

@@ -34,10 +34,18 @@ export interface RankSetup {
 export type RankMessage = { kind: "slab"; slab: SharedArrayBuffer };
 
 /** From a rank. */
-export type RankAnswer =
-  | { kind: "loading"; bytes: number }
-  | { kind: "ready" }
-  | { kind: "failed"; name: string; message: string; code?: string; note?: string; stack?: string };
+export type RankAnswer = { kind: "loading"; bytes: number } | { kind: "ready" } | RankFailure;
+
+export interface RankFailure {
+  kind: "failed";
+  name: string;
+  message: string;
+  code?: string;
+  note?: string;
+  stack?: string;
+  /** Of a pass: its number. */
+  command?: number;
+}
 
 /** Told at most this often, in bytes. */
 const LOADING_STEP = 16 << 20;
@@ -97,23 +105,23 @@ export async function loadRank(setup: RankSetup, tell: (answer: RankAnswer) => v
   }
 }
 
-/** Runs the pass that lies in the exchange; a failure is told of, and the other ranks are freed. */
+/** Runs the pass that the exchange is at; a failure is told of, and the other ranks are freed. */
 export async function runPass(
   { rank, exchange, experts }: LoadedRank,
   tell: (answer: RankAnswer) => void,
 ): Promise<void> {
   try {
-    await rank.run(readPass(exchange.pass));
+    await rank.run(readPass(exchange.place.description));
   } catch (error) {
     exchange.fail();
-    if (!(error instanceof Abandoned)) tell(failureOf(error));
+    if (!(error instanceof Abandoned)) tell({ ...failureOf(error), command: exchange.command });
     await experts?.settle();
   }
   exchange.finish();
 }
 
 /** Errors lose their class between threads: what they are made anew from. */
-export function failureOf(error: unknown): RankAnswer {
+export function failureOf(error: unknown): RankFailure {
   const { name, message, code, note, stack } = error as Error & { code?: string; note?: string };
   return {
     kind: "failed",

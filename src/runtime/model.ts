@@ -7,7 +7,7 @@ import { CheckpointError } from "../base/errors.ts";
 import type { InferenceKernels } from "../kernels/inference.ts";
 import type { WeightSource } from "../logical/weight-source.ts";
 import { DraftBalance } from "./draft-balance.ts";
-import type { ExchangeBuffers, ExchangeSizes } from "./exchange.ts";
+import type { ExchangeBuffers, ExchangeSizes, PassPlace } from "./exchange.ts";
 import { type ExpertUse, gatherExpertUse } from "./expert-use.ts";
 import { type CacheShape, PAGE_TOKENS, PagePool, pagesFor } from "./latent-cache.ts";
 import type { Pass, Segment } from "./pass.ts";
@@ -77,11 +77,13 @@ export class Model {
   readonly maxRows: number;
   readonly maxLogitRows: number;
   readonly #ranks: Ranks;
-  readonly #exchange: ExchangeBuffers;
+  readonly #expertUse: SharedArrayBuffer;
   readonly #pool: PagePool;
   readonly #prefixes: PrefixCache;
   readonly #hasTraces: boolean;
   #turn: Promise<unknown> = Promise.resolve();
+  /** Passes under way: their ends, and what sequences they run over. */
+  readonly #underWay = new Map<Promise<void>, readonly Sequence[]>();
   /** Sequences that passes run over or wait for, and how many passes. */
   readonly #inUse = new Map<Sequence, number>();
 
@@ -97,7 +99,7 @@ export class Model {
     this.maxRows = parts.rows;
     this.maxLogitRows = parts.exchangeSizes.logitRows;
     this.#ranks = parts.ranks;
-    this.#exchange = parts.exchange;
+    this.#expertUse = parts.exchange.expertUse;
     this.#hasTraces = parts.exchangeSizes.traces > 0;
     this.#pool = new PagePool(parts.cache, {
       maxPages: pagesFor(parts.context),
@@ -110,6 +112,11 @@ export class Model {
   get pages(): { total: number; free: number; kept: number } {
     const total = pagesFor(this.context);
     return { total, free: this.#pool.freePages, kept: this.#prefixes.size };
+  }
+
+  /** Passes that may be under way: more wait for their turn. */
+  get mostPasses(): number {
+    return this.#ranks.mostPasses;
   }
 
   newSequence(): Sequence {
@@ -226,18 +233,37 @@ export class Model {
     });
   }
 
-  /** One pass at a time: whoever comes while another runs waits for its end, and finds what it has left. */
+  /**
+   * In the order in which they are asked for: whoever comes while others run finds what they have left. Passes over
+   * other sequences than those under way need not wait for their end, as far as the ranks take more than one.
+   */
   #inTurn<T>(sequences: readonly Sequence[], action: () => Promise<T>): Promise<T> {
     for (const sequence of sequences) this.#inUse.set(sequence, (this.#inUse.get(sequence) ?? 0) + 1);
-    const run = this.#turn.then(action).finally(() => {
-      for (const sequence of sequences) {
-        const left = this.#inUse.get(sequence)! - 1;
-        if (left > 0) this.#inUse.set(sequence, left);
-        else this.#inUse.delete(sequence);
-      }
+    const begun = this.#turn.then(async () => {
+      while (!this.#mayBegin(sequences)) await Promise.race(this.#underWay.keys());
+      const result = action();
+      const end = result.then(noValue, noValue);
+      this.#underWay.set(end, sequences);
+      void end.then(() => this.#underWay.delete(end));
+      return { result }; // not awaited: the next one may begin
     });
-    this.#turn = run.catch(() => {});
-    return run;
+    this.#turn = begun.then(noValue);
+    return begun
+      .then(({ result }) => result)
+      .finally(() => {
+        for (const sequence of sequences) {
+          const left = this.#inUse.get(sequence)! - 1;
+          if (left > 0) this.#inUse.set(sequence, left);
+          else this.#inUse.delete(sequence);
+        }
+      });
+  }
+
+  #mayBegin(sequences: readonly Sequence[]): boolean {
+    if (this.#underWay.size >= this.#ranks.mostPasses) return false;
+    for (const busy of this.#underWay.values())
+      if (sequences.some((sequence) => busy.includes(sequence))) return false;
+    return true;
   }
 
   async #run(pass: Pass, hidden?: Float32Array): Promise<PassResult> {
@@ -261,31 +287,28 @@ export class Model {
     if (strange !== undefined) {
       throw new RangeError(`Cannot embed token ${strange}, wanted an id from 0 to ${vocab - 1}`);
     }
-    if (hidden) new Float32Array(this.#exchange.normed).set(hidden);
-    await this.#ranks.run(pass);
-    return this.#result(pass);
+    return this.#result(pass, await this.#ranks.run(pass, hidden));
   }
 
-  #result(pass: Pass): PassResult {
+  #result(pass: Pass, { logits, normed, traces }: PassPlace): PassResult {
     const { hidden, vocab, numLayers } = this.config.sizes;
     const count = pass.tokens.length;
-    const { logits, normed, traces } = this.#exchange;
     const slots = this.#hasTraces ? (pass.kind === "main" ? numLayers + 2 : 2) : 0;
     const kept = new Float32Array(slots * count * hidden);
     for (let slot = 0; slot < slots; slot++) {
-      const from = new Float32Array(traces, 4 * slot * this.maxRows * hidden, count * hidden);
-      kept.set(from, slot * count * hidden);
+      const from = slot * this.maxRows * hidden;
+      kept.set(traces.subarray(from, from + count * hidden), slot * count * hidden);
     }
     return {
-      logits: new Float32Array(logits, 0, pass.logitRows.length * vocab).slice(),
-      normed: new Float32Array(normed, 0, count * hidden).slice(),
+      logits: ownCopy(logits, pass.logitRows.length * vocab),
+      normed: ownCopy(normed, count * hidden),
       traces: slots > 0 ? kept : undefined,
     };
   }
 
   /** What the cache of experts has done since the model was loaded; undefined where all are in memory. */
   expertUse(): ExpertUse | undefined {
-    return this.experts && gatherExpertUse(new Float64Array(this.#exchange.expertUse));
+    return this.experts && gatherExpertUse(new Float64Array(this.#expertUse));
   }
 
   /** Ends the ranks and frees their memory. A pass that is under way fails. */
@@ -293,4 +316,11 @@ export class Model {
     await this.#ranks.end();
     await this.source.close();
   }
+}
+
+function noValue(): void {}
+
+/** Of memory that is shared. */
+function ownCopy(values: Float32Array, length: number): Float32Array {
+  return new Float32Array(values.subarray(0, length));
 }

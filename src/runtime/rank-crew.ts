@@ -3,7 +3,7 @@
  * exchange. (In a browser it is src/browser/rank-crew.ts.)
  */
 import { Worker } from "node:worker_threads";
-import { Conductor } from "./exchange.ts";
+import { Conductor, MOST_PASSES, type PassPlace } from "./exchange.ts";
 import type { RankAnswer, RankMessage, RankSetup } from "./load-rank.ts";
 
 export interface CrewListener {
@@ -12,16 +12,21 @@ export interface CrewListener {
   onDeath: (error: Error) => void;
 }
 
+export interface PassEnd {
+  /** Its number. */
+  command: number;
+  hasFailed: boolean;
+}
+
 export class RankCrew {
-  /** Where the next pass is described. */
-  readonly pass: Int32Array;
+  /** Passes that may be under way. */
+  readonly mostPasses: number = MOST_PASSES;
   readonly #workers: Worker[];
   readonly #conductor: Conductor;
 
   /** Starts loading. */
   constructor(setups: readonly RankSetup[], { onAnswer, onDeath }: CrewListener) {
-    this.#conductor = new Conductor(setups[0]!.exchange, setups.length);
-    this.pass = this.#conductor.pass;
+    this.#conductor = new Conductor(setups[0]!.exchange);
     this.#workers = setups.map((setup, rank) => {
       const worker = new Worker(new URL("./rank-worker.js", import.meta.url), { workerData: setup });
       worker.on("message", onAnswer);
@@ -38,12 +43,19 @@ export class RankCrew {
     for (const worker of this.#workers) worker.postMessage(message);
   }
 
-  /** Runs the pass; false when a rank has failed, whose answer tells why. */
-  run(): Promise<boolean> {
-    return this.#conductor.run();
+  /** Where the next pass is to be described, and its results will be. */
+  get place(): PassPlace {
+    return this.#conductor.place;
   }
 
-  /** Ends a pass that a rank will never finish. No other one may follow. */
+  /** Runs the pass, behind the one that is under way. When a rank has failed, its answer tells why. */
+  async run(): Promise<PassEnd> {
+    const command = this.#conductor.begin();
+    await this.#conductor.end(command);
+    return { command, hasFailed: this.#conductor.hasFailed(command) };
+  }
+
+  /** Ends passes that a rank will never finish. No other one may follow. */
   giveUp(): void {
     this.#conductor.giveUp();
   }

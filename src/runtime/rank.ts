@@ -133,7 +133,7 @@ export class Rank {
     const plain = { data: state.x, count, stride: hidden };
     this.#toResidual(count, "replace");
     kernels.rmsNorm(plain, mtp.embeddingNorm, hidden, config.epsilon, half(state.normed));
-    kernels.floats.set(exchange.normed.subarray(0, count * hidden), state.x / 4);
+    kernels.floats.set(exchange.place.normed.subarray(0, count * hidden), state.x / 4);
     kernels.rmsNorm(plain, mtp.hiddenNorm, hidden, config.epsilon, half(state.normed + 4 * hidden));
     exchange.barrier(); // everyone has read the delta
     this.#products.multiply(mtp.join, { data: state.normed, count, stride: 2 * hidden });
@@ -187,7 +187,7 @@ export class Rank {
     kernels.rmsNorm(x, norm, hidden, config.epsilon, { ...x, data: state.normed });
     this.#requireFinite(state.normed, count * hidden, "the final norm");
     if (share.rank === 0) {
-      exchange.normed.set(kernels.floats.subarray(state.normed / 4, state.normed / 4 + count * hidden));
+      exchange.place.normed.set(kernels.floats.subarray(state.normed / 4, state.normed / 4 + count * hidden));
     }
     if (head.rows === 0) return;
     for (let done = 0; done < pass.logitRows.length; done += state.logitGroup) {
@@ -199,7 +199,7 @@ export class Rank {
       const x = { data: state.arranged, count: group.length };
       kernels.linear(head, x, { data: state.part, count: group.length, stride: head.rows });
       this.#requireFiniteLogits(head, group);
-      const to = exchange.logits.subarray(done * vocab);
+      const to = exchange.place.logits.subarray(done * vocab);
       this.#products.share(head, { count: group.length, to, width: vocab, at: 0 });
     }
   }
@@ -220,7 +220,7 @@ export class Rank {
     const { kernels, config, state, exchange, share } = this.#parts;
     const { hidden } = config.sizes;
     const size = state.rows * hidden;
-    if (share.rank !== 0 || exchange.traces.length < (slot + 1) * size) return;
-    exchange.traces.set(kernels.floats.subarray(from / 4, from / 4 + count * hidden), slot * size);
+    if (share.rank !== 0 || exchange.place.traces.length < (slot + 1) * size) return;
+    exchange.place.traces.set(kernels.floats.subarray(from / 4, from / 4 + count * hidden), slot * size);
   }
 }

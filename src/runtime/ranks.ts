@@ -3,7 +3,8 @@
  * fails or dies is an error of the pass that waits for it, and of every later one, never a hang.
  */
 import { CheckpointError, Interrupted } from "../base/errors.ts";
-import type { RankAnswer, RankMessage, RankSetup } from "./load-rank.ts";
+import type { PassPlace } from "./exchange.ts";
+import type { RankAnswer, RankFailure, RankMessage, RankSetup } from "./load-rank.ts";
 import { type Pass, writePass } from "./pass.ts";
 import { RankCrew } from "./rank-crew.ts";
 
@@ -16,7 +17,8 @@ interface LoadOptions {
 export class Ranks {
   readonly #crew: RankCrew;
   readonly #numRanks: number;
-  #failure: Error | undefined;
+  /** Why passes failed that are under way, by their numbers. */
+  readonly #failures = new Map<number, Error>();
   /** Why nothing runs any more: a thread has ended by itself, or all are being ended. */
   #death: Error | undefined;
   #onAnswer: (answer: RankAnswer) => void = () => {};
@@ -61,21 +63,34 @@ export class Ranks {
     // A signal may outlive the loading by far, and many models.
     await loaded.finally(() => signal?.removeEventListener("abort", stop));
     this.#onAnswer = (answer) => {
-      if (answer.kind === "failed") this.#failure ??= revive(answer);
+      if (answer.kind !== "failed" || answer.command === undefined) return;
+      if (!this.#failures.has(answer.command)) this.#failures.set(answer.command, revive(answer));
     };
   }
 
-  /** Runs a pass. Throws what a rank has thrown. */
-  async run(pass: Pass): Promise<void> {
+  /** Passes that may be under way. */
+  get mostPasses(): number {
+    return this.#crew.mostPasses;
+  }
+
+  /**
+   * Runs a pass, behind the one that is under way; `hidden` goes to where its hidden states come from. Returns where
+   * its results are until another pass has its place. Throws what a rank has thrown.
+   */
+  async run(pass: Pass, hidden?: Float32Array): Promise<PassPlace> {
     if (this.#death) throw this.#death;
-    writePass(pass, this.#crew.pass);
-    this.#failure = undefined;
-    const isDone = await this.#crew.run();
+    const { place } = this.#crew;
+    writePass(pass, place.description);
+    if (hidden) place.normed.set(hidden);
+    const { command, hasFailed } = await this.#crew.run();
     if (this.#death) throw this.#death;
-    if (isDone) return;
+    if (!hasFailed) return place;
     // The message may be on its way still.
-    for (let i = 0; i < 100 && !this.#failure; i++) await new Promise((resolve) => setTimeout(resolve, 10));
-    throw this.#failure ?? new Error("internal: a rank failed without a word");
+    for (let i = 0; i < 100 && !this.#failures.has(command); i++)
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    const failure = this.#failures.get(command);
+    this.#failures.delete(command);
+    throw failure ?? new Error("internal: a rank failed without a word");
   }
 
   /** Ends the threads. A pass that runs, or waits for its turn, fails. */
@@ -89,7 +104,7 @@ function describe({ name, message, stack }: Error): { name: string; message: str
   return { name, message, ...(stack ? { stack } : {}) };
 }
 
-function revive(answer: RankAnswer & { kind: "failed" }): Error {
+function revive(answer: RankFailure): Error {
   const { name, message, code, note, stack } = answer;
   if (name === "CheckpointError" || name === "NotFinite") {
     return new CheckpointError(code ?? "not-finite", message, note ? { note } : {});

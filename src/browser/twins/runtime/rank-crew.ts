@@ -7,7 +7,7 @@
  * rank, in this very thread.
  */
 import { CheckpointError, Interrupted } from "../../../base/errors.ts";
-import { Conductor } from "../../../runtime/exchange.ts";
+import { Conductor, type PassPlace } from "../../../runtime/exchange.ts";
 import {
   failureOf,
   type LoadedRank,
@@ -17,7 +17,7 @@ import {
   type RankSetup,
   runPass,
 } from "../../../runtime/load-rank.ts";
-import type { CrewListener } from "../../../runtime/rank-crew.ts";
+import type { CrewListener, PassEnd } from "../../../runtime/rank-crew.ts";
 import { nextTurn } from "../../breathe.ts";
 import { copyPlaces } from "../../places.ts";
 import type { FromRankWorker, ToRankWorker } from "../../rank-worker.ts";
@@ -32,13 +32,13 @@ interface Crew {
 }
 
 export class RankCrew {
-  readonly pass: Int32Array;
+  /** A pass begins with a message, behind whose answer nothing is gained by another one. */
+  readonly mostPasses: number = 1;
   readonly #conductor: Conductor;
   readonly #crew: Crew;
 
   constructor(setups: readonly RankSetup[], listener: CrewListener) {
-    this.#conductor = new Conductor(setups[0]!.exchange, setups.length);
-    this.pass = this.#conductor.pass;
+    this.#conductor = new Conductor(setups[0]!.exchange);
     this.#crew = hasThreads ? new WorkerCrew(setups, listener) : new LoneRank(setups, listener);
   }
 
@@ -46,10 +46,14 @@ export class RankCrew {
     this.#crew.send(message);
   }
 
-  async run(): Promise<boolean> {
-    this.#conductor.begin();
+  get place(): PassPlace {
+    return this.#conductor.place;
+  }
+
+  async run(): Promise<PassEnd> {
+    const command = this.#conductor.begin();
     await this.#crew.run();
-    return !this.#conductor.hasFailed;
+    return { command, hasFailed: this.#conductor.hasFailed(command) };
   }
 
   giveUp(): void {
@@ -134,7 +138,9 @@ class LoneRank implements Crew {
 
   async run(): Promise<void> {
     await nextTurn(); // lets in who wants to stop
-    if (this.#loaded) await runPass(this.#loaded, this.#onAnswer);
+    if (!this.#loaded) return;
+    this.#loaded.exchange.awaitCommand(); // it is there
+    await runPass(this.#loaded, this.#onAnswer);
   }
 
   giveUp(): void {}
