@@ -1,6 +1,6 @@
 /**
  * Where bytes come from and go to. Everything above this layer reads through a Source and writes through
- * a Sink and never learns what is behind: a folder now, HTTP ranges or an object store later.
+ * a Sink and never learns what is behind: a folder, a repository of the Hub, a web server, an object store.
  */
 
 /** One readable file of a store. */
@@ -18,6 +18,11 @@ export interface Source {
    * go on beyond the source's end: what is there is filled.
    */
   readonly alignment: number;
+  /**
+   * What will be read, as far as the reader knows: a remote source fetches neighbours together and ahead. Others have
+   * no use for it.
+   */
+  expect?(extents: readonly { offset: number; byteLength: number }[]): void;
   /** Fills `into` completely from `offset` (which may exceed 2^32) or throws CheckpointError. */
   read(into: Uint8Array, offset: number): Promise<void>;
   /** Throws CheckpointError when the content is not the one that was opened. */

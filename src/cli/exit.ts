@@ -48,7 +48,7 @@ export function requirePlace(
 }
 
 /** Where it is not the input that is at fault. */
-const CHECKPOINT_STATUS: Record<string, number> = { "not-enough-memory": 5, context: 2 };
+const CHECKPOINT_STATUS: Record<string, number> = { "not-enough-memory": 5, context: 2, unreachable: 75 };
 
 const BUILD_STATUS: Record<string, number> = {
   "disk-space": 5,

@@ -10,6 +10,11 @@ export function openStore(location: string): Store {
   return requirePlace(location);
 }
 
+/** A page knows what was given to it. */
+export function isHubPlace(_text: string): boolean {
+  return false;
+}
+
 /** The folder must have been added: addFolder(). */
 export function openOutput(location: string): OutputStore {
   const store = requirePlace(location);
