@@ -182,10 +182,14 @@ export class TestHub {
     const repo = this.#access(name!, logged, response, { isListing: true });
     if (!repo) return;
     const commit = this.#commitOf(repo, decodeURIComponent(rev ?? "main"));
-    if (commit === undefined) return refuse(response, 404, "RevisionNotFound");
+    if (commit === undefined) {
+      refuse(response, 404, "RevisionNotFound");
+      return;
+    }
     if (kind !== "tree") {
       const info = { _id: "1", id: name, sha: commit, private: repo.isPrivate, gated: repo.isGated };
-      return json(response, { ...info, downloads: 0, likes: 0, lastModified: "2026-01-01T00:00:00.000Z" });
+      json(response, { ...info, downloads: 0, likes: 0, lastModified: "2026-01-01T00:00:00.000Z" });
+      return;
     }
     const entries = [...repo.files].map(([path, bytes]) => {
       const isLfs = bytes.length >= this.options.lfsBytes;

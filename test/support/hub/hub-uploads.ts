@@ -94,12 +94,18 @@ function commit(
   for (const line of text.split("\n").filter((some) => some.trim() !== "")) {
     const { key, value } = JSON.parse(line);
     if (key === "header") {
-      if (value.parentCommit && value.parentCommit !== repo.commit) return refuse(response, 412, "");
+      if (value.parentCommit && value.parentCommit !== repo.commit) {
+        refuse(response, 412, "");
+        return;
+      }
       summary = value.summary;
     } else if (key === "file") files.set(value.path, Buffer.from(value.content, value.encoding));
     else if (key === "lfsFile") {
       const content = hub.blobs.get(value.oid);
-      if (!content) return json(response, { error: `no LFS object ${value.oid}` }, 400);
+      if (!content) {
+        json(response, { error: `no LFS object ${value.oid}` }, 400);
+        return;
+      }
       files.set(value.path, content);
     } else if (key === "deletedFile") repo.files.delete(value.path);
   }
