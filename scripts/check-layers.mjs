@@ -19,6 +19,7 @@ const MAY_IMPORT = {
   recipe: "base tensor arch yaml",
   plan: "base tensor checkpoint arch logical yaml recipe",
   build: "base tensor kernels checkpoint arch logical recipe plan",
+  transfer: "base checkpoint recipe plan build",
   survey: "base tensor kernels checkpoint arch logical charts",
   statistics: "base",
   charts: "base",
@@ -28,7 +29,7 @@ const MAY_IMPORT = {
   library: "base checkpoint logical text plan build runtime eval",
   server:
     "base tensor checkpoint arch grammar text recipe plan build survey runtime statistics charts tasks eval study library",
-  cli: "server base tensor checkpoint arch logical text grammar recipe plan build survey runtime statistics charts tasks eval study library",
+  cli: "transfer server base tensor checkpoint arch logical text grammar recipe plan build survey runtime statistics charts tasks eval study library",
   browser:
     "base tensor kernels checkpoint arch logical text recipe plan build survey runtime statistics charts tasks eval study library",
   studio: "",

@@ -8,8 +8,7 @@ import { openStore } from "../checkpoint/stores.ts";
 import type { Operand } from "../logical/operand.ts";
 import type { PlanMerge, PlanOperand, PlanOutput, PlanParent, PlanTensor } from "../plan/plan.ts";
 import type { ShardTask } from "./assemble-shard.ts";
-
-type Extent = Parameters<NonNullable<Source["expect"]>>[0][number];
+import { neededExtents } from "./extents.ts";
 
 export class ParentSources {
   readonly #parents: readonly PlanParent[];
@@ -75,27 +74,8 @@ export class ParentSources {
     { shard, merges }: ShardTask,
     include: (tensor: PlanTensor) => boolean = () => true,
   ): Promise<void> {
-    const extents = new Map<string, { parent: number; shard: string; of: Extent[] }>();
-    const add = (parent: number, name: string, extent: Extent) => {
-      const key = `${parent}/${name}`;
-      const known = extents.get(key);
-      if (known) known.of.push(extent);
-      else extents.set(key, { parent, shard: name, of: [extent] });
-    };
-    const wanted = new Set<number>();
-    for (const tensor of shard.tensors.filter(include)) {
-      const { action } = tensor;
-      if (action.kind === "merge") wanted.add(action.merge);
-      else add(action.parent, action.shard, { offset: action.offset, byteLength: tensor.byteLength });
-    }
-    for (const index of wanted) {
-      const { inputs, test } = merges[index]!;
-      for (const operand of [...inputs, ...(test ? [test.base, ...test.others] : [])]) {
-        add(operand.parent, operand.shard, operand);
-        if (operand.scale) add(operand.parent, operand.scale.shard, operand.scale);
-      }
-    }
-    for (const { parent, shard: name, of } of extents.values()) (await this.get(parent, name)).expect?.(of);
+    for (const { parent, shard: name, extents } of neededExtents({ shard, merges }, include))
+      (await this.get(parent, name)).expect?.(extents);
   }
 
   /** Throws CheckpointError when a file that was read is no longer what it was; closes all. */

@@ -5,7 +5,7 @@
  * next is read; small ones are quicker done at once (docs/LOG.md has the figures).
  */
 import * as fs from "node:fs";
-import { basename, resolve } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
 import { CheckpointError } from "../base/errors.ts";
 import {
   fillFrom,
@@ -16,7 +16,9 @@ import {
   pathWithin,
   readToEnd,
   reasonOf,
+  statOrNone,
 } from "./node-files.ts";
+import { PULLED_NAME, type PulledRecord, parsePulled, requirePulled } from "./pulled.ts";
 import { printable } from "./shown.ts";
 import type { Source, Store, StoreEntry } from "./source.ts";
 
@@ -38,6 +40,8 @@ class FileSource implements Source {
   readonly alignment: number;
   readonly #path: string;
   readonly #inode: string;
+  /** What is there of it, where only a part of it was fetched. */
+  readonly #pulled: readonly [number, number][] | undefined;
   readonly #reads = new Set<Promise<number>>();
   #fd: number | undefined;
   /** Past the system's cache; none where that was not asked for, or is not to be had. */
@@ -46,6 +50,7 @@ class FileSource implements Source {
   constructor(path: string, name: string, { direct = false }: { direct?: boolean } = {}) {
     this.name = name;
     this.#path = path;
+    this.#pulled = readPulled(dirname(path))?.shards[name];
     const { fd, stat } = openRegular(path);
     this.#fd = fd;
     this.#directFd = direct ? openDirect(path) : undefined;
@@ -56,6 +61,10 @@ class FileSource implements Source {
   }
 
   async read(into: Uint8Array, offset: number): Promise<void> {
+    if (this.#pulled) {
+      const byteLength = Math.min(into.length, this.byteLength - offset);
+      requirePulled(this.#pulled, { offset, byteLength, name: this.#path });
+    }
     if (this.#fd === undefined) throw new Error(`internal: "${this.name}" was read after it was closed`);
     const what = `Cannot read "${printable(this.#path)}"`;
     let done: number;
@@ -124,6 +133,12 @@ function openDirect(path: string): number | undefined {
   } catch {
     return undefined;
   }
+}
+
+/** The list of what was pulled into a folder; undefined for an ordinary one. */
+export function readPulled(folder: string): PulledRecord | undefined {
+  const path = join(folder, PULLED_NAME);
+  return statOrNone(path) ? parsePulled(fs.readFileSync(path, "utf8"), path) : undefined;
 }
 
 export class FolderStore implements Store {

@@ -18,6 +18,8 @@ export interface Source {
    * go on beyond the source's end: what is there is filled.
    */
   readonly alignment: number;
+  /** SHA-256 of the whole content in hex, where the store tells one. */
+  readonly sha256?: string | undefined;
   /**
    * What will be read, as far as the reader knows: a remote source fetches neighbours together and ahead. Others have
    * no use for it.

@@ -38,8 +38,8 @@ export class RemoteSource implements Source {
   readonly byteLength: number;
   readonly identity: string;
   readonly alignment = 1;
+  readonly sha256: string | undefined;
   readonly #reader: Pick<RangeReader, "read">;
-  readonly #sha256: string | undefined;
   readonly #recheck: (() => Promise<void>) | undefined;
   readonly #stop = new AbortController();
   #windows: Window[] = [];
@@ -52,7 +52,7 @@ export class RemoteSource implements Source {
     this.byteLength = file.byteLength;
     this.identity = identity;
     this.#reader = reader ?? new RangeReader(file);
-    this.#sha256 = sha256;
+    this.sha256 = sha256;
     this.#recheck = checkUnchanged;
   }
 
@@ -62,7 +62,7 @@ export class RemoteSource implements Source {
     const end = windows.reduce((sum, { from, to }) => sum + to - from, 0);
     // All but the header is as good as all of it: its few bytes buy the check of the hash.
     const isWhole = first !== undefined && first.from + end === this.byteLength;
-    if (isWhole && this.#sha256 !== undefined) {
+    if (isWhole && this.sha256 !== undefined) {
       first.from = 0;
       this.#check = new WholeCheck(this.byteLength);
     }
@@ -130,8 +130,8 @@ export class RemoteSource implements Source {
 
   async checkUnchanged(): Promise<void> {
     const found = this.#check?.digest();
-    if (found !== undefined && found !== this.#sha256) {
-      const hashes = `its SHA-256 is ${found}, wanted ${this.#sha256}`;
+    if (found !== undefined && found !== this.sha256) {
+      const hashes = `its SHA-256 is ${found}, wanted ${this.sha256}`;
       throw new CheckpointError("damaged", `Cannot use "${printable(this.name)}": ${hashes}`, {
         note: "It was damaged on its way, or where it lies; run the same command again",
       });

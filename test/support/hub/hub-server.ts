@@ -65,7 +65,7 @@ export class TestHub {
   }
 
   async stop(): Promise<void> {
-    for (const server of this.#servers) {
+    for (const server of this.#servers.splice(0)) {
       server.closeAllConnections();
       await new Promise((resolve) => server.close(resolve));
     }
