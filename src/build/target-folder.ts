@@ -6,7 +6,7 @@ import { BuildError } from "../base/errors.ts";
 import { formatBytes } from "../base/format.ts";
 import { acquireLock } from "../checkpoint/lock.ts";
 import { realLocation } from "../checkpoint/node.ts";
-import { shown } from "../checkpoint/shown.ts";
+import { publicLocation, shown } from "../checkpoint/shown.ts";
 import { type OutputStore, STATE_FOLDER } from "../checkpoint/source.ts";
 import type { BuildPlan } from "../plan/plan.ts";
 import { CHILD_NAME, type ChildRecord, readChildRecord } from "./child.ts";
@@ -120,7 +120,7 @@ export function otherBuild(
 function requireSameParents(target: OutputStore, plan: BuildPlan, { parents }: ChildRecord): void {
   for (const { name, location } of plan.parents) {
     const was = parents.find((parent) => parent.name === name)?.location;
-    if (was === undefined || realLocation(was) === realLocation(location)) continue;
+    if (was === undefined || realLocation(was) === realLocation(publicLocation(location))) continue;
     throw new BuildError(
       "other-parents",
       `Cannot build in "${target.location}": it holds a finished child of this plan whose parent "${name}" lay in "${was}", wanted "${location}"`,

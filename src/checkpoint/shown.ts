@@ -23,3 +23,8 @@ export function shown(name: string): string {
   const end = /[\ud800-\udbff]/.test(name.charAt(LONGEST - 1)) ? LONGEST - 1 : LONGEST;
   return `${printable(name.slice(0, end))}…`;
 }
+
+/** A location without what is secret in it: signatures stand in the query of a URL, passwords before its host. */
+export function publicLocation(location: string): string {
+  return location.replace(/^(https?:\/\/)(?:[^/@]*@)?([^?#]*).*$/i, "$1$2");
+}

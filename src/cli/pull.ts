@@ -2,6 +2,7 @@
 import type { Command } from "commander";
 import { Option } from "commander";
 import { formatBytes, formatInteger } from "../base/format.ts";
+import { publicLocation } from "../checkpoint/shown.ts";
 import type { BuildPlan } from "../plan/plan.ts";
 import type { PullPlan } from "../transfer/pull-plan.ts";
 import { UsageError } from "./exit.ts";
@@ -86,7 +87,9 @@ async function runPull(sources: string[], options: PullCommandOptions): Promise<
   for (const { source, folder, fetchedBytes, foundBytes, isWhole } of reports) {
     const found = foundBytes > 0 ? `, ${formatBytes(foundBytes)} were there` : "";
     const what = isWhole ? "" : " (what the recipe needs)";
-    print(`${paint("green", "pulled")}  ${source} -> ${folder}${what}: ${formatBytes(fetchedBytes)}${found}`);
+    print(
+      `${paint("green", "pulled")}  ${publicLocation(source)} -> ${folder}${what}: ${formatBytes(fetchedBytes)}${found}`,
+    );
   }
   showNext(jobs, options);
 }
@@ -109,7 +112,7 @@ function showDryRun(jobs: readonly Job[], { json }: PullCommandOptions): void {
   for (const { plan, folder } of jobs) {
     const { source, bytes, bytesOfAll, requests } = plan;
     const part = bytesOfAll > 0 ? ((100 * bytes) / bytesOfAll).toFixed(1) : "100";
-    print(`${source} -> ${folder}`);
+    print(`${publicLocation(source)} -> ${folder}`);
     print(`  ${formatBytes(bytes)} (${formatInteger(bytes)} bytes) of ${formatBytes(bytesOfAll)}: ${part} %`);
     print(`  ${formatInteger(requests)} requests`);
   }

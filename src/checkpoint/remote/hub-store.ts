@@ -25,7 +25,7 @@ export interface HubPlace {
 
 const COMMIT = /^[0-9a-f]{40}$/;
 const REPO = /^[A-Za-z0-9][\w.-]{0,95}\/[A-Za-z0-9][\w.-]{0,95}$/;
-const REVISION = /^[\w.-]+(\/[\w.-]+)*$/;
+const REVISION = /^[\w-][\w.-]*(\/[\w-][\w.-]*)*$/;
 
 /** "ORG/NAME" or "ORG/NAME@REVISION"; undefined for what is neither. */
 export function parseHubPlace(text: string): HubPlace | undefined {

@@ -109,6 +109,7 @@ export class Places {
       .list()
       .find(({ source }) => source.kind === "checkpoint" && source.id === path);
     if (served) return realLocation(served.source.source as string);
+    if (this.#known.has(path)) return path; // of a served recipe, and perhaps not on this machine
     const candidates = isAbsolute(path)
       ? [path]
       : this.#roots.flatMap((root) => [join(root, path), join(dirname(root), path)]);

@@ -53,7 +53,12 @@ export async function sendContent(
     etag,
     fault,
     logged,
-  }: { content: Uint8Array; etag: string; fault: Fault | undefined; logged: LoggedRequest },
+  }: {
+    content: { length: number; subarray(from: number, to: number): Uint8Array };
+    etag: string;
+    fault: Fault | undefined;
+    logged: LoggedRequest;
+  },
 ): Promise<void> {
   if (fault?.kind === "slow") await new Promise((resume) => setTimeout(resume, fault.ms));
   const range =

@@ -9,7 +9,7 @@ import { type FaultRule, type LoggedRequest, sendContent } from "./faults.ts";
 import { handleUpload, type Upload } from "./hub-uploads.ts";
 
 export interface HubRepo {
-  files: Map<string, Uint8Array>;
+  files: Map<string, Uint8Array | VirtualFile>;
   commit: string;
   branches: Map<string, string>;
   isPrivate: boolean;
@@ -26,16 +26,37 @@ export interface HubOptions {
   pageSize?: number;
 }
 
-export const sha256 = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex");
+export const sha256 = (bytes: Uint8Array | VirtualFile): string =>
+  createHash("sha256")
+    .update(bytes instanceof VirtualFile ? `${bytes.length}:${sha256(bytes.head)}` : bytes)
+    .digest("hex");
 
-export function gitHash(bytes: Uint8Array): string {
+/** A file of any size that is zeros behind its head. Its hash is none of its content. */
+export class VirtualFile {
+  readonly head: Uint8Array;
+  readonly length: number;
+
+  constructor(head: Uint8Array, length: number) {
+    this.head = head;
+    this.length = length;
+  }
+
+  subarray(from: number, to: number = this.length): Uint8Array {
+    const bytes = new Uint8Array(to - from);
+    if (from < this.head.length) bytes.set(this.head.subarray(from, to));
+    return bytes;
+  }
+}
+
+export function gitHash(bytes: Uint8Array | VirtualFile): string {
+  if (bytes instanceof VirtualFile) return sha256(bytes).slice(0, 40);
   return createHash("sha1").update(`blob ${bytes.length}\0`).update(bytes).digest("hex");
 }
 
 export class TestHub {
   readonly repos: Map<string, HubRepo> = new Map();
   /** Content in LFS, by its hash. */
-  readonly blobs: Map<string, Uint8Array> = new Map();
+  readonly blobs: Map<string, Uint8Array | VirtualFile> = new Map();
   readonly log: LoggedRequest[] = [];
   readonly options: Required<HubOptions>;
   rules: FaultRule[] = [];
@@ -74,7 +95,7 @@ export class TestHub {
   /** A repository with these files. */
   add(
     name: string,
-    files: ReadonlyMap<string, Uint8Array>,
+    files: ReadonlyMap<string, Uint8Array | VirtualFile>,
     { isPrivate = false, isGated = false }: { isPrivate?: boolean; isGated?: boolean } = {},
   ): HubRepo {
     const repo: HubRepo = {
@@ -91,7 +112,7 @@ export class TestHub {
   }
 
   /** Changes files; the branch moves on. */
-  commit(repo: HubRepo, files: ReadonlyMap<string, Uint8Array>, message: string): string {
+  commit(repo: HubRepo, files: ReadonlyMap<string, Uint8Array | VirtualFile>, message: string): string {
     for (const [path, bytes] of files) {
       repo.files.set(path, bytes);
       if (bytes.length >= this.options.lfsBytes) this.blobs.set(sha256(bytes), bytes);
@@ -230,7 +251,7 @@ export class TestHub {
     revision: string,
     path: string,
     response: ServerResponse,
-  ): Uint8Array | undefined {
+  ): Uint8Array | VirtualFile | undefined {
     if (this.#commitOf(repo, revision) === undefined) refuse(response, 404, "RevisionNotFound");
     else if (!repo.files.has(path)) refuse(response, 404, "EntryNotFound");
     else return repo.files.get(path);

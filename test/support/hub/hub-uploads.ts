@@ -1,6 +1,6 @@
 /** What the tests' Hub is asked when something is pushed: new repositories, LFS uploads, commits. */
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { json, refuse, sha256, type TestHub } from "./hub-server.ts";
+import { json, refuse, sha256, type TestHub, type VirtualFile } from "./hub-server.ts";
 
 export interface Upload {
   oid: string;
@@ -89,7 +89,7 @@ function commit(
   { text, searchParams, response }: { text: string; searchParams: URLSearchParams; response: ServerResponse },
 ): void {
   const repo = hub.repos.get(name)!;
-  const files = new Map<string, Uint8Array>();
+  const files = new Map<string, Uint8Array | VirtualFile>();
   let summary = "";
   for (const line of text.split("\n").filter((some) => some.trim() !== "")) {
     const { key, value } = JSON.parse(line);
