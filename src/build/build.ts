@@ -14,6 +14,7 @@ import { openOutput, openStore } from "../checkpoint/stores.ts";
 import type { BuildPlan } from "../plan/plan.ts";
 import type { ShardTask } from "./assemble-shard.ts";
 import { CHILD_NAME, childRecord } from "./child.ts";
+import type { DirectOptions, DirectReport } from "./direct.ts";
 import type { BuildEvent } from "./events.ts";
 import { modelCard, statedLicence } from "./model-card.ts";
 import { otherFiles } from "./other-files.ts";
@@ -55,6 +56,8 @@ export interface BuildOptions {
   onEvent?: (event: BuildEvent) => void;
   /** "auto": WASM where it runs. Both give the same bytes. */
   kernels?: "auto" | "wasm" | "scalar";
+  /** Reads parents and writes shards past the system's cache, where the file systems can. */
+  direct?: DirectOptions;
 }
 
 export interface BuildReport {
@@ -68,6 +71,8 @@ export interface BuildReport {
   writtenBytes: number;
   seconds: number;
   planDigest: string;
+  /** With `direct`: what went past the cache. */
+  direct?: DirectReport;
 }
 
 /**
@@ -94,6 +99,12 @@ export async function build(
   const target = openOutput(location);
   const emit = options.onEvent ?? (() => {});
   const range = partRange(plan, options.part);
+  const direct = options.direct && {
+    readBytes: 0,
+    directReadBytes: 0,
+    writtenBytes: 0,
+    directWrittenBytes: 0,
+  };
   await target.checkPlace();
   refuseParents(plan, target);
   const found = await inspectTarget(target, plan, options);
@@ -130,7 +141,7 @@ export async function build(
       wanted.map(({ name }) => name),
     );
     await checkSpace(target, plan, { wanted: missing, reclaimed: 0 });
-    const written = await buildShards(plan, missing, { target, options, emit, done, wanted }).catch(
+    const written = await buildShards(plan, missing, { target, options, emit, done, wanted, direct }).catch(
       async (error) => {
         await removeLeftovers(
           target,
@@ -172,6 +183,7 @@ export async function build(
       writtenBytes: written.reduce((sum, { byteLength }) => sum + byteLength, 0),
       seconds: (performance.now() - startedAt) / 1000,
       planDigest: plan.digest,
+      ...(direct ? { direct } : {}),
     };
   }
 }
@@ -207,12 +219,14 @@ interface ShardsContext {
   emit: (event: BuildEvent) => void;
   done: ReadonlyMap<string, ShardRecord>;
   wanted: BuildPlan["shards"];
+  /** Counted here. */
+  direct: DirectReport | undefined;
 }
 
 async function buildShards(
   plan: BuildPlan,
   missing: BuildPlan["shards"],
-  { target, options, emit, done, wanted }: ShardsContext,
+  { target, options, emit, done, wanted, direct }: ShardsContext,
 ): Promise<ShardRecord[]> {
   const bytesTotal = wanted.reduce((sum, { byteLength }) => sum + byteLength, 0);
   const resumed = wanted.filter(({ name }) => done.has(name));
@@ -238,12 +252,17 @@ async function buildShards(
         location: target.location,
         kernels: options.kernels ?? "auto",
         hash: true,
+        direct: options.direct,
       },
       workers,
       ...(options.signal ? { signal: options.signal } : {}),
       onBytes: (bytes) => {
         bytesDone += bytes;
         if (performance.now() - toldAt >= 100) tell();
+      },
+      onDirect: (report) => {
+        for (const key of Object.keys(report) as (keyof DirectReport)[])
+          if (direct) direct[key] += report[key];
       },
       onRecord: (record, seconds) => {
         written.push(record);

@@ -7,6 +7,7 @@
 import { Worker } from "node:worker_threads";
 import { BuildError, CheckpointError, Interrupted } from "../base/errors.ts";
 import type { ShardTask } from "./assemble-shard.ts";
+import type { DirectReport } from "./direct.ts";
 import type { ShardRecord } from "./state.ts";
 import type { SentError, WorkerAnswer, WorkerSetup } from "./worker.ts";
 
@@ -21,6 +22,7 @@ export interface PoolOptions {
   signal?: AbortSignal;
   onBytes: (bytes: number) => void;
   onRecord: (record: ShardRecord, seconds: number) => void;
+  onDirect?: (report: DirectReport) => void;
 }
 
 /** Builds all tasks. Throws the first error; Interrupted when the signal fired. */
@@ -53,6 +55,7 @@ export async function runPool(tasks: readonly ShardTask[], options: PoolOptions)
       };
       const take = (answer: WorkerAnswer) => {
         if (answer.kind === "bytes") onBytes(answer.bytes);
+        else if (answer.kind === "direct") options.onDirect?.(answer.report);
         else if (answer.kind === "done") {
           onRecord(answer.record, (performance.now() - startedAt) / 1000);
           give();

@@ -7,6 +7,7 @@ import { HEAP_BYTES, Heap } from "../logical/heap.ts";
 import type { PlanOutput, PlanParent } from "../plan/plan.ts";
 import type { ShardTask } from "./assemble-shard.ts";
 import { buildShard } from "./build-shard.ts";
+import { type DirectOptions, DirectReading, type DirectReport } from "./direct.ts";
 import { ParentSources } from "./sources.ts";
 import type { ShardRecord } from "./state.ts";
 
@@ -17,12 +18,15 @@ export interface WorkerSetup {
   location: string;
   kernels: "auto" | "wasm" | "scalar";
   hash: boolean;
+  /** Past the system's cache. */
+  direct?: DirectOptions | undefined;
   /** One int32 that is not 0 when the build is to stop. */
   stop: SharedArrayBuffer;
 }
 
 export type WorkerAnswer =
   | { kind: "bytes"; bytes: number }
+  | { kind: "direct"; report: DirectReport }
   | { kind: "done"; record: ShardRecord }
   | { kind: "failed"; error: SentError };
 
@@ -46,15 +50,17 @@ const send = (answer: WorkerAnswer) => port.postMessage(answer);
 port.on("message", async (task: ShardTask) => {
   let unsent = 0;
   let sentAt = 0;
+  let written = { writtenBytes: 0, directWrittenBytes: 0 };
   const flush = () => {
     if (unsent > 0) send({ kind: "bytes", bytes: unsent });
     unsent = 0;
   };
+  const direct = setup.direct && new DirectReading(setup.direct);
   try {
     const record = await buildShard(task, {
       kernels,
       heap: new Heap(kernels.bytes.length),
-      sources: new ParentSources(setup.parents),
+      sources: new ParentSources(setup.parents, undefined, direct),
       output: setup.output,
       target,
       planDigest: setup.planDigest,
@@ -62,6 +68,13 @@ port.on("message", async (task: ShardTask) => {
       checkpoint: () => {
         if (Atomics.load(stop, 0) !== 0) throw new Interrupted("stopped");
       },
+      ...(direct
+        ? {
+            onDirect: (counts: typeof written) => {
+              written = counts;
+            },
+          }
+        : {}),
       onBytes: (bytes) => {
         unsent += bytes;
         const now = performance.now();
@@ -71,6 +84,7 @@ port.on("message", async (task: ShardTask) => {
       },
     });
     flush();
+    if (direct) send({ kind: "direct", report: { ...direct.counts, ...written } });
     send({ kind: "done", record });
   } catch (error) {
     const { name, message, code, note, stack } = error as SentError;

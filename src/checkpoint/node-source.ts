@@ -7,6 +7,7 @@
 import * as fs from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
 import { CheckpointError } from "../base/errors.ts";
+import { DIRECT_ALIGNMENT, openDirect } from "./node-direct.ts";
 import {
   fillFrom,
   isCode,
@@ -30,9 +31,6 @@ function inodeOf(stat: fs.BigIntStats): string {
   return `${stat.dev}:${stat.ino}`;
 }
 
-/** What O_DIRECT asks of offsets, lengths and places in memory: no block of a disk in use is larger. */
-const DIRECT_ALIGNMENT = 4096;
-
 class FileSource implements Source {
   readonly name: string;
   readonly byteLength: number;
@@ -46,6 +44,7 @@ class FileSource implements Source {
   #fd: number | undefined;
   /** Past the system's cache; none where that was not asked for, or is not to be had. */
   #directFd: number | undefined;
+  #isRefused = false;
 
   constructor(path: string, name: string, { direct = false }: { direct?: boolean } = {}) {
     this.name = name;
@@ -53,11 +52,15 @@ class FileSource implements Source {
     this.#pulled = readPulled(dirname(path))?.shards[name];
     const { fd, stat } = openRegular(path);
     this.#fd = fd;
-    this.#directFd = direct ? openDirect(path) : undefined;
+    this.#directFd = direct ? openDirect(path, fs.constants.O_RDONLY) : undefined;
     this.alignment = direct ? DIRECT_ALIGNMENT : 1;
     this.byteLength = Number(stat.size);
     this.identity = identityOf(stat);
     this.#inode = inodeOf(stat);
+  }
+
+  get isDirect(): boolean {
+    return this.#directFd !== undefined && !this.#isRefused;
   }
 
   async read(into: Uint8Array, offset: number): Promise<void> {
@@ -89,6 +92,7 @@ class FileSource implements Source {
     } catch (error) {
       // Some file systems open so and then refuse to read, or want another alignment.
       if (!isCode(error, "EINVAL")) throw error;
+      this.#isRefused = true;
       return fillFrom(fd, into, offset);
     }
   }
@@ -121,17 +125,6 @@ class FileSource implements Source {
     // A number that is closed under a read may be another file's by the time the read begins.
     await Promise.allSettled(this.#reads);
     for (const fd of open) if (fd !== undefined) fs.closeSync(fd);
-  }
-}
-
-/** A second descriptor that reads past the system's cache; undefined where the system or the disk has none. */
-function openDirect(path: string): number | undefined {
-  const { O_DIRECT, O_RDONLY } = fs.constants;
-  if (O_DIRECT === undefined) return undefined;
-  try {
-    return fs.openSync(path, O_RDONLY | O_DIRECT);
-  } catch {
-    return undefined;
   }
 }
 

@@ -18,6 +18,8 @@ export interface Source {
    * go on beyond the source's end: what is there is filled.
    */
   readonly alignment: number;
+  /** Whether it is read past the system's cache, where that was asked for. */
+  readonly isDirect?: boolean;
   /** SHA-256 of the whole content in hex, where the store tells one. */
   readonly sha256?: string | undefined;
   /**
@@ -57,6 +59,8 @@ export interface Store {
 /** One file being written. Its name appears only when it is complete. */
 export interface Sink {
   readonly name: string;
+  /** Bytes that went past the system's cache, where that was asked for. */
+  readonly directBytes?: number;
   write(bytes: Uint8Array, offset: number): Promise<void>;
   /** Reads back what was written. */
   read(into: Uint8Array, offset: number): Promise<void>;
@@ -79,8 +83,8 @@ export interface OutputStore extends Store {
   strangers(): Promise<string[]>;
   /** Makes the folder, and that of the state, where they are missing. */
   prepare(): Promise<void>;
-  /** A sink of exactly `byteLength` bytes under a temporary name of its own. */
-  create(name: string, byteLength: number): Promise<Sink>;
+  /** A sink of exactly `byteLength` bytes under a temporary name of its own. `direct`: past the system's cache if it can. */
+  create(name: string, byteLength: number, options?: { direct?: boolean }): Promise<Sink>;
   /** Writes a small file: temporary name, flush, rename. */
   writeSmall(name: string, bytes: Uint8Array): Promise<void>;
   /** Makes a file that must not exist yet; false when it does. Atomic: the base of locks. */

@@ -1,6 +1,6 @@
 /** chimera build: from a recipe or a plan to a child, resumable, in parts if wanted. */
 import { type Command, InvalidArgumentError, Option } from "commander";
-import { formatBytes, formatDuration } from "../base/format.ts";
+import { formatBytes, formatDuration, parseBytes } from "../base/format.ts";
 import type { BuildOptions, BuildReport } from "../build/build.ts";
 import type { BuildEvent } from "../build/events.ts";
 import type { BuildPlan } from "../plan/plan.ts";
@@ -17,6 +17,9 @@ interface BuildCommandOptions {
   finish?: boolean;
   dryRun?: boolean;
   force?: boolean;
+  direct?: boolean;
+  readSize?: number;
+  readDepth?: number;
   progress: ProgressMode;
   parent?: Record<string, string>;
   json?: boolean;
@@ -35,6 +38,9 @@ export function addBuild(program: Command): void {
     .option("--part <i/n>", "build only part i of n, i from 0 to n-1; for clusters", parsePart)
     .option("--finish", "join the parts when all are there")
     .option("--dry-run", "check recipe, parents, folder and disk; write nothing")
+    .option("--direct", "read and write past the system's cache: for Lustre, 3FS, NFS and busy machines")
+    .option("--read-size <bytes>", "with --direct: bytes of a read (default 8MiB)", parseReadSize)
+    .option("--read-depth <n>", "with --direct: reads of a file under way (default 4)", parseCount)
     .option("--force", "replace what another build of chimera left in the folder")
     .addOption(parentOption("where a parent lies, instead of where the recipe says; repeatable"))
     .addOption(new Option("--progress <mode>", "progress on stderr").choices(PROGRESS_MODES).default("auto"))
@@ -62,7 +68,7 @@ async function runBuild(path: string | undefined, options: BuildCommandOptions):
   const { build } = await import("../build/build.ts");
   showWarnings(plan);
   const progress = createProgress(options.progress, "build");
-  const { workers, part, finish, dryRun, force } = options;
+  const { workers, part, finish, dryRun, force, direct } = options;
   const report = await interruptible((signal) => {
     const wishes: BuildOptions = {
       signal,
@@ -72,6 +78,7 @@ async function runBuild(path: string | undefined, options: BuildCommandOptions):
       ...(finish ? { finish } : {}),
       ...(dryRun ? { dryRun } : {}),
       ...(force ? { force } : {}),
+      ...(direct ? { direct: directOptions(options) } : {}),
     };
     return build(plan, options.output, wishes).finally(() => progress.end());
   });
@@ -86,9 +93,15 @@ async function runBuild(path: string | undefined, options: BuildCommandOptions):
   } else summarise(report, options);
 }
 
+function directOptions({ readSize, readDepth }: BuildCommandOptions): NonNullable<BuildOptions["direct"]> {
+  return { ...(readSize ? { readBytes: readSize } : {}), ...(readDepth ? { depth: readDepth } : {}) };
+}
+
 /** What would be done in silence otherwise, or undone by another part. */
 function refuseContradictions(path: string | undefined, options: BuildCommandOptions): void {
-  const { part, finish, force, parent } = options;
+  const { part, finish, force, parent, direct, readSize, readDepth } = options;
+  if (!direct && (readSize ?? readDepth) !== undefined)
+    throw new UsageError("Cannot use --read-size and --read-depth without --direct");
   if (part && finish)
     throw new UsageError("Cannot build a part and finish at once, wanted one of --part and --finish");
   if (force && (part || finish)) {
@@ -152,7 +165,28 @@ function summarise(report: BuildReport, { part, output }: BuildCommandOptions): 
   else if (shards.resumed === shards.total)
     print(`${paint("green", "complete")}  ${location}: every shard was there`);
   else print(`${paint("green", "finished")}  ${location}: ${shards.total} shards joined`);
+  if (report.direct) showDirect(report.direct, seconds);
   print(paint("dim", `next: chimera verify ${quoted(output)}`));
+}
+
+/** What it reached: how fast, and how much of it went past the cache. */
+function showDirect(direct: NonNullable<BuildReport["direct"]>, seconds: number): void {
+  const { readBytes, directReadBytes, writtenBytes: all, directWrittenBytes } = direct;
+  const line = (verb: string, bytes: number, past: number) => {
+    const part = bytes === 0 ? 0 : Math.round((100 * past) / bytes);
+    print(
+      `${verb} ${formatBytes(bytes)}, ${(bytes / seconds / 1e9).toFixed(3)} GB/s, ${part} % past the cache`,
+    );
+  };
+  line("read      ", readBytes, directReadBytes);
+  line("wrote     ", all, directWrittenBytes);
+}
+
+function parseReadSize(text: string): number {
+  const bytes = parseBytes(text) ?? Number.NaN;
+  if (!(bytes >= 65536 && bytes <= 2 ** 28))
+    throw new InvalidArgumentError("wanted 64KiB to 256MiB, like 8MiB");
+  return bytes;
 }
 
 function parseCount(text: string): number {

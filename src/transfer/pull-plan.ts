@@ -6,9 +6,9 @@
 import { CheckpointError } from "../base/errors.ts";
 import { neededExtents } from "../build/extents.ts";
 import { type Checkpoint, openWholeCheckpoint } from "../checkpoint/checkpoint.ts";
-import { planWindows, type Window } from "../checkpoint/remote/windows.ts";
 import type { Store } from "../checkpoint/source.ts";
 import { openStore } from "../checkpoint/stores.ts";
+import { planWindows, type Window } from "../checkpoint/windows.ts";
 import type { BuildPlan } from "../plan/plan.ts";
 
 export interface PullFile {

@@ -17,9 +17,9 @@ import {
 } from "../checkpoint/node-partial.ts";
 import { readPulled } from "../checkpoint/node-source.ts";
 import { PULLED_NAME, type PulledRecord } from "../checkpoint/pulled.ts";
-import { planWindows, type Window } from "../checkpoint/remote/windows.ts";
 import type { Source } from "../checkpoint/source.ts";
 import { openOutput } from "../checkpoint/stores.ts";
+import { planWindows, type Window } from "../checkpoint/windows.ts";
 import { type PullFile, type PullPlan, sizeOf } from "./pull-plan.ts";
 
 export type PullEvent =

@@ -93,6 +93,6 @@ describe("parents of the real size on a Hub", () => {
     const { status, stdout, stderr } = await startMain(args, { HF_ENDPOINT: hub.url }).result;
     assert.equal(status, 0, stderr);
     assert.match(stdout, /34\.\d GB|3[56]\.\d GB/);
-    assert.match(stdout, /of 688\.6 GB: 5\.\d %/);
+    assert.match(stdout, /of 689 GB: 5\.\d %/);
   });
 });

@@ -1,15 +1,6 @@
-/**
- * A remote file as a Source. What its reader has said it will read is fetched in windows, some of them ahead; all else
- * is asked for as it is read. Windows are kept as long as there is room, for a tensor may be read twice.
- *
- * A file that is fetched whole is checked against its hash, where the server has told one.
- */
-import { createHash } from "node:crypto";
-import { CheckpointError } from "../../base/errors.ts";
-import { printable } from "../shown.ts";
-import type { Source } from "../source.ts";
+/** A file on a server as a source: fetched in windows of ranges. */
+import { WindowedSource, type WindowReader } from "../windowed-source.ts";
 import { RangeReader, type RemoteFile } from "./range-reader.ts";
-import { type Extent, planWindows, WINDOW_BYTES, type Window } from "./windows.ts";
 
 export interface RemoteSourceOptions {
   file: RemoteFile;
@@ -19,159 +10,12 @@ export interface RemoteSourceOptions {
   /** Asks the server again; throws CheckpointError when the content is another. */
   checkUnchanged?: () => Promise<void>;
   /** Other ways to the bytes than ranges. */
-  reader?: Pick<RangeReader, "read">;
+  reader?: WindowReader;
 }
 
-interface Fetched extends Window {
-  bytes: Promise<Uint8Array>;
-  /** When it was last read from. */
-  used: number;
-}
-
-/** Windows that are on their way beside the one that is waited for. */
-const AHEAD = 3;
-/** Bytes of windows that are kept. */
-const KEPT_BYTES = 8 * WINDOW_BYTES;
-
-export class RemoteSource implements Source {
-  readonly name: string;
-  readonly byteLength: number;
-  readonly identity: string;
-  readonly alignment = 1;
-  readonly sha256: string | undefined;
-  readonly #reader: Pick<RangeReader, "read">;
-  readonly #recheck: (() => Promise<void>) | undefined;
-  readonly #stop = new AbortController();
-  #windows: Window[] = [];
-  readonly #fetched = new Map<Window, Fetched>();
-  #clock = 0;
-  #check: WholeCheck | undefined;
-
-  constructor({ file, identity, sha256, checkUnchanged, reader }: RemoteSourceOptions) {
-    this.name = file.name;
-    this.byteLength = file.byteLength;
-    this.identity = identity;
-    this.#reader = reader ?? new RangeReader(file);
-    this.sha256 = sha256;
-    this.#recheck = checkUnchanged;
-  }
-
-  expect(extents: readonly Extent[]): void {
-    const windows = planWindows(extents);
-    const first = windows[0];
-    const end = windows.reduce((sum, { from, to }) => sum + to - from, 0);
-    // All but the header is as good as all of it: its few bytes buy the check of the hash.
-    const isWhole = first !== undefined && first.from + end === this.byteLength;
-    if (isWhole && this.sha256 !== undefined) {
-      first.from = 0;
-      this.#check = new WholeCheck(this.byteLength);
-    }
-    this.#windows = windows;
-    this.#fetched.clear();
-  }
-
-  async read(into: Uint8Array, offset: number): Promise<void> {
-    for (let at = 0; at < into.length; ) {
-      const position = offset + at;
-      const index = this.#indexAt(position);
-      const window = this.#windows[index];
-      if (window && position >= window.from) {
-        const end = Math.min(window.to, offset + into.length);
-        const bytes = await this.#load(index);
-        into.set(bytes.subarray(position - window.from, end - window.from), at);
-        at = end - offset;
-      } else {
-        const end = Math.min(window?.from ?? Number.POSITIVE_INFINITY, offset + into.length);
-        await this.#reader.read(into.subarray(at, end - offset), position, this.#stop.signal);
-        at = end - offset;
-      }
-    }
-  }
-
-  /** The first window that ends behind a position. */
-  #indexAt(position: number): number {
-    let [low, high] = [0, this.#windows.length];
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if (this.#windows[middle]!.to > position) high = middle;
-      else low = middle + 1;
-    }
-    return low;
-  }
-
-  async #load(index: number): Promise<Uint8Array> {
-    for (const window of this.#windows.slice(index, index + 1 + AHEAD)) this.#begin(window);
-    const fetched = this.#fetched.get(this.#windows[index]!)!;
-    fetched.used = ++this.#clock;
-    return fetched.bytes;
-  }
-
-  #begin(window: Window): void {
-    if (this.#fetched.has(window)) return;
-    const bytes = this.#fetch(window);
-    bytes.catch(() => this.#fetched.delete(window)); // whoever reads it hears of it
-    this.#fetched.set(window, { ...window, bytes, used: ++this.#clock });
-    let held = 0;
-    for (const { from, to } of this.#fetched.values()) held += to - from;
-    const oldest = [...this.#fetched].sort(([, a], [, b]) => a.used - b.used);
-    for (const [key, { from, to }] of oldest.slice(0, -1 - AHEAD)) {
-      if (held <= KEPT_BYTES) break;
-      held -= to - from;
-      this.#fetched.delete(key);
-    }
-  }
-
-  async #fetch({ from, to }: Window): Promise<Uint8Array> {
-    const bytes = new Uint8Array(to - from);
-    await this.#reader.read(bytes, from, this.#stop.signal);
-    this.#check?.add(bytes, from);
-    return bytes;
-  }
-
-  async checkUnchanged(): Promise<void> {
-    const found = this.#check?.digest();
-    if (found !== undefined && found !== this.sha256) {
-      const hashes = `its SHA-256 is ${found}, wanted ${this.sha256}`;
-      throw new CheckpointError("damaged", `Cannot use "${printable(this.name)}": ${hashes}`, {
-        note: "It was damaged on its way, or where it lies; run the same command again",
-      });
-    }
-    await this.#recheck?.();
-  }
-
-  async close(): Promise<void> {
-    this.#stop.abort();
-    this.#fetched.clear();
-  }
-}
-
-/** Hashes windows in their order, whatever order they come in. */
-class WholeCheck {
-  readonly #hash = createHash("sha256");
-  readonly #byteLength: number;
-  readonly #early = new Map<number, Uint8Array>();
-  #at = 0;
-  #digest: string | undefined;
-
-  constructor(byteLength: number) {
-    this.#byteLength = byteLength;
-  }
-
-  add(bytes: Uint8Array, from: number): void {
-    if (from < this.#at) return; // fetched once more
-    this.#early.set(from, bytes);
-    for (;;) {
-      const next = this.#early.get(this.#at);
-      if (!next) return;
-      this.#early.delete(this.#at);
-      this.#hash.update(next);
-      this.#at += next.length;
-    }
-  }
-
-  /** Of the whole, once all of it was there. */
-  digest(): string | undefined {
-    if (this.#at === this.#byteLength) this.#digest ??= this.#hash.digest("hex");
-    return this.#digest;
+export class RemoteSource extends WindowedSource {
+  constructor({ file, reader, ...options }: RemoteSourceOptions) {
+    const { name, byteLength } = file;
+    super({ ...options, name, byteLength, reader: reader ?? new RangeReader(file) });
   }
 }
