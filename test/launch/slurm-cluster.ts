@@ -110,11 +110,6 @@ export async function startCluster(ends: Ends): Promise<Cluster> {
     const child = spawn(program, args, { stdio: "ignore", env: { ...process.env, ...env, PATH: path } });
     processes.unshift(child);
   };
-  ends.after(() => {
-    for (const child of processes) child.kill("SIGTERM");
-    spawnSync("sleep", ["0.5"]);
-    for (const child of processes) if (child.exitCode === null) child.kill("SIGKILL");
-  });
   const slurm = (program: string, ...args: string[]) => {
     const { status, stdout, stderr, error } = spawnSync(program, args, {
       encoding: "utf8",
@@ -144,6 +139,15 @@ export async function startCluster(ends: Ends): Promise<Cluster> {
       return "";
     }
   };
+  ends.after(() => {
+    // Of a test that failed midway: jobs would outlive the daemons.
+    answers("scancel", "--user=root");
+    for (let tries = 0; tries < 80 && answers("squeue", "-h").trim() !== ""; tries++)
+      spawnSync("sleep", ["0.1"]);
+    for (const child of processes) child.kill("SIGTERM");
+    spawnSync("sleep", ["0.5"]);
+    for (const child of processes) if (child.exitCode === null) child.kill("SIGKILL");
+  });
   start(
     ...(["runuser", "-u", "munge", "--", "munged", "--foreground", `--socket=${socket}`] as const),
     ...[
