@@ -86,6 +86,8 @@ async function run(words: string[], options: LocalCommandOptions): Promise<void>
   print(
     `${paint("green", "launched")}  ${job.output}: ${job.tasks} parts (${what})${again}; ${steps.join(", ")}`,
   );
+  // What a sweep or an evaluation says at its end is in the log of that step.
+  if (!isBuild) print(paint("dim", `report: ${folder}/${LOGS_FOLDER}/report.log`));
 }
 
 function lineOf(event: LocalEvent): string | undefined {

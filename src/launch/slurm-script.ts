@@ -47,6 +47,7 @@ export function slurmScripts(job: LaunchJob, options: SlurmOptions = {}): SlurmS
     ],
     cwd: job.cwd,
     // Slurm's own name for a task; the plain job id of one may be that of the whole array.
+    // biome-ignore lint/suspicious/noTemplateCurlyInString: the shell's
     id: "${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}",
     // Written out: Slurm's count shrinks when some of the indexes are submitted again.
     command: `${shellCommand([...job.program, ...job.task])} --part "$SLURM_ARRAY_TASK_ID/${job.tasks}"`,
@@ -64,6 +65,7 @@ function stepScript(job: LaunchJob, { name, command }: LaunchStep, options: Slur
       ...commonDirectives(options, options.stepTime ?? options.time),
     ],
     cwd: job.cwd,
+    // biome-ignore lint/suspicious/noTemplateCurlyInString: the shell's
     id: "${SLURM_JOB_ID}",
     command: shellCommand([...job.program, ...command]),
   });
