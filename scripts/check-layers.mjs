@@ -26,10 +26,11 @@ const MAY_IMPORT = {
   tasks: "base checkpoint yaml text",
   eval: "base checkpoint text runtime tasks statistics",
   study: "base checkpoint arch yaml recipe plan tasks eval statistics charts",
+  launch: "base checkpoint plan build eval",
   library: "base checkpoint logical text plan build runtime eval",
   server:
     "base tensor checkpoint arch grammar text recipe plan build survey runtime statistics charts tasks eval study library",
-  cli: "transfer server base tensor checkpoint arch logical text grammar recipe plan build survey runtime statistics charts tasks eval study library",
+  cli: "transfer server base tensor checkpoint arch logical text grammar recipe plan build survey runtime statistics charts tasks eval study library launch",
   browser:
     "base tensor kernels checkpoint arch logical text recipe plan build survey runtime statistics charts tasks eval study library",
   studio: "",

@@ -15,6 +15,7 @@ interface BuildCommandOptions {
   workers?: number;
   part?: { index: number; count: number };
   finish?: boolean;
+  wait?: number;
   dryRun?: boolean;
   force?: boolean;
   direct?: boolean;
@@ -37,6 +38,7 @@ export function addBuild(program: Command): void {
     .option("--workers <n>", "worker threads (default: one per core)", parseCount)
     .option("--part <i/n>", "build only part i of n, i from 0 to n-1; for clusters", parsePart)
     .option("--finish", "join the parts when all are there")
+    .option("--wait <seconds>", "with --finish: until all parts are there, at most so long", parseSeconds)
     .option("--dry-run", "check recipe, parents, folder and disk; write nothing")
     .option("--direct", "read and write past the system's cache: for Lustre, 3FS, NFS and busy machines")
     .option("--read-size <bytes>", "with --direct: bytes of a read (default 8MiB)", parseReadSize)
@@ -57,7 +59,8 @@ Examples:
   $ chimera build recipes/r1t.yaml -o ./R1T --dry-run
   $ chimera plan recipes/r1t.yaml -o plan.json
   $ seq 0 7 | xargs -P8 -I{} chimera build plan.json -o ./R1T --part {}/8
-  $ chimera build plan.json -o ./R1T --finish`,
+  $ chimera build plan.json -o ./R1T --finish
+  $ chimera launch local plan.json -o ./R1T --tasks 8    # all three, with repetitions, and verified`,
     )
     .action((path: string | undefined, options: BuildCommandOptions) => runBuild(path, options));
 }
@@ -66,9 +69,10 @@ async function runBuild(path: string | undefined, options: BuildCommandOptions):
   refuseContradictions(path, options);
   const plan = await planFor(path, options);
   const { build } = await import("../build/build.ts");
+  const { finishWhenReady } = await import("../build/finish-when-ready.ts");
   showWarnings(plan);
   const progress = createProgress(options.progress, "build");
-  const { workers, part, finish, dryRun, force, direct } = options;
+  const { workers, part, finish, dryRun, force, direct, wait } = options;
   const report = await interruptible((signal) => {
     const wishes: BuildOptions = {
       signal,
@@ -80,7 +84,11 @@ async function runBuild(path: string | undefined, options: BuildCommandOptions):
       ...(force ? { force } : {}),
       ...(direct ? { direct: directOptions(options) } : {}),
     };
-    return build(plan, options.output, wishes).finally(() => progress.end());
+    const done =
+      wait === undefined
+        ? build(plan, options.output, wishes)
+        : finishWhenReady(plan, options.output, { ...wishes, seconds: wait });
+    return done.finally(() => progress.end());
   });
   if (options.json) printJson({ ...report, dryRun: dryRun ?? false, part: part ?? null });
   else if (dryRun) {
@@ -99,9 +107,13 @@ function directOptions({ readSize, readDepth }: BuildCommandOptions): NonNullabl
 
 /** What would be done in silence otherwise, or undone by another part. */
 function refuseContradictions(path: string | undefined, options: BuildCommandOptions): void {
-  const { part, finish, force, parent, direct, readSize, readDepth } = options;
+  const { part, finish, force, parent, wait, dryRun, direct, readSize, readDepth } = options;
   if (!direct && (readSize ?? readDepth) !== undefined)
     throw new UsageError("Cannot use --read-size and --read-depth without --direct");
+  if (wait !== undefined && (!finish || dryRun)) {
+    const what = finish ? "with --dry-run, wanted one of them" : "without --finish, wanted both";
+    throw new UsageError(`Cannot use --wait ${what}`);
+  }
   if (part && finish)
     throw new UsageError("Cannot build a part and finish at once, wanted one of --part and --finish");
   if (force && (part || finish)) {
@@ -196,8 +208,14 @@ function parseCount(text: string): number {
   return value;
 }
 
+function parseSeconds(text: string): number {
+  const value = Number(text);
+  if (Number.isInteger(value) && value >= 1 && value <= 31_536_000) return value;
+  throw new InvalidArgumentError("wanted a whole number of seconds");
+}
+
 /** "3/8" -> part 3 of 8, counted from 0. */
-function parsePart(text: string): { index: number; count: number } {
+export function parsePart(text: string): { index: number; count: number } {
   const match = /^(\d{1,9})\/(\d{1,9})$/.exec(text);
   const [index, count] = [Number(match?.[1]), Number(match?.[2])];
   if (!match || count < 1 || index >= count) {

@@ -57,6 +57,9 @@ const BUILD_STATUS: Record<string, number> = {
   "parts-missing": 3,
   damaged: 3,
   "write-failed": 1,
+  "no-scheduler": 3,
+  scheduler: 1,
+  "not-started": 1,
 };
 
 /** What trying again may mend is 75; what is wrong with an endpoint or a folder that is there, 3. */
