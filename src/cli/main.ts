@@ -13,6 +13,7 @@ const COMMANDS: (() => Promise<(program: Command) => void>)[] = [
   async () => (await import("./build.ts")).addBuild,
   async () => (await import("./verify.ts")).addVerify,
   async () => (await import("./pull.ts")).addPull,
+  async () => (await import("./push.ts")).addPush,
   async () => (await import("./generate.ts")).addGenerate,
   async () => (await import("./chat.ts")).addChat,
   async () => (await import("./logits.ts")).addLogits,
