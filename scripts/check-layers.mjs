@@ -19,7 +19,7 @@ const MAY_IMPORT = {
   recipe: "base tensor arch yaml",
   plan: "base tensor checkpoint arch logical yaml recipe",
   build: "base tensor kernels checkpoint arch logical recipe plan",
-  transfer: "base checkpoint recipe plan build",
+  transfer: "base checkpoint recipe plan build eval",
   survey: "base tensor kernels checkpoint arch logical charts",
   statistics: "base",
   charts: "base",

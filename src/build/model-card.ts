@@ -6,6 +6,7 @@ import { formatBytes, formatInteger } from "../base/format.ts";
 import { VERSION } from "../base/version.ts";
 import type { Store } from "../checkpoint/source.ts";
 import type { BuildPlan } from "../plan/plan.ts";
+import { hubName } from "./base-models.ts";
 
 export function modelCard(plan: BuildPlan, { licence }: { licence: string | undefined }): string {
   const { parents, totals, output } = plan;
@@ -22,9 +23,7 @@ export function modelCard(plan: BuildPlan, { licence }: { licence: string | unde
     "library_name: transformers",
     "pipeline_tag: text-generation",
     "tags: [merge, moe, assembly-of-experts, chimera]",
-    "base_model:",
-    ...parents.map(({ name, location }) => `  - ${JSON.stringify(hubName(location) ?? name)}`),
-    "base_model_relation: merge",
+    ...baseModelLines(parents.map(({ location }) => hubName(location))),
     "---",
     "",
     "# A child by Assembly of Experts",
@@ -67,10 +66,11 @@ export function modelCard(plan: BuildPlan, { licence }: { licence: string | unde
   return lines.join("\n");
 }
 
-/** "org/name" of a folder in the Hub's cache: models--org--name/snapshots/… */
-function hubName(location: string): string | undefined {
-  const match = /models--([^/]+?)--([^/]+)\/snapshots\//.exec(location);
-  return match ? `${match[1]}/${match[2]}` : undefined;
+/** Of those parents that have a name on the Hub: any other name would link to somebody else's model there. */
+export function baseModelLines(names: readonly (string | undefined)[]): string[] {
+  const known = [...new Set(names.filter((name) => name !== undefined))];
+  if (known.length === 0) return [];
+  return ["base_model:", ...known.map((name) => `  - ${JSON.stringify(name)}`), "base_model_relation: merge"];
 }
 
 /**

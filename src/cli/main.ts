@@ -14,6 +14,7 @@ const COMMANDS: (() => Promise<(program: Command) => void>)[] = [
   async () => (await import("./verify.ts")).addVerify,
   async () => (await import("./pull.ts")).addPull,
   async () => (await import("./launch.ts")).addLaunch,
+  async () => (await import("./push.ts")).addPush,
   async () => (await import("./generate.ts")).addGenerate,
   async () => (await import("./chat.ts")).addChat,
   async () => (await import("./logits.ts")).addLogits,

@@ -15,6 +15,8 @@ export interface HubRepo {
   isPrivate: boolean;
   isGated: boolean;
   messages: string[];
+  /** Branches with files of their own, "refs/pr/1" for a pull request. */
+  sides: Map<string, HubRepo>;
 }
 
 export interface HubOptions {
@@ -105,6 +107,7 @@ export class TestHub {
       isPrivate,
       isGated,
       messages: [],
+      sides: new Map(),
     };
     this.repos.set(name, repo);
     this.commit(repo, files, "first");
@@ -123,6 +126,19 @@ export class TestHub {
     repo.branches.set("main", repo.commit);
     repo.messages.push(message);
     return repo.commit;
+  }
+
+  /** A branch of its own, with the files of main. */
+  branchOff(repo: HubRepo, name: string): HubRepo {
+    const side: HubRepo = { ...repo, files: new Map(repo.files), messages: [], branches: new Map() };
+    repo.sides.set(name, side);
+    return side;
+  }
+
+  /** What a revision names: main, or a branch of its own. */
+  lineOf(repo: HubRepo, revision: string): HubRepo {
+    const sides = [...repo.sides].find(([name, side]) => name === revision || side.commit === revision);
+    return revision === repo.commit ? repo : (sides?.[1] ?? repo);
   }
 
   /** Bytes of files that were sent. */
@@ -164,12 +180,23 @@ export class TestHub {
     }
     const { pathname, searchParams } = new URL(request.url ?? "/", this.url);
     if (request.method === "POST" || request.method === "PUT") return handleUpload(this, request, response);
+    const talks = /^\/api\/models\/([^/]+\/[^/]+)\/discussions$/.exec(pathname);
+    if (talks) {
+      const pulls = [...(this.repos.get(talks[1]!)?.sides ?? [])].filter(([name]) =>
+        name.startsWith("refs/pr/"),
+      );
+      const discussions = pulls.map(([name, { messages }]) => {
+        return { num: Number(name.slice("refs/pr/".length)), title: messages[0], status: "open" };
+      });
+      return json(response, { discussions, count: discussions.length, start: 0 });
+    }
     const api = /^\/api\/models\/([^/]+\/[^/]+)(?:\/(revision|tree)\/([^/]+))?$/.exec(pathname);
     if (api) return this.#answerApi(api, { searchParams, logged, response });
     const file = /^\/([^/]+\/[^/]+)\/(?:resolve|raw)\/([^/]+)\/(.+)$/.exec(pathname);
     if (!file) return refuse(response, 404, "RepoNotFound");
-    const repo = this.#access(file[1]!, logged, response);
-    if (!repo) return;
+    const whole = this.#access(file[1]!, logged, response);
+    if (!whole) return;
+    const repo = this.lineOf(whole, decodeURIComponent(file[2]!));
     const content = this.#contentOf(
       repo,
       decodeURIComponent(file[2]!),
@@ -200,8 +227,9 @@ export class TestHub {
       response,
     }: { searchParams: URLSearchParams; logged: LoggedRequest; response: ServerResponse },
   ): void {
-    const repo = this.#access(name!, logged, response, { isListing: true });
-    if (!repo) return;
+    const whole = this.#access(name!, logged, response, { isListing: true });
+    if (!whole) return;
+    const repo = this.lineOf(whole, decodeURIComponent(rev ?? "main"));
     const commit = this.#commitOf(repo, decodeURIComponent(rev ?? "main"));
     if (commit === undefined) {
       refuse(response, 404, "RevisionNotFound");
@@ -243,6 +271,7 @@ export class TestHub {
   }
 
   #commitOf(repo: HubRepo, revision: string): string | undefined {
+    if (repo.sides.get(revision) === repo) return repo.commit;
     return revision === repo.commit ? revision : repo.branches.get(revision);
   }
 

@@ -42,13 +42,15 @@ export async function handleUpload(
   if (request.headers.authorization !== `Bearer ${hub.options.token}`) return refuse(response, 401, "");
   const text = body.toString("utf8");
   if (pathname === "/api/repos/create") {
-    const { name, organization, private: isPrivate } = JSON.parse(text);
+    const { name, organization, visibility } = JSON.parse(text);
     const id = organization ? `${organization}/${name}` : name;
     if (hub.repos.has(id)) return json(response, { error: "You already created this model repo" }, 409);
-    hub.add(id, new Map([[".gitattributes", Buffer.from("*.safetensors filter=lfs\n")]]), { isPrivate });
+    hub.add(id, new Map([[".gitattributes", Buffer.from("*.safetensors filter=lfs\n")]]), {
+      isPrivate: visibility === "private",
+    });
     return json(response, { url: `${hub.url}/${id}`, id });
   }
-  const api = /^\/api\/models\/([^/]+\/[^/]+)\/(preupload|commit)\/([^/]+)$/.exec(pathname);
+  const api = /^\/api\/models\/([^/]+\/[^/]+)\/(preupload|commit|branch)\/([^/]+)$/.exec(pathname);
   const batch = /^\/([^/]+\/[^/]+)\.git\/info\/lfs\/objects\/batch$/.exec(pathname);
   const repo = hub.repos.get(api?.[1] ?? batch?.[1] ?? "");
   if (!repo) return refuse(response, 404, "RepoNotFound");
@@ -61,7 +63,13 @@ export async function handleUpload(
     }));
     return json(response, { files });
   }
-  if (api?.[2] === "commit") return commit(hub, api[1]!, { text, searchParams, response });
+  const revision = decodeURIComponent(api?.[3] ?? "main");
+  if (api?.[2] === "branch") {
+    hub.branchOff(repo, revision);
+    return json(response, {});
+  }
+  if (revision !== "main" && !repo.sides.has(revision)) return refuse(response, 404, "RevisionNotFound");
+  if (api?.[2] === "commit") return commit(hub, api[1]!, { text, searchParams, response, revision });
   refuse(response, 404, "");
 }
 
@@ -86,10 +94,17 @@ function actionFor(hub: TestHub): (object: { oid: string; size: number }) => unk
 function commit(
   hub: TestHub,
   name: string,
-  { text, searchParams, response }: { text: string; searchParams: URLSearchParams; response: ServerResponse },
+  {
+    text,
+    searchParams,
+    response,
+    revision,
+  }: { text: string; searchParams: URLSearchParams; response: ServerResponse; revision: string },
 ): void {
-  const repo = hub.repos.get(name)!;
+  const main = hub.repos.get(name)!;
+  let repo = hub.lineOf(main, revision);
   const files = new Map<string, Uint8Array | VirtualFile>();
+  const deleted: string[] = [];
   let summary = "";
   for (const line of text.split("\n").filter((some) => some.trim() !== "")) {
     const { key, value } = JSON.parse(line);
@@ -107,15 +122,18 @@ function commit(
         return;
       }
       files.set(value.path, content);
-    } else if (key === "deletedFile") repo.files.delete(value.path);
+    } else if (key === "deletedFile") deleted.push(value.path);
   }
   const isPr = searchParams.get("create_pr") === "1";
-  const oid = hub.commit(repo, files, isPr ? `PR: ${summary}` : summary);
+  const number = main.sides.size + 1;
+  if (isPr) repo = hub.branchOff(main, `refs/pr/${number}`);
+  for (const path of deleted) repo.files.delete(path);
+  const oid = hub.commit(repo, files, summary);
   const url = `${hub.url}/${name}/commit/${oid}`;
   json(response, {
     commitOid: oid,
     commitUrl: url,
     hookOutput: "",
-    ...(isPr ? { pullRequestUrl: `${url}#pr` } : {}),
+    ...(isPr ? { pullRequestUrl: `${hub.url}/${name}/discussions/${number}` } : {}),
   });
 }
