@@ -12,6 +12,7 @@ const COMMANDS: (() => Promise<(program: Command) => void>)[] = [
   async () => (await import("./plan.ts")).addPlan,
   async () => (await import("./build.ts")).addBuild,
   async () => (await import("./verify.ts")).addVerify,
+  async () => (await import("./convert.ts")).addConvert,
   async () => (await import("./generate.ts")).addGenerate,
   async () => (await import("./chat.ts")).addChat,
   async () => (await import("./logits.ts")).addLogits,
