@@ -37,7 +37,7 @@ export function namesGguf(location: string): boolean {
   return /\.gguf$/i.test(location);
 }
 
-class GgufStore implements Store {
+export class GgufStore implements Store {
   readonly location: string;
   readonly label: string;
   readonly #folder: Store;
@@ -71,6 +71,11 @@ class GgufStore implements Store {
 
   async readSmall(name: string): Promise<Uint8Array | undefined> {
     return (await this.#make()).files.get(name);
+  }
+
+  /** The file itself. */
+  async model(): Promise<GgufModel> {
+    return (await this.#make()).model;
   }
 
   #make(): Promise<Made> {
@@ -190,6 +195,11 @@ function firstEndingAfter(tensors: MadeShard["tensors"], position: number): numb
     else low = middle + 1;
   }
   return low;
+}
+
+/** What a store is made of, where that is a GGUF. */
+export function ggufOf(store: Store): GgufStore | undefined {
+  return store instanceof GgufStore ? store : undefined;
 }
 
 /** The store of a GGUF in a folder. Whether it exists is seen when it is used. */

@@ -12,7 +12,7 @@ import { metadataOf, type OutputTensor, tensorsOf } from "./deepseek2.ts";
 import { fileStem } from "./file-stem.ts";
 import { valuesOf } from "./floats.ts";
 import { requireRoom, type Write, type WriteOptions, writeLargeFile } from "./output-file.ts";
-import { tokenizerMetadata } from "./tokenizer-metadata.ts";
+import { madeUpVocabulary, tokenizerMetadata } from "./tokenizer-metadata.ts";
 
 /** How matrices are stored. Norms, router and its bias are F32 in all of them. */
 export const OUTPUT_TYPES = { f32: "F32", f16: "F16", bf16: "BF16", q8_0: "Q8_0" } as const;
@@ -22,6 +22,8 @@ export interface ConvertOptions extends WriteOptions {
   type: OutputType;
   /** llama.cpp's name of the pre-tokenizer. */
   pre?: string;
+  /** A vocabulary of no meaning instead of the checkpoint's: for models that are fed ids. */
+  madeUpVocabulary?: boolean;
   /** Check everything, write nothing. */
   dryRun?: boolean;
 }
@@ -53,12 +55,12 @@ export async function convertToGguf(
     const tensors = tensorsOf(config, type);
     for (const tensor of tensors) requireParts(source, tensor);
     const { vocab } = config.sizes;
+    const pre = options.pre ? { pre: options.pre } : {};
     const metadata: EncodedMetadata = new Map([
       ...metadataOf(config, { type, name: fileStem(path) }),
-      ...(await tokenizerMetadata(source, {
-        numTokens: vocab,
-        ...(options.pre ? { pre: options.pre } : {}),
-      })),
+      ...(options.madeUpVocabulary
+        ? madeUpVocabulary(vocab)
+        : await tokenizerMetadata(source, { numTokens: vocab, ...pre })),
     ]);
     const header = encodeGgufHeader(metadata, tensors);
     const byteLength = tensors.reduce((sum, tensor) => sum + aligned(entryByteLength(tensor)), header.length);

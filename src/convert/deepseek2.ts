@@ -198,12 +198,12 @@ function matrix(type: EncodedType, weight: string, shape: number[]): OutputTenso
   return stack(ggufNameOf(weight)!, type, { shape, parts: [{ weight }] });
 }
 
-/** Rows that are no multiple of Q8_0's 32 are F16, as llama.cpp's own quantiser falls back. */
+/** Rows that are no multiple of Q8_0's 32 stay BF16. */
 function stack(
   name: string,
   type: EncodedType,
   { shape, parts }: { shape: number[]; parts: Part[] },
 ): OutputTensor {
   const fits = !Number.isNaN(ggufByteLength(type, shape));
-  return { name, type: fits ? type : "F16", shape, parts };
+  return { name, type: fits ? type : "BF16", shape, parts };
 }

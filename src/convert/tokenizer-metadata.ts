@@ -56,6 +56,17 @@ export async function tokenizerMetadata(
   return metadata;
 }
 
+/** A vocabulary of no meaning, for models that are fed ids: without one no context opens. */
+export function madeUpVocabulary(numTokens: number): Map<string, EncodedValue> {
+  const tokens = Array.from({ length: numTokens }, (_, id) => `<${id}>`);
+  return new Map<string, EncodedValue>([
+    ["tokenizer.ggml.model", string("gpt2")],
+    ["tokenizer.ggml.pre", string("deepseek-v3")],
+    ["tokenizer.ggml.tokens", strings(tokens)],
+    ["tokenizer.ggml.merges", strings([])],
+  ]);
+}
+
 function tokensOf(
   tokenizer: Tokenizer,
   { json, numTokens }: { json: JsonObject; numTokens: number },

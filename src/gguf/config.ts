@@ -18,7 +18,8 @@ type Config = Record<string, unknown>;
 export function configOf(model: Pick<GgufModel, "metadata" | "label" | "tensors">): Config {
   const general = new MetadataReader(model);
   const architecture = general.string("general.architecture") ?? "unknown";
-  if (architecture !== ARCHITECTURE) return { model_type: `gguf-${architecture}`, torch_dtype: "float32" };
+  if (architecture !== ARCHITECTURE)
+    return { model_type: `gguf-${architecture}`, torch_dtype: torchDtype(model.tensors) };
   const reader = new MetadataReader(model, `${ARCHITECTURE}.`);
   const hasRouterBias = [...model.tensors.keys()].some((name) => name.endsWith(".exp_probs_b.bias"));
   return {
@@ -32,8 +33,16 @@ export function configOf(model: Pick<GgufModel, "metadata" | "label" | "tensors"
     attention_bias: false,
     hidden_act: "silu",
     ...idsOf(general),
-    torch_dtype: "float32",
+    torch_dtype: torchDtype(model.tensors),
   };
+}
+
+/** What most of the file is when it is read: quantised tensors are decoded to float32. */
+function torchDtype(tensors: ReadonlyMap<string, GgufTensor>): string {
+  const bytes = { float32: 0, float16: 0, bfloat16: 0 };
+  for (const { type, byteLength } of tensors.values())
+    bytes[type === "F16" ? "float16" : type === "BF16" ? "bfloat16" : "float32"] += byteLength;
+  return Object.entries(bytes).reduce((most, each) => (each[1] > most[1] ? each : most))[0];
 }
 
 function sizesOf(reader: MetadataReader, tensors: ReadonlyMap<string, GgufTensor>): Config {
