@@ -7,6 +7,7 @@ import assert from "node:assert/strict";
 import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { convertToGguf, OUTPUT_TYPES, type OutputType } from "../src/convert/convert.ts";
 import { checkpointReference } from "../src/logical/checkpoint-weights.ts";
 import { argmax, generate } from "../src/runtime/generate.ts";
 import { loadModel } from "../src/runtime/load-model.ts";
@@ -14,8 +15,6 @@ import type { Model } from "../src/runtime/model.ts";
 import type { ModelOptions } from "../src/runtime/model-options.ts";
 import { attachText } from "../src/runtime/talk.ts";
 import { DECODED, PROMPT_TOKENS, promptOf, roundOf, type Speed, speedsOf, threadCounts } from "./decoding.ts";
-import type { TensorType } from "./gguf/container.ts";
-import { writeGguf } from "./gguf/write.ts";
 import { configTextOf, RUNNING_CONFIG } from "./parents/config.ts";
 import { writeParent } from "./parents/write.ts";
 import { differenceOf, type LogitDifference, ourLogits } from "./peer/compare.ts";
@@ -30,16 +29,16 @@ const OURS: readonly { name: string; options: ModelOptions }[] = [
 ];
 
 /** What the peer runs, and how far its logits may be from ours on the synthetic model. */
-const THEIRS: readonly { type: TensorType; limit: number }[] = [
-  { type: "BF16", limit: 0.05 },
-  { type: "Q8_0", limit: 0.2 },
+const THEIRS: readonly { type: OutputType; limit: number }[] = [
+  { type: "bf16", limit: 0.05 },
+  { type: "q8_0", limit: 0.2 },
 ];
 
 /** The trained model's: unrounded, only the order of sums and the peer's F16 cache differ. */
-const TRAINED_LIMITS: readonly { type: TensorType; limit: number }[] = [
-  { type: "F32", limit: 1e-5 },
-  { type: "BF16", limit: 1e-2 },
-  { type: "Q8_0", limit: 5e-2 },
+const TRAINED_LIMITS: readonly { type: OutputType; limit: number }[] = [
+  { type: "f32", limit: 1e-5 },
+  { type: "bf16", limit: 1e-2 },
+  { type: "q8_0", limit: 5e-2 },
 ];
 const TRAINED = fileURLToPath(new URL("../../models/mini-r1", import.meta.url));
 const QUESTION = "What is 17 + 25?";
@@ -80,7 +79,7 @@ async function checkTrained(peer: Peer, folder: string): Promise<void> {
   const rows: string[][] = [];
   for (const { type, limit } of TRAINED_LIMITS) {
     const path = join(folder, `trained-${type}.gguf`);
-    await writeGguf(path, { reference, type });
+    await convertToGguf(reference, path, { type, madeUpVocabulary: true });
     const model = await peer.load(path);
     const context = await model.newContext({ contextSize: CONTEXT, threads: 1 });
     const { tokens: theirs } = await context.generate(prompt, answer.length);
@@ -88,11 +87,15 @@ async function checkTrained(peer: Peer, folder: string): Promise<void> {
     await context.dispose();
     await model.dispose();
     rmSync(path);
-    if (type === "F32") assert.deepEqual(theirs, answer, `${peer.name} answers with other tokens than we do`);
+    if (type === "f32") assert.deepEqual(theirs, answer, `${peer.name} answers with other tokens than we do`);
     const { divergence } = difference;
     assert.ok(divergence < limit, `${type}: the peer's logits are ${divergence} nats from ours`);
     const same = theirs.findIndex((token, i) => token !== answer[i]);
-    rows.push([type, ...shown(difference), `${same < 0 ? answer.length : same} of ${answer.length}`]);
+    rows.push([
+      OUTPUT_TYPES[type],
+      ...shown(difference),
+      `${same < 0 ? answer.length : same} of ${answer.length}`,
+    ]);
   }
   printTable(
     `peer: a trained model (${tokens.length} tokens) in ${peer.name}, its logits against ours`,
@@ -109,7 +112,7 @@ interface Row extends Speed {
   threads: number;
   name: string;
   /** The peer's file that it ran in turn with. */
-  against: TensorType;
+  against: OutputType;
   /** Of the peer: the logits of the synthetic model against ours. */
   difference?: LogitDifference;
 }
@@ -124,7 +127,7 @@ async function compareSpeed(peer: Peer, folder: string): Promise<void> {
   const rows: Row[] = [];
   for (const { type, limit } of THEIRS) {
     const path = join(folder, `${type}.gguf`);
-    await writeGguf(path, { reference, type });
+    await convertToGguf(reference, path, { type, madeUpVocabulary: true });
     const model = await peer.load(path);
     for (const threads of threadCounts()) {
       const ours: Model[] = [];
@@ -139,7 +142,13 @@ async function compareSpeed(peer: Peer, folder: string): Promise<void> {
         () => context.generate(prompt, DECODED),
       ]);
       for (const [i, { name }] of OURS.entries()) rows.push({ threads, name, against: type, ...speeds[i]! });
-      rows.push({ threads, name: `llama.cpp ${type}`, against: type, difference, ...speeds.at(-1)! });
+      rows.push({
+        threads,
+        name: `llama.cpp ${OUTPUT_TYPES[type]}`,
+        against: type,
+        difference,
+        ...speeds.at(-1)!,
+      });
       for (const one of ours) await one.dispose();
       await context.dispose();
     }

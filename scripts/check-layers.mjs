@@ -9,7 +9,8 @@ const MAY_IMPORT = {
   base: "",
   tensor: "base",
   kernels: "base tensor",
-  checkpoint: "base tensor",
+  gguf: "base tensor",
+  checkpoint: "base tensor gguf",
   arch: "base tensor checkpoint",
   logical: "base tensor kernels checkpoint arch",
   text: "base checkpoint",
@@ -20,6 +21,7 @@ const MAY_IMPORT = {
   plan: "base tensor checkpoint arch logical yaml recipe",
   build: "base tensor kernels checkpoint arch logical recipe plan",
   transfer: "base checkpoint recipe plan build eval",
+  convert: "base tensor gguf checkpoint arch logical text plan",
   survey: "base tensor kernels checkpoint arch logical charts",
   statistics: "base",
   charts: "base",
@@ -30,14 +32,18 @@ const MAY_IMPORT = {
   library: "base checkpoint logical text plan build runtime eval",
   server:
     "base tensor checkpoint arch grammar text recipe plan build survey runtime statistics charts tasks eval study library",
-  cli: "transfer server base tensor checkpoint arch logical text grammar recipe plan build survey runtime statistics charts tasks eval study library launch",
+  cli: "transfer server base tensor checkpoint arch logical text grammar recipe plan build survey runtime statistics charts tasks eval study library launch gguf convert",
   browser:
     "base tensor kernels checkpoint arch logical text recipe plan build survey runtime statistics charts tasks eval study library",
   studio: "",
   "studio-static": "browser studio",
 };
 /** What a layer may import types from, beside that: single files. */
-const MAY_IMPORT_TYPES = { studio: ["server/api.ts"], "studio-static": ["server/api.ts"] };
+const MAY_IMPORT_TYPES = {
+  gguf: ["checkpoint/source.ts"],
+  studio: ["server/api.ts"],
+  "studio-static": ["server/api.ts"],
+};
 const IMPORT = /^(?:import|export)\b( type)?[^;"]*?from "([^"]+)"|\bimport\("([^"]+)"\)/gm;
 const MAY_USE_FILES = /^checkpoint\/node(-\w+)?\.ts$/;
 

@@ -40,12 +40,12 @@ class FileSink implements Sink {
   #state: "open" | "flushed" | "published" | "discarded" = "open";
 
   constructor(
-    folder: string,
-    { name, byteLength, direct }: { name: string; byteLength: number; direct: boolean },
+    target: string,
+    { temporary, byteLength, direct = false }: { temporary: string; byteLength: number; direct?: boolean },
   ) {
-    this.name = name;
-    this.#target = pathWithin(folder, name);
-    this.#temporary = temporaryName(folder, name);
+    this.name = basename(target);
+    this.#target = target;
+    this.#temporary = temporary;
     try {
       this.#fd = fs.openSync(this.#temporary, "wx+");
       fs.ftruncateSync(this.#fd, byteLength);
@@ -238,7 +238,8 @@ class FolderOutput extends FolderStore implements OutputStore {
     byteLength: number,
     { direct = false }: { direct?: boolean } = {},
   ): Promise<Sink> {
-    return new FileSink(this.location, { name, byteLength, direct });
+    const target = pathWithin(this.location, name);
+    return new FileSink(target, { temporary: temporaryName(this.location, name), byteLength, direct });
   }
 
   async writeSmall(name: string, bytes: Uint8Array): Promise<void> {
@@ -298,15 +299,27 @@ class FolderOutput extends FolderStore implements OutputStore {
   }
 
   async freeBytes(): Promise<number | undefined> {
-    let folder = this.location;
-    while (!fs.existsSync(folder) && dirname(folder) !== folder) folder = dirname(folder);
-    try {
-      const { bavail, bsize } = fs.statfsSync(folder);
-      return bavail * bsize;
-    } catch {
-      return undefined;
-    }
+    return freeBytesAt(this.location);
   }
+}
+
+/** Free bytes for an ordinary user where a path lies or would lie; undefined where the system does not tell. */
+export function freeBytesAt(path: string): number | undefined {
+  let folder = resolve(path);
+  while (!fs.existsSync(folder) && dirname(folder) !== folder) folder = dirname(folder);
+  try {
+    const { bavail, bsize } = fs.statfsSync(folder);
+    return bavail * bsize;
+  } catch {
+    return undefined;
+  }
+}
+
+/** One large file anywhere, as a sink: under a temporary name beside it until it is published. */
+export function createFile(path: string, byteLength: number): Sink {
+  const target = resolve(path);
+  const unique = `${process.pid}-${Math.random().toString(36).slice(2, 10)}`;
+  return new FileSink(target, { temporary: `${target}.${unique}.tmp`, byteLength });
 }
 
 /** A folder to write. Nothing is made before prepare(). */

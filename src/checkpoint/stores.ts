@@ -2,8 +2,10 @@
  * From a location, as people write it, to the store behind it. The one place that knows the kinds of
  * locations; workers get locations and open their own stores.
  */
+import { basename, dirname, resolve } from "node:path";
 import { BuildError, CheckpointError } from "../base/errors.ts";
 import type { OpenOptions } from "./checkpoint.ts";
+import { namesGguf, openGgufStore } from "./gguf-store.ts";
 import { asSingleFile, folderExists } from "./node.ts";
 import { openOutputFolder } from "./node-output.ts";
 import { openFolder } from "./node-source.ts";
@@ -24,6 +26,7 @@ export function openStore(location: string): Store {
   const scheme = SCHEME.exec(location)?.[1]?.toLowerCase();
   switch (scheme) {
     case undefined: {
+      if (isGgufFile(location)) return openGguf(location);
       const place = folderExists(location) ? undefined : parseHubPlace(location);
       return place ? new HubStore(place, { isGuess: true }) : openFolder(location);
     }
@@ -57,6 +60,16 @@ function fault(code: string, location: string, what: string): CheckpointError {
   return new CheckpointError(code, `Cannot open "${printable(location)}": ${what}`);
 }
 
+/** A folder may be called so, too. */
+function isGgufFile(location: string): boolean {
+  return namesGguf(location) && !folderExists(location);
+}
+
+function openGguf(location: string): Store {
+  const path = resolve(location);
+  return openGgufStore(path, { folder: openFolder(dirname(path)), file: basename(path) });
+}
+
 /** A store to write. */
 export function openOutput(location: string): OutputStore {
   const scheme = SCHEME.exec(location)?.[1];
@@ -76,6 +89,7 @@ export function openLocation(location: string): { store: Store; options: OpenOpt
     const only = decodeURIComponent(name!);
     return { store: new HttpStore(folder! + query, { only }), options: { only } };
   }
+  if (isGgufFile(location)) return { store: openGguf(location), options: {} };
   const file = SCHEME.test(location) ? undefined : asSingleFile(location);
   if (file) return { store: openFolder(file.folder), options: { only: file.name } };
   return { store: openStore(location), options: {} };

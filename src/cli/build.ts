@@ -10,7 +10,7 @@ import { parentOption, planOf, showDisk, showPlan, showWarnings } from "./plan.t
 import { createProgress, PROGRESS_MODES, type Progress, type ProgressMode } from "./progress.ts";
 import { note, paint, print, printJson, quoted } from "./terminal.ts";
 
-interface BuildCommandOptions {
+export interface BuildCommandOptions {
   output: string;
   workers?: number;
   part?: { index: number; count: number };
@@ -33,7 +33,7 @@ export function addBuild(program: Command): void {
     .argument("[recipe]", "a recipe (.yaml) or a plan (.json); not needed with --finish")
     .requiredOption(
       "-o, --output <folder>",
-      "where the child goes: a new or empty folder, or an unfinished build of it",
+      "where the child goes: a new or empty folder, or an unfinished build of it; FILE.gguf for GGUF parents",
     )
     .option("--workers <n>", "worker threads (default: one per core)", parseCount)
     .option("--part <i/n>", "build only part i of n, i from 0 to n-1; for clusters", parsePart)
@@ -54,8 +54,12 @@ A build that was interrupted or killed goes on from the shards that are complete
 when the same command is run again, and ends with the same bytes. Exit status
 130 or 143: interrupted, state saved.
 
+Of GGUF parents a child is stitched when the output ends in .gguf: blocks are
+copied as they are, in whatever quantisation, and nothing is computed.
+
 Examples:
   $ chimera build recipes/r1t.yaml -o ./R1T
+  $ chimera build r1t-gguf.yaml -o R1T-Q4_K_M.gguf
   $ chimera build recipes/r1t.yaml -o ./R1T --dry-run
   $ chimera plan recipes/r1t.yaml -o plan.json
   $ seq 0 7 | xargs -P8 -I{} chimera build plan.json -o ./R1T --part {}/8
@@ -67,6 +71,8 @@ Examples:
 
 async function runBuild(path: string | undefined, options: BuildCommandOptions): Promise<void> {
   refuseContradictions(path, options);
+  const { namesGguf } = await import("../checkpoint/gguf-store.ts");
+  if (namesGguf(options.output)) return (await import("./stitch.ts")).runStitch(path, options);
   const plan = await planFor(path, options);
   const { build } = await import("../build/build.ts");
   const { finishWhenReady } = await import("../build/finish-when-ready.ts");

@@ -15,6 +15,7 @@ const COMMANDS: (() => Promise<(program: Command) => void>)[] = [
   async () => (await import("./pull.ts")).addPull,
   async () => (await import("./launch.ts")).addLaunch,
   async () => (await import("./push.ts")).addPush,
+  async () => (await import("./convert.ts")).addConvert,
   async () => (await import("./generate.ts")).addGenerate,
   async () => (await import("./chat.ts")).addChat,
   async () => (await import("./logits.ts")).addLogits,

@@ -11,7 +11,7 @@ export interface GgufTensor {
 
 export interface GgufFile {
   version: number;
-  metadata: Map<string, number | string | boolean | string[]>;
+  metadata: Map<string, number | string | boolean | string[] | number[]>;
   tensors: Map<string, GgufTensor>;
   /** What follows the header, from a multiple of 32 on. */
   data: Buffer;
@@ -30,13 +30,15 @@ export function readGguf(path: string): GgufFile {
     const length = u64();
     return file.toString("utf8", skip(length), at);
   };
-  const value = (type: number): number | string | boolean | string[] => {
+  const value = (type: number): number | string | boolean | string[] | number[] => {
     if (type === 4) return u32();
     if (type === 6) return file.readFloatLE(skip(4));
     if (type === 7) return file.readUInt8(skip(1)) === 1;
     if (type === 8) return text();
     if (type === 9) {
-      if (u32() !== 8) throw new Error("an array of something else than strings");
+      const of = u32();
+      if (of === 5) return Array.from({ length: u64() }, u32);
+      if (of !== 8) throw new Error("an array of something else than strings");
       return Array.from({ length: u64() }, text);
     }
     throw new Error(`type ${type} of a value`);
@@ -60,7 +62,7 @@ export function readGguf(path: string): GgufFile {
 }
 
 /** Elements of a block and its bytes, by the number of a type. */
-export const BLOCKS: Record<number, [number, number]> = { 0: [1, 4], 8: [32, 34], 30: [1, 2] };
+export const BLOCKS: Record<number, [number, number]> = { 0: [1, 4], 1: [1, 2], 8: [32, 34], 30: [1, 2] };
 
 export function floatsOf(file: GgufFile, name: string): Float32Array {
   const { dims, type, offset } = file.tensors.get(name)!;

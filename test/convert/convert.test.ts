@@ -1,14 +1,14 @@
-/** The exporter to GGUF: what it writes is read back, and rounded as its definition says. */
+/** A checkpoint as GGUF: what is written is read back, and rounded as its definition says. */
 import assert from "node:assert/strict";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { encodeHeader, type TensorType, u32 } from "../../bench/gguf/container.ts";
-import { tensorsOf } from "../../bench/gguf/deepseek2.ts";
-import { encodeElements } from "../../bench/gguf/encode.ts";
-import { writeGguf } from "../../bench/gguf/write.ts";
 import { type ModelConfig, modelConfigOf } from "../../src/arch/model-config.ts";
+import { convertToGguf, type OutputType } from "../../src/convert/convert.ts";
+import { tensorsOf } from "../../src/convert/deepseek2.ts";
+import { encodeBlocks } from "../../src/gguf/blocks.ts";
+import { encodeGgufHeader, u32 } from "../../src/gguf/write.ts";
 import { checkpointReference } from "../../src/logical/checkpoint-weights.ts";
 import { E4M3_VALUES } from "../../src/tensor/float8.ts";
 import { decodeBf16, decodeF16, encodeBf16, encodeF16 } from "../../src/tensor/float16.ts";
@@ -25,7 +25,7 @@ function someValues(length: number): Float32Array {
   );
 }
 
-describe("encodeElements()", () => {
+describe("encodeBlocks()", () => {
   test("Q8_0: scale 1 as F16, codes rounded with halves away from zero", () => {
     const values = new Float32Array(32);
     values.set([127, -127, 0.5, -0.5, 1.5, -1.5, 2.25, -2.25, 126.5, -126.5, 0.49, -0.49]);
@@ -46,12 +46,12 @@ describe("encodeElements()", () => {
       0,
       ...Array(20).fill(0),
     ];
-    assert.deepEqual([...encodeElements("Q8_0", values)], expected);
+    assert.deepEqual([...encodeBlocks("Q8_0", values)], expected);
   });
 
   test("Q8_0: equals the definition, block by block", () => {
     const values = someValues(32 * 200);
-    const bytes = encodeElements("Q8_0", values);
+    const bytes = encodeBlocks("Q8_0", values);
     assert.equal(bytes.length, 34 * 200);
     const view = new DataView(bytes.buffer, bytes.byteOffset);
     for (let block = 0; block < 200; block++) {
@@ -73,21 +73,21 @@ describe("encodeElements()", () => {
   });
 
   test("Q8_0: a block of zeros has scale 0", () => {
-    assert.deepEqual(encodeElements("Q8_0", new Float32Array(32)), new Uint8Array(34));
-    assert.throws(() => encodeElements("Q8_0", new Float32Array(33)), /Cannot encode 33 elements as Q8_0/);
+    assert.deepEqual(encodeBlocks("Q8_0", new Float32Array(32)), new Uint8Array(34));
+    assert.throws(() => encodeBlocks("Q8_0", new Float32Array(33)), /Cannot encode 33 elements as Q8_0/);
   });
 
   test("BF16 equals the reference codec, also half-way and at a carry", () => {
     const odd = [1.00390625, 1.01171875, 0.99999994, -3.4e38, 1e-40, 0, -0];
     const values = Float32Array.from([...someValues(1000), ...odd]);
-    const bytes = encodeElements("BF16", values);
+    const bytes = encodeBlocks("BF16", values);
     assert.deepEqual([...new Uint16Array(bytes.buffer)], [...values].map(encodeBf16));
   });
 });
 
-describe("encodeHeader()", () => {
+describe("encodeGgufHeader()", () => {
   test("as bytes", () => {
-    const header = encodeHeader(new Map([["k", u32(7)]]), [{ name: "t", type: "BF16", shape: [3, 2] }]);
+    const header = encodeGgufHeader(new Map([["k", u32(7)]]), [{ name: "t", type: "BF16", shape: [3, 2] }]);
     const expected = [
       ...[0x47, 0x47, 0x55, 0x46, 3, 0, 0, 0],
       ...[1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0],
@@ -100,16 +100,16 @@ describe("encodeHeader()", () => {
   });
 });
 
-describe("writeGguf() of a trained model", () => {
+describe("convertToGguf() of a trained model", () => {
   const folder = temporaryFolder({ after });
-  const written = (type: TensorType) => {
+  const written = (type: OutputType) => {
     const path = join(folder, `${type}.gguf`);
     return existsSync(path)
       ? path
-      : writeGguf(path, { reference: checkpointReference(MINI), type }).then(() => path);
+      : convertToGguf(checkpointReference(MINI), path, { type }).then(() => path);
   };
 
-  for (const type of ["F32", "BF16", "Q8_0"] as const) {
+  for (const type of ["f32", "f16", "bf16", "q8_0"] as const) {
     test(`${type}: tensors follow one another on multiples of 32 and fill the file`, async () => {
       const file = readGguf(await written(type));
       assert.equal(file.version, 3);
@@ -124,7 +124,7 @@ describe("writeGguf() of a trained model", () => {
   }
 
   test("keys say what config.json says", async () => {
-    const { metadata } = readGguf(await written("F32"));
+    const { metadata } = readGguf(await written("f32"));
     const get = (key: string) => metadata.get(`deepseek2.${key}`);
     assert.equal(metadata.get("general.architecture"), "deepseek2");
     assert.equal((metadata.get("tokenizer.ggml.tokens") as string[]).length, 640);
@@ -151,7 +151,7 @@ describe("writeGguf() of a trained model", () => {
   });
 
   test("experts are stacked, kv_b is cut by heads and its keys transposed, norms are whole", async () => {
-    const file = readGguf(await written("F32"));
+    const file = readGguf(await written("f32"));
     const tensors = readCheckpointTensors(MINI);
     const whole = (name: string) => floatsOfCheckpoint(tensors, name);
     const up = floatsOf(file, "blk.2.ffn_up_exps.weight");

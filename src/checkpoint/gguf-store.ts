@@ -1,0 +1,208 @@
+/**
+ * A GGUF as a checkpoint: a store whose files are made of it, config.json and the tokenizer's among them, with
+ * shards in which each tensor has its usual name and is decoded while it is read. So a GGUF can be a parent, be
+ * inspected, compared and run like any other checkpoint, and nothing above this layer knows.
+ */
+import { CheckpointError } from "../base/errors.ts";
+import { shown } from "../base/shown.ts";
+import { configOf } from "../gguf/config.ts";
+import { type GgufModel, openGguf } from "../gguf/model.ts";
+import { tokenizerFilesOf } from "../gguf/tokenizer.ts";
+import { type ViewTensor, viewOf } from "../gguf/view.ts";
+import { ViewReader } from "../gguf/view-source.ts";
+import { byteLengthOf } from "../tensor/dtype.ts";
+import { encodeHeader } from "./header.ts";
+import { formatShardIndex, INDEX_NAME } from "./shard-index.ts";
+import type { Source, Store, StoreEntry } from "./source.ts";
+
+/** About as much as people ship; shards are what workers share out. */
+const SHARD_BYTES = 5e9;
+
+/** One of the shards that the file is shown as. */
+interface MadeShard {
+  name: string;
+  header: Uint8Array;
+  tensors: { tensor: ViewTensor; offset: number; byteLength: number }[];
+  byteLength: number;
+}
+
+interface Made {
+  model: GgufModel;
+  shards: Map<string, MadeShard>;
+  files: Map<string, Uint8Array>;
+}
+
+/** Whether a location is that of a GGUF, by its name. */
+export function namesGguf(location: string): boolean {
+  return /\.gguf$/i.test(location);
+}
+
+export class GgufStore implements Store {
+  readonly location: string;
+  readonly label: string;
+  readonly #folder: Store;
+  readonly #file: string;
+  #made: Promise<Made> | undefined;
+
+  constructor(location: string, { folder, file }: { folder: Store; file: string }) {
+    this.location = location;
+    this.label = file;
+    this.#folder = folder;
+    this.#file = file;
+  }
+
+  async list(): Promise<StoreEntry[]> {
+    const { shards, files } = await this.#make();
+    return [
+      ...[...files].map(([name, { length }]) => ({ name, byteLength: length })),
+      ...[...shards.values()].map(({ name, byteLength }) => ({ name, byteLength })),
+    ].sort((a, b) => (a.name < b.name ? -1 : 1));
+  }
+
+  async open(name: string): Promise<Source> {
+    const { model, shards } = await this.#make();
+    const shard = shards.get(name);
+    if (shard) return new ViewSource(this.#folder, model, shard);
+    throw new CheckpointError(
+      "missing",
+      `Cannot open "${shown(name)}" of "${shown(this.label)}": it is not there`,
+    );
+  }
+
+  async readSmall(name: string): Promise<Uint8Array | undefined> {
+    return (await this.#make()).files.get(name);
+  }
+
+  /** The file itself. */
+  async model(): Promise<GgufModel> {
+    return (await this.#make()).model;
+  }
+
+  #make(): Promise<Made> {
+    this.#made ??= openGguf(this.#folder, this.#file).then(make);
+    return this.#made;
+  }
+}
+
+function make(model: GgufModel): Made {
+  const groups: ViewTensor[][] = [[]];
+  let size = 0;
+  const view = viewOf(model);
+  for (const tensor of view) {
+    const byteLength = byteLengthOf(tensor.dtype, tensor.shape);
+    if (size > 0 && size + byteLength > SHARD_BYTES) {
+      groups.push([]);
+      size = 0;
+    }
+    groups.at(-1)!.push(tensor);
+    size += byteLength;
+  }
+  const five = (n: number) => String(n).padStart(5, "0");
+  const shards = new Map<string, MadeShard>();
+  const weightMap = new Map<string, string>();
+  for (const [i, tensors] of groups.entries()) {
+    const isOne = groups.length === 1;
+    const name = isOne ? "model.safetensors" : `model-${five(i + 1)}-of-${five(groups.length)}.safetensors`;
+    shards.set(name, shardOf(name, tensors));
+    for (const tensor of tensors) weightMap.set(tensor.name, name);
+  }
+  const encode = (value: object) => new TextEncoder().encode(`${JSON.stringify(value, null, 2)}\n`);
+  const files = new Map([["config.json", encode(configOf(model))]]);
+  for (const [name, value] of tokenizerFilesOf(model)) files.set(name, encode(value));
+  if (groups.length > 1) {
+    const total = view.reduce((sum, { dtype, shape }) => sum + byteLengthOf(dtype, shape), 0);
+    files.set(INDEX_NAME, new TextEncoder().encode(formatShardIndex(weightMap, total)));
+  }
+  return { model, shards, files };
+}
+
+function shardOf(name: string, tensors: readonly ViewTensor[]): MadeShard {
+  const header = encodeHeader(tensors, new Map([["format", "pt"]]));
+  let offset = header.length;
+  const placed = tensors.map((tensor) => {
+    const entry = { tensor, offset, byteLength: byteLengthOf(tensor.dtype, tensor.shape) };
+    offset += entry.byteLength;
+    return entry;
+  });
+  return { name, header, tensors: placed, byteLength: offset };
+}
+
+/** A shard's bytes, made as they are read. */
+class ViewSource implements Source {
+  readonly name: string;
+  readonly byteLength: number;
+  readonly identity: string;
+  readonly alignment = 1;
+  readonly #folder: Store;
+  readonly #shard: MadeShard;
+  readonly #open = new Map<string, Promise<Source>>();
+  readonly #reader = new ViewReader((file) => this.#file(file));
+  #turn: Promise<void> = Promise.resolve();
+
+  constructor(folder: Store, model: GgufModel, shard: MadeShard) {
+    this.#folder = folder;
+    this.#shard = shard;
+    this.name = shard.name;
+    this.byteLength = shard.byteLength;
+    // Each shard may hold tensors of any file.
+    this.identity = model.files.map(({ identity }) => identity).join(" ");
+  }
+
+  /** One after another: the reader keeps a part between reads. */
+  read(into: Uint8Array, offset: number): Promise<void> {
+    const reading = this.#turn.then(() => this.#read(into, offset));
+    this.#turn = reading.catch(() => {});
+    return reading;
+  }
+
+  async #read(into: Uint8Array, offset: number): Promise<void> {
+    const { header, tensors } = this.#shard;
+    const end = offset + into.length;
+    if (end > this.byteLength) {
+      const what = `it ends at byte ${this.byteLength}, wanted ${end - this.byteLength} more`;
+      throw new CheckpointError("changed", `Cannot read "${shown(this.name)}": ${what}`);
+    }
+    if (offset < header.length) into.set(header.subarray(offset, Math.min(end, header.length)));
+    for (let i = firstEndingAfter(tensors, offset); i < tensors.length && tensors[i]!.offset < end; i++) {
+      const { tensor, offset: start, byteLength } = tensors[i]!;
+      const [from, to] = [Math.max(start, offset), Math.min(start + byteLength, end)];
+      if (from < to) await this.#reader.read(tensor, into.subarray(from - offset, to - offset), from - start);
+    }
+  }
+
+  async checkUnchanged(): Promise<void> {
+    for (const source of this.#open.values()) await (await source).checkUnchanged();
+  }
+
+  async close(): Promise<void> {
+    for (const source of this.#open.values()) await source.then((s) => s.close()).catch(() => {});
+    this.#open.clear();
+  }
+
+  #file(name: string): Promise<Source> {
+    const source = this.#open.get(name) ?? this.#folder.open(name);
+    this.#open.set(name, source);
+    return source;
+  }
+}
+
+/** Index of the first tensor that ends behind a position. */
+function firstEndingAfter(tensors: MadeShard["tensors"], position: number): number {
+  let [low, high] = [0, tensors.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (tensors[middle]!.offset + tensors[middle]!.byteLength > position) high = middle;
+    else low = middle + 1;
+  }
+  return low;
+}
+
+/** What a store is made of, where that is a GGUF. */
+export function ggufOf(store: Store): GgufStore | undefined {
+  return store instanceof GgufStore ? store : undefined;
+}
+
+/** The store of a GGUF in a folder. Whether it exists is seen when it is used. */
+export function openGgufStore(location: string, at: { folder: Store; file: string }): Store {
+  return new GgufStore(location, at);
+}
