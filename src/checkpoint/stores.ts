@@ -6,9 +6,9 @@ import { basename, dirname, resolve } from "node:path";
 import { BuildError, CheckpointError } from "../base/errors.ts";
 import type { OpenOptions } from "./checkpoint.ts";
 import { namesGguf, openGgufStore } from "./gguf-store.ts";
-import { asSingleFile, folderExists } from "./node.ts";
+import { asSingleFile, fileExists, folderExists } from "./node.ts";
 import { openOutputFolder } from "./node-output.ts";
-import { openFolder } from "./node-source.ts";
+import { FolderStore, openFolder } from "./node-source.ts";
 import { HttpStore } from "./remote/http-store.ts";
 import { HubStore, parseHubPlace } from "./remote/hub-store.ts";
 import { printable } from "./shown.ts";
@@ -38,6 +38,21 @@ export function openStore(location: string): Store {
     default:
       throw fault("unknown-scheme", location, `"${scheme}:" is not known, ${WANTED}`);
   }
+}
+
+/** The location with its commit, where it has one: several threads that open it open the same. */
+export async function pinnedLocation(location: string): Promise<string> {
+  const store = openStore(location);
+  if (store instanceof HubStore && !store.isPinned) await store.list();
+  return store instanceof HubStore ? store.location : location;
+}
+
+/** Throws CheckpointError when nothing is there; opens no model. */
+export async function requireLocation(location: string): Promise<void> {
+  if (fileExists(location)) return;
+  const store = openStore(location);
+  if (!(store instanceof FolderStore)) await store.list();
+  else throw fault("missing", location, "there is no such file or folder");
 }
 
 /** Whether a text may be ORG/NAME or ORG/NAME@REVISION of the Hub. */

@@ -4,7 +4,7 @@ import { createServer, type IncomingMessage, request, type Server, type ServerRe
 import { type AddressInfo, connect } from "node:net";
 import { after, before, beforeEach, describe, test } from "node:test";
 import { openCheckpoint, openWholeCheckpoint } from "../../src/checkpoint/checkpoint.ts";
-import { parseRateLimit, parseRetryAfter } from "../../src/checkpoint/remote/pace.ts";
+import { Pace, parseRateLimit, parseRetryAfter } from "../../src/checkpoint/remote/pace.ts";
 import { openLocation, openStore } from "../../src/checkpoint/stores.ts";
 import { planWindows, WINDOW_BYTES } from "../../src/checkpoint/windows.ts";
 import { startMain } from "../cli/run-main.ts";
@@ -170,6 +170,24 @@ describe("a folder of a web server", () => {
 });
 
 describe("limits of servers", () => {
+  test("what is left of a limit is spread over its time", async () => {
+    const pace = new Pace();
+    const turn = async (origin: string) => {
+      const begun = performance.now();
+      await pace.turn(origin);
+      return performance.now() - begun;
+    };
+    assert.ok((await turn("a")) < 50);
+    pace.heed("a", { ratelimit: '"resolvers";r=1;t=1' });
+    const waits = [await turn("a"), await turn("a"), await turn("a")];
+    assert.ok(waits[1]! > 300 && waits[2]! > 300, waits.join(", "));
+    assert.ok((await turn("b")) < 50);
+    pace.heed("a", { ratelimit: '"resolvers";r=2000;t=1' });
+    assert.ok((await turn("a")) < 50);
+    pace.heed("c", { ratelimit: '"resolvers";r=0;t=1' });
+    assert.ok((await turn("c")) > 700);
+  });
+
   test("RateLimit and Retry-After", () => {
     assert.deepEqual(parseRateLimit('"resolvers";r=12;t=120'), { left: 12, seconds: 120 });
     assert.deepEqual(parseRateLimit('"api";r=400;t=30, "resolvers";r=3;t=60'), { left: 3, seconds: 60 });

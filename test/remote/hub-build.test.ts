@@ -101,6 +101,19 @@ describe("a build from the Hub", () => {
     assertSameShards(child, local);
   });
 
+  test("a whole shard that is not what the Hub says fails the build", async () => {
+    const copy = RECIPE.replace("tensors: routed-experts", "tensors: all").replace(/.*attention.*\n/, "");
+    const locations = { v3: "hf:chimera/mini-v3", r1: "hf:chimera/mini-r1" };
+    const plan = await planRecipe(parseRecipe(copy), { locations });
+    hub.rules = [firstTimes(1, isLargeFile, { kind: "flip" })];
+    const child = join(folder, "flipped");
+    await assert.rejects(build(plan, child, { workers: 1 }), /its SHA-256 is .*, wanted|is not finite/);
+    hub.rules = [];
+    await build(plan, child, { workers: 1 });
+    for (const name of readdirSync("models/mini-r1").filter((some) => some.endsWith(".safetensors")))
+      assert.equal(readFileSync(join(child, name)).length, readFileSync(join("models/mini-r1", name)).length);
+  });
+
   test("gives up on a server that always ignores ranges, with one error", async () => {
     hub.rules = [(request) => (isLargeFile(request) ? { kind: "ignore-range" } : undefined)];
     await assert.rejects(planOf(), /the server sends the whole file, wanted the range/);
