@@ -124,7 +124,10 @@ describe("acquireLock()", () => {
     t.after(() => delete process.env.CHIMERA_TASK);
     const held = { host: "elsewhere", pid: 1, started: "x/1", task: "slurm/c/12_3" };
     for (const name of [NAME, "lock-000001-000003.json"]) {
-      writeFileSync(join(store.state, name), owner({ ...held, token: `1-${name.length}${name.slice(9, 12)}` }));
+      writeFileSync(
+        join(store.state, name),
+        owner({ ...held, token: `1-${name.length}${name.slice(9, 12)}` }),
+      );
       for (const task of [undefined, "slurm/c/12_4", ""]) {
         if (task === undefined) delete process.env.CHIMERA_TASK;
         else process.env.CHIMERA_TASK = task;
