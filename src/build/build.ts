@@ -16,7 +16,7 @@ import type { ShardTask } from "./assemble-shard.ts";
 import { CHILD_NAME, childRecord } from "./child.ts";
 import type { DirectOptions, DirectReport } from "./direct.ts";
 import type { BuildEvent } from "./events.ts";
-import { modelCard, statedLicence } from "./model-card.ts";
+import { cardFacts, modelCard, statedLicence } from "./model-card.ts";
 import { otherFiles } from "./other-files.ts";
 import { runPool } from "./pool.ts";
 import { checkParents } from "./sources.ts";
@@ -304,7 +304,8 @@ async function finishChild(
 ): Promise<void> {
   const stores = plan.parents.map(({ location }) => openStore(location));
   const files = await otherFiles(plan, stores);
-  files.set("README.md", new TextEncoder().encode(modelCard(plan, { licence: await statedLicence(stores) })));
+  const card = modelCard(plan, { licence: await statedLicence(stores), ...cardFacts(plan, files) });
+  files.set("README.md", new TextEncoder().encode(card));
   const hashes = new Map<string, string>();
   await recordFiles(target, [...files.keys()]);
   for (const [name, bytes] of files) {

@@ -136,6 +136,7 @@ trap 'interrupted=yes; [ -z "$child" ] || kill -TERM "$child" 2>/dev/null' TERM
 cd ${shellWord(cwd)} || exit 3
 ${command} &
 child=$!
+[ -z "$interrupted" ] || kill -TERM "$child" 2>/dev/null # it came before there was a number to send it to
 while :; do
   interrupted=
   wait "$child"

@@ -3,7 +3,8 @@
  * rules. No server has seen them.
  */
 import assert from "node:assert/strict";
-import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { spawnSync } from "node:child_process";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { describe, test } from "node:test";
 import { type IJob, Job as JobModel } from "kubernetes-models/batch/v1";
@@ -35,6 +36,17 @@ function validate(object: KubernetesObject): void {
   // The types hold it as well: an unknown field does not compile.
   if (isJob(object)) new JobModel(object satisfies IJob).validate();
   else new ConfigMapModel(object).validate();
+}
+
+/** Asserts that `actual` has everything of `expected`; it may have more, and lack empty lists. */
+function assertWithin(expected: unknown, actual: unknown, path: string): void {
+  if (typeof expected !== "object" || expected === null) {
+    assert.equal(actual, expected, path);
+    return;
+  }
+  if (Array.isArray(expected) && expected.length === 0) return;
+  for (const [key, value] of Object.entries(expected))
+    assertWithin(value, (actual as Record<string, unknown> | undefined)?.[key], `${path}.${key}`);
 }
 
 describe("kubernetesObjects()", () => {
@@ -70,6 +82,22 @@ describe("kubernetesObjects()", () => {
     const empty = structuredClone(job);
     Object.assign(empty.spec.template.spec, { containers: undefined });
     assert.throws(() => validate(empty), /containers/);
+  });
+
+  const hasKubectl = spawnSync("kubectl", ["version", "--client"]).status === 0;
+  test("kubectl's own types take every field", { skip: !hasKubectl && "there is no kubectl" }, () => {
+    for (const job of objects({ secret: "keys", namespace: "moe" }).filter(isJob)) {
+      // Without a server: it decodes into the types of its version, which have no place for what they do not know.
+      const main = job.spec.template.spec.containers[0]!;
+      const { status, stdout, stderr } = spawnSync(
+        "kubectl",
+        ["set", "image", "--local", "-f", "-", `${main.name}=other`, "-o", "json"],
+        { input: manifestText([job]), encoding: "utf8" },
+      );
+      assert.equal(status, 0, stderr);
+      main.image = "other";
+      assertWithin(job, JSON.parse(stdout), job.metadata.name);
+    }
   });
 
   test("has the rules of our exit statuses", () => {
@@ -181,7 +209,6 @@ describe("a manifest, played", () => {
     mkdirSync(data);
     const gate = join(folder, "gate");
     const parents = { v3: resolve("models/mini-v3"), r1: resolve("models/mini-r1") };
-    const { readFileSync } = await import("node:fs");
     const made = kubernetesObjects({
       ...WISHES,
       source: { text: readFileSync(recipe, "utf8"), fileName: "recipe.yaml" },
