@@ -13,7 +13,7 @@ import { push } from "../../src/transfer/push.ts";
 import { batchesOf } from "../../src/transfer/push-plan.ts";
 import { startMain } from "../cli/run-main.ts";
 import { type Fault, firstTimes, type LoggedRequest } from "../support/hub/faults.ts";
-import { sha256, TestHub } from "../support/hub/hub-server.ts";
+import { sha256, TestHub, type VirtualFile } from "../support/hub/hub-server.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 import { filesOf, useHub } from "./use-hub.ts";
 
@@ -172,7 +172,7 @@ describe("push", () => {
     await push(child, "chimera/others");
     const repo = hub.repos.get("chimera/others")!;
     assertHolds(repo.files, child);
-    assert.equal(Buffer.from(repo.files.get("notes.txt")!).toString(), "2");
+    assert.equal(Buffer.from(repo.files.get("notes.txt") as Uint8Array).toString(), "2");
   });
 
   test("notices that another has changed what it has pushed", async () => {
@@ -445,7 +445,7 @@ function shardsIn(names: Iterable<string>): string[] {
   return [...names].filter((name) => name.endsWith(".safetensors")).sort();
 }
 
-function assertHolds(files: ReadonlyMap<string, Uint8Array>, folder: string): void {
+function assertHolds(files: ReadonlyMap<string, Uint8Array | VirtualFile>, folder: string): void {
   for (const [name, bytes] of filesOf(folder)) {
     const there = files.get(name);
     assert.ok(there, `${name} is missing`);
