@@ -13,11 +13,12 @@ import type { OutputStore } from "../checkpoint/source.ts";
 import { openOutput, openStore } from "../checkpoint/stores.ts";
 import type { BuildPlan } from "../plan/plan.ts";
 import type { ShardTask } from "./assemble-shard.ts";
-import { CHILD_NAME, childRecord } from "./child.ts";
+import { CHILD_NAME, type ChildRecord, childRecord } from "./child.ts";
 import type { DirectOptions, DirectReport } from "./direct.ts";
 import type { BuildEvent } from "./events.ts";
 import { cardFacts, modelCard, statedLicence } from "./model-card.ts";
 import { otherFiles } from "./other-files.ts";
+import type { FinishedShard, Outlet } from "./outlet.ts";
 import { runPool } from "./pool.ts";
 import { checkParents } from "./sources.ts";
 import {
@@ -54,6 +55,8 @@ export interface BuildOptions {
   signal?: AbortSignal;
   /** Called on the caller's thread. What it throws ends the build, which can be resumed. */
   onEvent?: (event: BuildEvent) => void;
+  /** Takes shards elsewhere as they are finished; the build ends it. */
+  outlet?: Outlet;
   /** "auto": WASM where it runs. Both give the same bytes. */
   kernels?: "auto" | "wasm" | "scalar";
   /** Reads parents and writes shards past the system's cache, where the file systems can. */
@@ -94,10 +97,19 @@ export async function build(
   location: string,
   options: BuildOptions = {},
 ): Promise<BuildReport> {
+  try {
+    return await runBuild(plan, location, options);
+  } finally {
+    await options.outlet?.stop();
+  }
+}
+
+async function runBuild(plan: BuildPlan, location: string, options: BuildOptions): Promise<BuildReport> {
   const startedAt = performance.now();
   refuseContradictions(options);
   const target = openOutput(location);
   const emit = options.onEvent ?? (() => {});
+  const { outlet } = options;
   const range = partRange(plan, options.part);
   const direct = options.direct && {
     readBytes: 0,
@@ -109,18 +121,20 @@ export async function build(
   refuseParents(plan, target);
   const found = await inspectTarget(target, plan, options);
   if (found.complete) {
+    if (outlet && !options.dryRun) await sendChild(target, found.child!, outlet);
     if (found.unfinished !== undefined && !options.dryRun) await sweep(target, plan);
     return report({ finished: true, resumed: plan.shards.length });
   }
   const wanted = options.finish ? [] : plan.shards.slice(range.from, range.to);
-  const before = found.replace ? new Map<string, ShardRecord>() : await completeShards(target, plan);
+  const before = found.replace ? new Map<string, ShardRecord>() : await completeShards(target, plan, outlet);
   if (options.finish) requireAll(plan, target, before);
   const open = wanted.filter(({ name }) => !before.has(name));
   await checkParents(
     plan.parents,
     open.map((shard) => taskOf(plan, shard)),
   );
-  await checkSpace(target, plan, { wanted: open, reclaimed: await reclaimable(target, found) });
+  const most = outlet?.mostLocal;
+  await checkSpace(target, plan, { wanted: open, reclaimed: await reclaimable(target, found), most });
   if (options.dryRun) return report({ finished: false, resumed: wanted.length - open.length });
   if (found.replace) await removeOurs(target, plan, found);
   if (options.part && wanted.length === 0) return report({ finished: false, resumed: 0 });
@@ -130,17 +144,18 @@ export async function build(
   // Finishing touches everything, so it holds the lock of everything.
   const lock = await acquireLock(target, options.finish ? { from: 0, to: plan.shards.length } : range);
   try {
-    if (await isComplete(target, plan)) {
+    if (await isComplete(target, plan, outlet)) {
       await target.removeState(); // finished by another since
       return report({ finished: true, resumed: plan.shards.length });
     }
-    const done = await completeShards(target, plan);
+    const done = await completeShards(target, plan, outlet);
     const missing = wanted.filter(({ name }) => !done.has(name));
     await removeLeftovers(
       target,
       wanted.map(({ name }) => name),
     );
-    await checkSpace(target, plan, { wanted: missing, reclaimed: 0 });
+    await checkSpace(target, plan, { wanted: missing, reclaimed: 0, most });
+    if (outlet) outlet.begin(target, await localShards(target, wanted, { done, outlet }));
     const written = await buildShards(plan, missing, { target, options, emit, done, wanted, direct }).catch(
       async (error) => {
         await removeLeftovers(
@@ -148,7 +163,7 @@ export async function build(
           wanted.map(({ name }) => name),
         ); // of a worker that died
         // Of parents that cannot be used and no whole shard nothing is left. Other parts may be at work.
-        const isBarren = !options.part && (await completeShards(target, plan)).size === 0;
+        const isBarren = !options.part && (await completeShards(target, plan, outlet)).size === 0;
         if (isBarren && isOfParents(error)) await target.removeState();
         throw error;
       },
@@ -157,11 +172,12 @@ export async function build(
       throw new Interrupted(
         "The build was stopped; what is complete is kept: run the same command again to go on",
       );
+    await outlet?.drain();
     if (options.part) return report({ finished: false, resumed: wanted.length - missing.length, written });
-    const records = await completeShards(target, plan);
+    const records = await completeShards(target, plan, outlet);
     requireAll(plan, target, records);
     emit({ kind: "finishing" });
-    await finishChild(plan, target, records);
+    await finishChild(plan, target, { records, outlet });
     const result = report({ finished: true, resumed: wanted.length - missing.length, written });
     const [shards, bytes, { seconds }] = [plan.shards.length, plan.totals.writeBytes, result];
     emit({ kind: "finished", location: target.location, shards, bytes, seconds });
@@ -256,6 +272,7 @@ async function buildShards(
       },
       workers,
       ...(options.signal ? { signal: options.signal } : {}),
+      ...(options.outlet ? { room: () => options.outlet!.room() } : {}),
       onBytes: (bytes) => {
         bytesDone += bytes;
         if (performance.now() - toldAt >= 100) tell();
@@ -266,6 +283,7 @@ async function buildShards(
       },
       onRecord: (record, seconds) => {
         written.push(record);
+        options.outlet?.add(record);
         const { shard, byteLength, sha256 } = record;
         emit({ kind: "shard-written", shard, byteLength, sha256, seconds });
         tell();
@@ -300,7 +318,7 @@ function requireAll(plan: BuildPlan, target: OutputStore, records: ReadonlyMap<s
 async function finishChild(
   plan: BuildPlan,
   target: OutputStore,
-  records: ReadonlyMap<string, ShardRecord>,
+  { records, outlet }: { records: ReadonlyMap<string, ShardRecord>; outlet: Outlet | undefined },
 ): Promise<void> {
   const stores = plan.parents.map(({ location }) => openStore(location));
   const files = await otherFiles(plan, stores);
@@ -313,6 +331,37 @@ async function finishChild(
     hashes.set(name, createHash("sha256").update(bytes).digest("hex"));
   }
   const record = childRecord(plan, records, hashes);
-  await target.writeSmall(CHILD_NAME, new TextEncoder().encode(`${JSON.stringify(record, null, 2)}\n`));
+  const text = new TextEncoder().encode(`${JSON.stringify(record, null, 2)}\n`);
+  await outlet?.finish(new Map([...files, [CHILD_NAME, text]]));
+  await target.writeSmall(CHILD_NAME, text);
   await target.removeState();
+}
+
+/** Complete shards in the folder that are not elsewhere. What is in both goes, where it is not to stay. */
+async function localShards(
+  target: OutputStore,
+  wanted: readonly { name: string }[],
+  { done, outlet }: { done: ReadonlyMap<string, FinishedShard>; outlet: Outlet },
+): Promise<FinishedShard[]> {
+  const present = new Set((await target.list()).map(({ name }) => name));
+  const local: FinishedShard[] = [];
+  for (const { name } of wanted) {
+    const shard = present.has(name) ? done.get(name) : undefined;
+    if (!shard) continue;
+    if (!outlet.holds(shard)) local.push(shard);
+    else if (Number.isFinite(outlet.mostLocal)) await target.remove(name);
+  }
+  return local;
+}
+
+/** Of a child that is complete in the folder, but for what is there already. */
+async function sendChild(target: OutputStore, child: ChildRecord, outlet: Outlet): Promise<void> {
+  const done = new Map(child.shards.map(({ name, ...rest }) => [name, { shard: name, ...rest }]));
+  outlet.begin(target, await localShards(target, child.shards, { done, outlet }));
+  const files = new Map<string, Uint8Array>();
+  for (const name of [...Object.keys(child.files), CHILD_NAME]) {
+    const bytes = await target.readSmall(name, 500_000_000);
+    if (bytes) files.set(name, bytes);
+  }
+  await outlet.finish(files);
 }

@@ -20,6 +20,8 @@ export interface PoolOptions {
   setup: Omit<WorkerSetup, "stop">;
   workers: number;
   signal?: AbortSignal;
+  /** Resolves when another task may be begun. What it throws ends all. */
+  room?: () => Promise<void>;
   onBytes: (bytes: number) => void;
   onRecord: (record: ShardRecord, seconds: number) => void;
   onDirect?: (report: DirectReport) => void;
@@ -47,18 +49,26 @@ export async function runPool(tasks: readonly ShardTask[], options: PoolOptions)
       });
       let startedAt = 0;
       let isBusy = false;
+      const mayGo = () => next < tasks.length && !failure && !signal?.aborted;
       const give = () => {
-        isBusy = next < tasks.length && !failure && !signal?.aborted;
+        const task = mayGo() ? tasks[next++] : undefined;
+        isBusy = task !== undefined;
         if (!isBusy) return void worker.terminate();
         startedAt = performance.now();
-        worker.postMessage(tasks[next++]);
+        worker.postMessage(task);
+      };
+      const giveWhenRoom = async () => {
+        isBusy = false;
+        if (options.room && mayGo()) await options.room().catch(fail);
+        give();
       };
       const take = (answer: WorkerAnswer) => {
         if (answer.kind === "bytes") onBytes(answer.bytes);
         else if (answer.kind === "direct") options.onDirect?.(answer.report);
         else if (answer.kind === "done") {
+          isBusy = false;
           onRecord(answer.record, (performance.now() - startedAt) / 1000);
-          give();
+          void giveWhenRoom();
         } else {
           isBusy = false;
           fail(revive(answer.error));
@@ -78,7 +88,7 @@ export async function runPool(tasks: readonly ShardTask[], options: PoolOptions)
         if (isBusy) fail(died(new Error(`exit status ${code}`)));
         resolve();
       });
-      give();
+      void giveWhenRoom();
     });
 
   const count = Math.max(1, Math.min(options.workers, tasks.length));

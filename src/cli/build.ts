@@ -4,13 +4,14 @@ import { formatBytes, formatDuration, parseBytes } from "../base/format.ts";
 import type { BuildOptions, BuildReport } from "../build/build.ts";
 import type { BuildEvent } from "../build/events.ts";
 import type { BuildPlan } from "../plan/plan.ts";
+import { type BuildPushOptions, openBuildPush, refusePushContradictions } from "./build-push.ts";
 import { UsageError } from "./exit.ts";
 import { interruptible } from "./interrupt.ts";
 import { parentOption, planOf, showDisk, showPlan, showWarnings } from "./plan.ts";
 import { createProgress, PROGRESS_MODES, type Progress, type ProgressMode } from "./progress.ts";
 import { note, paint, print, printJson, quoted } from "./terminal.ts";
 
-export interface BuildCommandOptions {
+export interface BuildCommandOptions extends BuildPushOptions {
   output: string;
   workers?: number;
   part?: { index: number; count: number };
@@ -43,6 +44,14 @@ export function addBuild(program: Command): void {
     .option("--direct", "read and write past the system's cache: for Lustre, 3FS, NFS and busy machines")
     .option("--read-size <bytes>", "with --direct: bytes of a read (default 8MiB)", parseReadSize)
     .option("--read-depth <n>", "with --direct: reads of a file under way (default 4)", parseCount)
+    .option("--push <repository>", "upload shards to ORG/NAME as they are finished, all other files last")
+    .option("--discard-local", "with --push: free the disk of what is uploaded")
+    .option(
+      "--local-shards <n>",
+      "with --discard-local: shards on the disk at most (workers + 3)",
+      parseCount,
+    )
+    .option("--private", "with --push: make the repository private")
     .option("--force", "replace what another build of chimera left in the folder")
     .addOption(parentOption("where a parent lies, instead of where the recipe says; repeatable"))
     .addOption(new Option("--progress <mode>", "progress on stderr").choices(PROGRESS_MODES).default("auto"))
@@ -64,6 +73,7 @@ Examples:
   $ chimera plan recipes/r1t.yaml -o plan.json
   $ seq 0 7 | xargs -P8 -I{} chimera build plan.json -o ./R1T --part {}/8
   $ chimera build plan.json -o ./R1T --finish
+  $ chimera build recipes/r1t.yaml -o ./R1T --push my-org/R1T --discard-local
   $ chimera launch local plan.json -o ./R1T --tasks 8    # all three, with repetitions, and verified`,
     )
     .action((path: string | undefined, options: BuildCommandOptions) => runBuild(path, options));
@@ -79,9 +89,11 @@ async function runBuild(path: string | undefined, options: BuildCommandOptions):
   showWarnings(plan);
   const progress = createProgress(options.progress, "build");
   const { workers, part, finish, dryRun, force, direct, wait } = options;
-  const report = await interruptible((signal) => {
+  const report = await interruptible(async (signal) => {
+    const outlet = options.push ? await openBuildPush(plan, options, { signal, progress }) : undefined;
     const wishes: BuildOptions = {
       signal,
+      ...(outlet ? { outlet } : {}),
       onEvent: (event) => show(event, progress),
       ...(workers ? { workers } : {}),
       ...(part ? { part } : {}),
@@ -114,6 +126,7 @@ function directOptions({ readSize, readDepth }: BuildCommandOptions): NonNullabl
 /** What would be done in silence otherwise, or undone by another part. */
 function refuseContradictions(path: string | undefined, options: BuildCommandOptions): void {
   const { part, finish, force, parent, wait, dryRun, direct, readSize, readDepth } = options;
+  refusePushContradictions(options, options);
   if (!direct && (readSize ?? readDepth) !== undefined)
     throw new UsageError("Cannot use --read-size and --read-depth without --direct");
   if (wait !== undefined && (!finish || dryRun)) {
@@ -170,13 +183,14 @@ function show(event: BuildEvent, progress: Progress): void {
   }
 }
 
-function summarise(report: BuildReport, { part, output }: BuildCommandOptions): void {
+function summarise(report: BuildReport, { part, output, push, discardLocal }: BuildCommandOptions): void {
   const { shards, writtenBytes, seconds, location } = report;
   const speed = seconds > 0 ? `, ${(writtenBytes / seconds / 1e9).toFixed(3)} GB/s` : "";
   const work = `${shards.written} of ${shards.total} shards written (${formatBytes(writtenBytes)} in ${formatDuration(seconds)}${speed})`;
   if (!report.finished) {
     print(`part ${part!.index} of ${part!.count}: ${work}, ${shards.resumed} were there`);
-    print(paint("dim", `next, when all parts are there: chimera build --finish -o ${quoted(output)}`));
+    const and = push ? ` --push ${quoted(push)}${discardLocal ? " --discard-local" : ""}` : "";
+    print(paint("dim", `next, when all parts are there: chimera build --finish -o ${quoted(output)}${and}`));
     return;
   }
   if (shards.written > 0) print(`${paint("green", "built")}  ${location}: ${work}`);
@@ -184,7 +198,8 @@ function summarise(report: BuildReport, { part, output }: BuildCommandOptions): 
     print(`${paint("green", "complete")}  ${location}: every shard was there`);
   else print(`${paint("green", "finished")}  ${location}: ${shards.total} shards joined`);
   if (report.direct) showDirect(report.direct, seconds);
-  print(paint("dim", `next: chimera verify ${quoted(output)}`));
+  if (push) print(`${paint("green", "pushed")}  hf:${push}`);
+  print(paint("dim", `next: chimera verify ${quoted(discardLocal ? `hf:${push}` : output)}`));
 }
 
 /** What it reached: how fast, and how much of it went past the cache. */

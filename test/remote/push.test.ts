@@ -172,7 +172,7 @@ describe("push", () => {
     await push(child, "chimera/others");
     const repo = hub.repos.get("chimera/others")!;
     assertHolds(repo.files, child);
-    assert.equal(Buffer.from(repo.files.get("notes.txt")! as Uint8Array).toString(), "2");
+    assert.equal(Buffer.from(repo.files.get("notes.txt") as Uint8Array).toString(), "2");
   });
 
   test("notices that another has changed what it has pushed", async () => {

@@ -17,6 +17,8 @@ export interface HubRepo {
   messages: string[];
   /** Branches with files of their own, "refs/pr/1" for a pull request. */
   sides: Map<string, HubRepo>;
+  /** Files of each commit. */
+  trees: Map<string, ReadonlyMap<string, Uint8Array | VirtualFile>>;
 }
 
 export interface HubOptions {
@@ -108,6 +110,7 @@ export class TestHub {
       isGated,
       messages: [],
       sides: new Map(),
+      trees: new Map(),
     };
     this.repos.set(name, repo);
     this.commit(repo, files, "first");
@@ -125,6 +128,7 @@ export class TestHub {
     repo.commit = hash.digest("hex");
     repo.branches.set("main", repo.commit);
     repo.messages.push(message);
+    repo.trees.set(repo.commit, new Map(repo.files));
     return repo.commit;
   }
 
@@ -138,7 +142,9 @@ export class TestHub {
   /** What a revision names: main, or a branch of its own. */
   lineOf(repo: HubRepo, revision: string): HubRepo {
     const sides = [...repo.sides].find(([name, side]) => name === revision || side.commit === revision);
-    return revision === repo.commit ? repo : (sides?.[1] ?? repo);
+    if (sides || revision === repo.commit) return sides?.[1] ?? repo;
+    const tree = repo.trees.get(revision);
+    return tree ? { ...repo, commit: revision, files: new Map(tree) } : repo;
   }
 
   /** Bytes of files that were sent. */
