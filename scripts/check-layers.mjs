@@ -21,7 +21,7 @@ const MAY_IMPORT = {
   plan: "base tensor checkpoint arch logical yaml recipe",
   build: "base tensor kernels checkpoint arch logical recipe plan",
   convert: "base tensor gguf checkpoint arch logical text plan",
-  survey: "base tensor kernels checkpoint arch logical charts",
+  survey: "base tensor gguf kernels checkpoint arch logical charts",
   statistics: "base",
   charts: "base",
   tasks: "base checkpoint yaml text",
@@ -32,7 +32,7 @@ const MAY_IMPORT = {
     "base tensor checkpoint arch grammar text recipe plan build survey runtime statistics charts tasks eval study library",
   cli: "server base tensor gguf checkpoint arch logical text grammar recipe plan build convert survey runtime statistics charts tasks eval study library",
   browser:
-    "base tensor kernels checkpoint arch logical text recipe plan build survey runtime statistics charts tasks eval study library",
+    "base tensor gguf kernels checkpoint arch logical text recipe plan build survey runtime statistics charts tasks eval study library",
   studio: "",
   "studio-static": "browser studio",
 };

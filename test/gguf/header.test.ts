@@ -61,7 +61,12 @@ const LIES: [what: string, head: Head, code: string, message: RegExp][] = [
   ],
   ["10^12 tensors", { numTensors: 10n ** 12n }, "too-many", /1,000,000,000,000 tensors, wanted at most/],
   ["10^9 keys", { numPairs: 1e9 }, "too-many", /1,000,000,000 key-value pairs, wanted at most/],
-  ["a key of 2^40 bytes", { pairs: [u64(2 ** 40)], dataBytes: 64 }, "too-many", /1,099,511,627,776 bytes of a key/],
+  [
+    "a key of 2^40 bytes",
+    { pairs: [u64(2 ** 40)], dataBytes: 64 },
+    "too-many",
+    /1,099,511,627,776 bytes of a key/,
+  ],
   ["an empty key", { pairs: [pair("", 4, u32(1))] }, "bad-name", /has 0 bytes, wanted 1 to 65,535/],
   [
     "a key twice",
