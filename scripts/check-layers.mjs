@@ -22,7 +22,7 @@ const MAY_IMPORT = {
   build: "base tensor kernels checkpoint arch logical recipe plan",
   transfer: "base checkpoint recipe plan build eval",
   convert: "base tensor gguf checkpoint arch logical text plan",
-  survey: "base tensor kernels checkpoint arch logical charts",
+  survey: "base tensor gguf kernels checkpoint arch logical charts",
   statistics: "base",
   charts: "base",
   tasks: "base checkpoint yaml text",
@@ -34,7 +34,7 @@ const MAY_IMPORT = {
     "base tensor checkpoint arch grammar text recipe plan build survey runtime statistics charts tasks eval study library",
   cli: "transfer server base tensor checkpoint arch logical text grammar recipe plan build survey runtime statistics charts tasks eval study library launch gguf convert",
   browser:
-    "base tensor kernels checkpoint arch logical text recipe plan build survey runtime statistics charts tasks eval study library",
+    "base tensor gguf kernels checkpoint arch logical text recipe plan build survey runtime statistics charts tasks eval study library",
   studio: "",
   "studio-static": "browser studio",
 };

@@ -4,7 +4,7 @@
  *   npm install --no-save --ignore-scripts node-llama-cpp         here, or
  *   npm install --prefix DIR --ignore-scripts node-llama-cpp      with CHIMERA_PEER=DIR
  *
- * What is declared is what is used. Tokens go in as ids; the vocabulary of our files is made up.
+ * What is declared is what is used. Tokens go in as ids.
  */
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
@@ -33,6 +33,7 @@ interface LlamaContext {
 
 interface LlamaModel {
   createContext(options: { contextSize: number; threads: number }): Promise<LlamaContext>;
+  tokenize(text: string, specialTokens: boolean, options: "trimLeadingSpace"): number[];
   dispose(): Promise<void>;
 }
 
@@ -97,6 +98,11 @@ export class PeerModel {
 
   async newContext(options: { contextSize: number; threads: number }): Promise<PeerContext> {
     return new PeerContext(await this.#model.createContext(options));
+  }
+
+  /** Ids of a text; marks in it are marks. */
+  tokenize(text: string): number[] {
+    return this.#model.tokenize(text, true, "trimLeadingSpace");
   }
 
   async dispose(): Promise<void> {

@@ -16,7 +16,10 @@ export function addInspect(program: Command): void {
     .description(
       "say what is in a checkpoint: tensors, types, roles, layers, tokenizer, template, and what is odd",
     )
-    .argument("<checkpoint>", "a folder, one .safetensors file, or an index.json with or without its shards")
+    .argument(
+      "<checkpoint>",
+      "a folder, one .safetensors or .gguf file, or an index.json with or without its shards",
+    )
     .option("--layers", "every layer on a line of its own")
     .option("--json", "the report as JSON on stdout, with every finding")
     .addHelpText(
@@ -29,6 +32,7 @@ ends with 3.
 Examples:
   $ chimera inspect ./DeepSeek-R1
   $ chimera inspect ./DeepSeek-R1/model-00001-of-000163.safetensors
+  $ chimera inspect ./R1-Q4_K_M-00001-of-00009.gguf       all parts of it
   $ chimera inspect ./model.safetensors.index.json        before downloading the shards
   $ chimera inspect ./DeepSeek-R1 --json | jq .problems`,
     )
@@ -38,11 +42,34 @@ Examples:
       const report = await inspect(location);
       if (options.json) return printJson(report);
       showHead(report);
+      showGguf(report);
       showTotals(report);
       showLayers(report, options.layers ? report.byLayer.map(alone) : layerRuns(report.byLayer));
       showFiles(report);
       showProblems(report);
     });
+}
+
+/** How a GGUF is stored; what follows is about what its tensors decode to. */
+function showGguf({ gguf }: InspectReport): void {
+  if (!gguf) return;
+  const { version, files, fileBytes, byType, byRole, metadata } = gguf;
+  const count = files.length === 1 ? "one file" : `${formatInteger(files.length)} files`;
+  print(
+    `GGUF version ${version}, ${count}, ${formatBytes(fileBytes)}, ${Object.keys(metadata).length} keys\n`,
+  );
+  const rows = [["stored as", "tensors", "elements", "bytes"].map(head)];
+  for (const { type, tensors, elements, bytes } of byType)
+    rows.push([type, formatInteger(tensors), formatInteger(elements), formatBytes(bytes)]);
+  print(`${table(rows, { right: [1, 2, 3] })}\n`);
+  const roles = byRole.map(({ role, types }) => [
+    role,
+    Object.entries(types)
+      .map(([type, number]) => `${formatInteger(number)} ${type}`)
+      .join(", "),
+  ]);
+  print(`${table([[head("role"), head("tensors of the file")], ...roles])}\n`);
+  print(paint("dim", "As it is read, single experts apart and what is quantised decoded to F32:\n"));
 }
 
 const OPENED = { folder: "a folder", file: "one file", index: "an index, none of its shards is there" };
@@ -59,8 +86,10 @@ function showHead(report: InspectReport): void {
         : config
           ? "not quantised"
           : "quantisation not known";
+  const form = report.gguf ? "GGUF" : storage;
+  const what = report.gguf ? (report.gguf.files.length > 1 ? "a split file" : "one file") : OPENED[opened];
   const name = report.file ? `${report.label}/${report.file}` : report.label;
-  print(`${paint("bold", clean(name))}  ${architecture.label} · ${storage} · ${OPENED[opened]}`);
+  print(`${paint("bold", clean(name))}  ${architecture.label} · ${form} · ${what}`);
   if (!architecture.known) print(paint("dim", "The architecture is not known: roles cannot be told."));
   if (basis.config > 0) {
     const which =

@@ -15,8 +15,11 @@ import { ALIGNMENT, aligned, type EncodedValue, MAGIC, VALUE_TYPES } from "./wri
 /** The head of a file. The largest seen is 12 MB: a vocabulary of 164,000 tokens with its merges. */
 export const MAX_HEAD_BYTES = 100_000_000;
 const FIRST_READ = 1 << 20;
-/** As in ggml, where names are shorter: 64 bytes. */
+/** Each takes some hundred bytes of memory. DeepSeek's largest have 1,100 tensors, with single experts 47,000. */
+const MAX_TENSORS = 1 << 18;
+const MAX_PAIRS = 1 << 16;
 const MAX_DIMENSIONS = 4;
+/** ggml's own names are shorter: 64 bytes. */
 const MAX_NAME_BYTES = 65_535;
 const MAX_ALIGNMENT = 1 << 16;
 /** The least that a key with its value, an entry of a tensor, a string takes. */
@@ -26,14 +29,19 @@ const LEAST_STRING = 8;
 const LFS_POINTER = "vers";
 const PARTIAL = "The download may be partial";
 
-/** What a value says; arrays of numbers in the types of JavaScript. Whole numbers of 64 bits may be inexact. */
-export type GgufValue =
-  | number
-  | boolean
-  | string
-  | readonly number[]
-  | readonly boolean[]
-  | readonly string[];
+/** Arrays of numbers, no wider than in the file; of truths as 0 and 1. */
+export type GgufNumbers =
+  | Uint8Array
+  | Int8Array
+  | Uint16Array
+  | Int16Array
+  | Uint32Array
+  | Int32Array
+  | Float32Array
+  | Float64Array;
+
+/** What a value says. Whole numbers of 64 bits may be inexact. */
+export type GgufValue = number | boolean | string | GgufNumbers | readonly string[];
 
 export interface Metadatum {
   value: GgufValue;
@@ -115,8 +123,8 @@ function parseGgufHeader(bytes: Uint8Array, context: { file: string; fileBytes: 
       isTurned ? "it is big-endian, wanted little-endian" : `its version is ${version}, wanted 2 or 3`,
     );
   }
-  const numTensors = cursor.count("tensors", LEAST_ENTRY);
-  const numPairs = cursor.count("key-value pairs", LEAST_PAIR);
+  const numTensors = cursor.count("tensors", LEAST_ENTRY, MAX_TENSORS);
+  const numPairs = cursor.count("key-value pairs", LEAST_PAIR, MAX_PAIRS);
   const metadata = new Map<string, Metadatum>();
   for (let i = 0; i < numPairs; i++) {
     const key = cursor.name("key");
@@ -260,9 +268,10 @@ class Cursor {
   }
 
   /** How many of something follow, of which each takes so many bytes at least: no more than the file can hold. */
-  count(what: string, leastBytes: number): number {
+  count(what: string, leastBytes: number, limit: number = Number.POSITIVE_INFINITY): number {
     const count = this.whole(`number of ${what}`);
-    const most = Math.floor((Math.min(this.#fileBytes, MAX_HEAD_BYTES) - this.position) / leastBytes);
+    const held = Math.floor((Math.min(this.#fileBytes, MAX_HEAD_BYTES) - this.position) / leastBytes);
+    const most = Math.min(held, limit);
     if (count > most) {
       const wanted = `wanted at most ${formatInteger(Math.max(0, most))} in a file of ${formatInteger(this.#fileBytes)} bytes`;
       this.fail("too-many", `it tells of ${formatInteger(count)} ${what}, ${wanted}`);
@@ -291,13 +300,17 @@ class Cursor {
     const of = this.u32();
     if (of === VALUE_TYPES.array)
       this.fail("bad-value", `"${shown(key)}" is an array of arrays, wanted one of numbers or strings`);
-    const count = this.count(
-      `elements of "${shown(key)}"`,
-      of === VALUE_TYPES.string ? LEAST_STRING : this.#sizeOf(of, key),
-    );
-    const values: unknown[] = [];
-    for (let i = 0; i < count; i++) values.push(this.#single(of, key));
-    return values as GgufValue;
+    const isText = of === VALUE_TYPES.string;
+    const count = this.count(`elements of "${shown(key)}"`, isText ? LEAST_STRING : this.#sizeOf(of, key));
+    if (isText) {
+      const texts: string[] = [];
+      for (let i = 0; i < count; i++) texts.push(this.#single(of, key) as string);
+      return texts;
+    }
+    if (this.position + count * this.#sizeOf(of, key) > this.#bytes.length) throw new EndOfBytes();
+    const numbers = numbersOf(of, count);
+    for (let i = 0; i < count; i++) numbers[i] = Number(this.#single(of, key));
+    return numbers;
   }
 
   #sizeOf(type: number, key: string): number {
@@ -363,5 +376,28 @@ class Cursor {
     if (start + length > this.#bytes.length) throw new EndOfBytes();
     this.position = start + length;
     return start;
+  }
+}
+
+/** Room for so many numbers of a type of values. */
+function numbersOf(type: number, count: number): GgufNumbers {
+  switch (type) {
+    case VALUE_TYPES.u8:
+    case VALUE_TYPES.bool:
+      return new Uint8Array(count);
+    case VALUE_TYPES.i8:
+      return new Int8Array(count);
+    case VALUE_TYPES.u16:
+      return new Uint16Array(count);
+    case VALUE_TYPES.i16:
+      return new Int16Array(count);
+    case VALUE_TYPES.u32:
+      return new Uint32Array(count);
+    case VALUE_TYPES.i32:
+      return new Int32Array(count);
+    case VALUE_TYPES.f32:
+      return new Float32Array(count);
+    default:
+      return new Float64Array(count);
   }
 }

@@ -1,6 +1,7 @@
 /** Looking values up in the metadata of a GGUF, each as the type that it must have. */
 import { CheckpointError } from "../base/errors.ts";
 import { shown } from "../base/shown.ts";
+import type { GgufNumbers, GgufValue } from "./header.ts";
 import type { GgufModel } from "./model.ts";
 
 export class MetadataReader {
@@ -17,7 +18,8 @@ export class MetadataReader {
   number(key: string): number | undefined {
     const value = this.#value(key);
     // Some keys may be a list with an entry per layer; one that says the same everywhere is a number.
-    const single = Array.isArray(value) && value.every((each) => each === value[0]) ? value[0] : value;
+    const isSame = isNumbers(value) && value.length > 0 && value.every((each) => each === value[0]);
+    const single = isSame ? value[0] : value;
     return single === undefined || typeof single === "number" ? single : this.#refuse(key, "a number");
   }
 
@@ -39,18 +41,15 @@ export class MetadataReader {
   strings(key: string): readonly string[] | undefined {
     const value = this.#value(key);
     if (value === undefined) return undefined;
-    const isList = Array.isArray(value) && value.every((each) => typeof each === "string");
-    return isList ? (value as readonly string[]) : this.#refuse(key, "a list of strings");
+    return Array.isArray(value) ? (value as readonly string[]) : this.#refuse(key, "a list of strings");
   }
 
-  numbers(key: string): readonly number[] | undefined {
+  numbers(key: string): GgufNumbers | undefined {
     const value = this.#value(key);
-    if (value === undefined) return undefined;
-    const isList = Array.isArray(value) && value.every((each) => typeof each === "number");
-    return isList ? (value as readonly number[]) : this.#refuse(key, "a list of numbers");
+    return value === undefined || isNumbers(value) ? value : this.#refuse(key, "a list of numbers");
   }
 
-  #value(key: string): unknown {
+  #value(key: string): GgufValue | undefined {
     return this.#model.metadata.get(this.#prefix + key)?.value;
   }
 
@@ -60,4 +59,8 @@ export class MetadataReader {
     const what = `Cannot use "${shown(this.#model.label)}": ${this.#prefix}${key} is ${found}, wanted ${wanted}`;
     throw new CheckpointError("gguf-metadata", what);
   }
+}
+
+function isNumbers(value: GgufValue | undefined): value is GgufNumbers {
+  return ArrayBuffer.isView(value);
 }

@@ -53,7 +53,7 @@ function tokenizerJson({
   splits,
 }: {
   tokens: readonly string[];
-  types: readonly number[];
+  types: ArrayLike<number>;
   merges: readonly string[];
   splits: readonly string[];
 }): object {

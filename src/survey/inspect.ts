@@ -6,9 +6,11 @@
 import { architectureOf } from "../arch/architecture.ts";
 import type { Problem } from "../base/errors.ts";
 import { type Checkpoint, openCheckpoint } from "../checkpoint/checkpoint.ts";
+import { ggufOf } from "../checkpoint/gguf-store.ts";
 import { openLocation } from "../checkpoint/stores.ts";
 import { type ConfigFacts, configFacts } from "./config-facts.ts";
 import { findings } from "./findings.ts";
+import { type GgufFacts, ggufFacts } from "./gguf-facts.ts";
 import { expectedByName, type ListedTensor, takeInventory } from "./inventory.ts";
 import { readSideFiles, type SideFiles } from "./side-files.ts";
 import type { Opened } from "./subject.ts";
@@ -55,13 +57,15 @@ export interface InspectReport {
   generationConfig?: NonNullable<SideFiles["generationConfig"]>;
   licences: string[];
   lineage?: NonNullable<SideFiles["lineage"]>;
+  /** Of a GGUF: how it is stored. All else is about what its tensors decode to. */
+  gguf?: GgufFacts;
   problems: Problem[];
 }
 
 /**
  * Says what is in a checkpoint, from its headers.
  *
- * @param location a folder, one .safetensors file, or an index.json with or without its shards
+ * @param location a folder, one .safetensors or .gguf file, or an index.json with or without its shards
  * @throws CheckpointError for what is not there or malformed. What is missing or odd is in `problems`
  */
 export async function inspect(location: string): Promise<InspectReport> {
@@ -75,6 +79,7 @@ export async function inspect(location: string): Promise<InspectReport> {
   const isPart = opened === "file" && (await hasSiblings(checkpoint, options.only!));
   const { layers, outside } = byLayer(inventory);
   const { shards } = checkpoint;
+  const gguf = await ggufOf(store)?.model();
   const config = configFacts(checkpoint.config, arch);
   const { tokenizer, chatTemplate, generationConfig, licences, lineage } = sideFiles;
   return {
@@ -113,6 +118,7 @@ export async function inspect(location: string): Promise<InspectReport> {
     ...(generationConfig ? { generationConfig } : {}),
     licences,
     ...(lineage ? { lineage } : {}),
+    ...(gguf ? { gguf: ggufFacts(gguf, arch) } : {}),
     problems: findings({ checkpoint, arch, inventory, expected, sideFiles, opened, isPart }),
   };
 }

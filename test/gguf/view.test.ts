@@ -1,0 +1,244 @@
+/** A GGUF as a checkpoint: names, shapes and values of its tensors, its config and tokenizer, split files. */
+import assert from "node:assert/strict";
+import { copyFileSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { after, describe, test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { modelConfigOf } from "../../src/arch/model-config.ts";
+import { openWholeCheckpoint } from "../../src/checkpoint/checkpoint.ts";
+import { ggufOf } from "../../src/checkpoint/gguf-store.ts";
+import { openLocation, openStore } from "../../src/checkpoint/stores.ts";
+import { convertToGguf } from "../../src/convert/convert.ts";
+import { type DecodedType, decodeBlocks } from "../../src/gguf/blocks.ts";
+import type { GgufType } from "../../src/gguf/types.ts";
+import { checkpointReference, openWeights } from "../../src/logical/checkpoint-weights.ts";
+import { inspect } from "../../src/survey/inspect.ts";
+import { readCheckpointTensors } from "../support/safetensors.ts";
+import { temporaryFolder } from "../support/temporary-folder.ts";
+import { writeRandomGguf } from "./random-gguf.ts";
+
+const ROOT = fileURLToPath(new URL("../../..", import.meta.url));
+const folder = temporaryFolder({ after });
+const TYPES: readonly GgufType[] = ["Q4_K", "Q5_K", "Q6_K", "Q8_0", "F16", "BF16", "F32"];
+const mixed = (name: string) => TYPES[[...name].reduce((sum, c) => sum + c.charCodeAt(0), 0) % TYPES.length]!;
+
+/** All values of a tensor of the file, decoded at once. */
+async function allValues(
+  path: string,
+): Promise<Map<string, { shape: readonly number[]; values: Float32Array; type: GgufType }>> {
+  const model = await ggufOf(openStore(path))!.model();
+  return new Map(
+    [...model.tensors.values()].map(({ name, type, shape, file, offset, byteLength }) => {
+      const bytes = readFileSync(join(folder, file)).subarray(offset, offset + byteLength);
+      return [name, { shape, type, values: decodeBlocks(type as DecodedType, bytes) }];
+    }),
+  );
+}
+
+describe("the view of a file of many types", async () => {
+  const path = await writeRandomGguf(folder, "mixed", { typeOf: mixed, seed: 1 });
+  const stored = await allValues(path);
+  const source = await openWeights({ location: path });
+  after(() => source.close());
+
+  const read = async (name: string) => {
+    const { dtype, shape } = source.weights.get(name)!;
+    const count = shape.reduce((product, dim) => product * dim, 1);
+    const bytes = new Uint8Array(count * (dtype === "F32" ? 4 : 2));
+    await source.read(name, { from: 0, to: shape[0]! }, bytes);
+    return { shape, dtype, values: decodeBlocks(dtype as DecodedType, bytes) };
+  };
+
+  test("experts are slices of the merged tensor, by blocks of every type", async () => {
+    for (const [part, matrix] of [
+      ["gate", "gate_proj"],
+      ["up", "up_proj"],
+      ["down", "down_proj"],
+    ] as const) {
+      const { values, shape } = stored.get(`blk.1.ffn_${part}_exps.weight`)!;
+      const size = values.length / shape[0]!;
+      for (let expert = 0; expert < 4; expert++) {
+        const found = await read(`model.layers.1.mlp.experts.${expert}.${matrix}.weight`);
+        assert.deepEqual(found.shape, shape.slice(1));
+        assert.deepEqual(found.values, values.slice(expert * size, (expert + 1) * size));
+      }
+    }
+  });
+
+  test("kv_b_proj has the rows of keys and values of each head", async () => {
+    const keys = stored.get("blk.0.attn_k_b.weight")!.values; // (2 heads, 256, 32)
+    const own = stored.get("blk.0.attn_v_b.weight")!.values; // (2 heads, 32, 256)
+    const { values, shape } = await read("model.layers.0.self_attn.kv_b_proj.weight");
+    assert.deepEqual(shape, [2 * (32 + 32), 256]);
+    for (let head = 0; head < 2; head++) {
+      for (let i = 0; i < 32; i++) {
+        for (let l = 0; l < 256; l++) {
+          assert.equal(values[(head * 64 + i) * 256 + l], keys[(head * 256 + l) * 32 + i]);
+          assert.equal(values[(head * 64 + 32 + i) * 256 + l], own[(head * 32 + i) * 256 + l]);
+        }
+      }
+    }
+  });
+
+  test("whole tensors have other names, F16 and BF16 stay what they are", async () => {
+    const dtypes = new Set<string>();
+    for (const [name, wanted] of [
+      ["blk.0.ffn_down.weight", "model.layers.0.mlp.down_proj.weight"],
+      ["blk.1.attn_q_a.weight", "model.layers.1.self_attn.q_a_proj.weight"],
+      ["blk.1.exp_probs_b.bias", "model.layers.1.mlp.gate.e_score_correction_bias"],
+      ["token_embd.weight", "model.embed_tokens.weight"],
+      ["output.weight", "lm_head.weight"],
+      ["output_norm.weight", "model.norm.weight"],
+    ] as const) {
+      const { values, dtype } = await read(wanted);
+      const { type } = stored.get(name)!;
+      assert.deepEqual(values, stored.get(name)!.values, name);
+      assert.equal(dtype, type === "F16" || type === "BF16" ? type : "F32", name);
+      dtypes.add(dtype);
+    }
+  });
+
+  test("bytes of a shard from anywhere to anywhere are those of all of it", async () => {
+    const shard = await openStore(path).open("model.safetensors");
+    const all = new Uint8Array(shard.byteLength);
+    await shard.read(all, 0);
+    let state = 7;
+    for (let i = 0; i < 300; i++) {
+      state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+      const offset = state % all.length;
+      const length = Math.min(all.length - offset, 1 + ((state >>> 8) % (i % 10 === 0 ? 500_000 : 3000)));
+      const some = new Uint8Array(length);
+      await shard.read(some, offset);
+      assert.ok(
+        Buffer.compare(some, all.subarray(offset, offset + length)) === 0,
+        `${length} bytes at ${offset}`,
+      );
+    }
+    await assert.rejects(shard.read(new Uint8Array(2), all.length - 1), { code: "changed" });
+    await shard.close();
+  });
+
+  test("inspect() finds nothing odd but types, and tells how it is stored", async () => {
+    const { problems, gguf, byRole } = await inspect(path);
+    assert.deepEqual(
+      problems.filter(({ code }) => !["dtype-mismatch", "no-licence"].includes(code)),
+      [],
+    );
+    assert.equal(
+      gguf!.byType.reduce((sum, { tensors }) => sum + tensors, 0),
+      stored.size,
+    );
+    const experts = gguf!.byRole.find(({ role }) => role === "routed-experts")!;
+    assert.equal(
+      Object.values(experts.types).reduce((sum, count) => sum + count, 0),
+      3,
+    );
+    assert.equal(byRole.find(({ role }) => role === "routed-experts")!.tensors, 12);
+    assert.equal(gguf!.metadata["tokenizer.ggml.tokens"], "640 strings");
+  });
+});
+
+describe("split files", async () => {
+  const whole = await writeRandomGguf(folder, "one", { typeOf: mixed, seed: 3 });
+  const first = await writeRandomGguf(folder, "three", { typeOf: mixed, seed: 3, parts: 3 });
+  const second = first.replace("00001-of", "00002-of");
+
+  test("hold what the whole one holds, whichever part is named", async () => {
+    const bytesOf = async (path: string) => {
+      const source = await openStore(path).open("model.safetensors");
+      const bytes = Buffer.alloc(source.byteLength);
+      await source.read(bytes, 0);
+      await source.close();
+      return bytes;
+    };
+    const wanted = await bytesOf(whole);
+    for (const path of [first, second]) assert.ok(wanted.equals(await bytesOf(path)), path);
+    assert.deepEqual((await inspect(second)).gguf!.files.length, 3);
+  });
+
+  test("are refused when a part is missing, or another's", async () => {
+    const away = join(folder, "away");
+    renameSync(second, away);
+    await assert.rejects(openStore(first).list(), {
+      code: "missing-shard",
+      message: /its part "three-00002-of-00003.gguf" is not there/,
+    });
+    copyFileSync(first, second);
+    await assert.rejects(openStore(first).list(), { code: "duplicate-tensor" });
+    copyFileSync(first.replace("00001-of", "00003-of"), second);
+    await assert.rejects(openStore(first).list(), (error: { code: string }) =>
+      /duplicate-tensor|bad-split/.test(error.code),
+    );
+    renameSync(away, second);
+    await openStore(first).list();
+    copyFileSync(second, join(folder, "alone.gguf"));
+    await assert.rejects(openStore(join(folder, "alone.gguf")).list(), {
+      code: "bad-split",
+      message: /split.no is 1, wanted 0/,
+    });
+  });
+});
+
+describe("a checkpoint that was converted and is read again", () => {
+  const model = join(ROOT, "models/mini-r1");
+
+  test("has the config, the tokenizer and the template of before", async () => {
+    const path = join(folder, "mini.gguf");
+    await convertToGguf(checkpointReference(model), path, { type: "f32" });
+    const [before, now] = [openStore(model), openStore(path)];
+    const config = async (store: typeof before) => {
+      const value = JSON.parse(new TextDecoder().decode(await store.readSmall("config.json")));
+      return modelConfigOf({ ...value, num_nextn_predict_layers: 0, quantization_config: undefined });
+    };
+    assert.deepEqual(await config(now), await config(before));
+    const tokenizer = async (store: typeof before) =>
+      JSON.parse(new TextDecoder().decode(await store.readSmall("tokenizer.json")));
+    const [own, wanted] = [await tokenizer(now), await tokenizer(before)];
+    assert.deepEqual(own.added_tokens, wanted.added_tokens);
+    assert.deepEqual(own.pre_tokenizer, wanted.pre_tokenizer);
+    assert.deepEqual(
+      own.model.merges,
+      wanted.model.merges.map((pair: string[]) => pair.join(" ")),
+    );
+    const added = new Set(wanted.added_tokens.map(({ content }: { content: string }) => content));
+    const vocab = Object.entries(wanted.model.vocab).filter(([token]) => !added.has(token));
+    assert.deepEqual(own.model.vocab, Object.fromEntries(vocab));
+    const template = async (store: typeof before) =>
+      JSON.parse(new TextDecoder().decode(await store.readSmall("tokenizer_config.json"))).chat_template;
+    assert.equal(await template(now), await template(before));
+  });
+
+  test("has every tensor but those of MTP layers, under its name and in its shape", async () => {
+    const { tensors } = await openWholeCheckpoint(openStore(join(folder, "mini.gguf")));
+    const wanted = [...readCheckpointTensors(model)].filter(
+      ([name]) => !name.endsWith("_scale_inv") && !name.includes("layers.4."),
+    );
+    const shapes = (all: Iterable<[string, { shape: readonly number[] }]>) =>
+      Object.fromEntries([...all].map(([name, { shape }]) => [name, shape]));
+    assert.deepEqual(shapes(tensors), shapes(wanted));
+  });
+});
+
+test("a type that is not read is listed, and refused when its values are wanted", async () => {
+  const path = await writeRandomGguf(folder, "small", {
+    typeOf: (name) => (name.includes("exps") ? "IQ2_XXS" : "Q8_0"),
+    seed: 5,
+  });
+  const source = await openWeights({ location: path });
+  const name = "model.layers.1.mlp.experts.2.up_proj.weight";
+  const into = new Uint8Array(4 * 256 * 256);
+  await assert.rejects(source.read(name, { from: 0, to: 256 }, into), {
+    code: "unread-type",
+    message:
+      'Cannot decode "blk.1.ffn_up_exps.weight" of "small.gguf": it is IQ2_XXS, wanted F32, F16, BF16, Q8_0, Q4_K, Q5_K or Q6_K',
+  });
+  await source.close();
+});
+
+test("a folder that is called so is a folder, a file that is none is refused", async () => {
+  assert.equal(ggufOf(openLocation(join(folder, "nothing.gguf")).store)!.label, "nothing.gguf");
+  await assert.rejects(openStore(join(folder, "nothing.gguf")).list(), { code: "missing" });
+  writeFileSync(join(folder, "text.gguf"), "hello, hello, hello");
+  await assert.rejects(openStore(join(folder, "text.gguf")).list(), { code: "not-gguf" });
+  assert.equal(ggufOf(openStore(folder)), undefined);
+});
