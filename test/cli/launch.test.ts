@@ -25,7 +25,8 @@ test("chimera launch local builds in parts, verifies, and has the bytes of one b
   const folder = temporaryFolder(t);
   const child = join(folder, "it's my child");
   const { status, stdout, stderr } = runMain("launch", "local", R1T, "-o", child, "--tasks", "2");
-  assert.deepEqual([status, stderr], [0, "finish …\nverify …\n"]);
+  assert.equal(status, 0, stderr);
+  assert.match(stderr, /(^|\n)finish …\nverify …\n$/); // behind a line of progress, where it takes long
   assert.match(stdout, /^launched {2}.*my child: 2 parts \(2 shards, 2.94 MB\); finish, verify\n$/);
   assert.equal(runMain("build", R1T, "-o", join(folder, "whole")).status, 0);
   assert.deepEqual(hashesOf(child), hashesOf(join(folder, "whole")));
