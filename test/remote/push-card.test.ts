@@ -86,7 +86,6 @@ describe("the card of a child that is pushed", () => {
       message: /"v4": its parents are v3, r1/,
     });
   });
-
 });
 
 const GROUP = {
