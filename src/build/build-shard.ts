@@ -47,7 +47,7 @@ export async function buildShard(task: ShardTask, environment: BuildShardEnviron
       decided: Object.fromEntries(decided),
     };
     await writeRecord(target, record);
-    await sink.publish();
+    await sink.publish({ checkpoint });
     return record;
   } finally {
     await sink.discard();

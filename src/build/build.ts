@@ -55,6 +55,8 @@ export interface BuildOptions {
   signal?: AbortSignal;
   /** Called on the caller's thread. What it throws ends the build, which can be resumed. */
   onEvent?: (event: BuildEvent) => void;
+  /** For a location that is no folder: where shards are put together. Default: the system's folder for temporary files. */
+  staging?: string;
   /** Takes shards elsewhere as they are finished; the build ends it. */
   outlet?: Outlet;
   /** "auto": WASM where it runs. Both give the same bytes. */
@@ -64,7 +66,7 @@ export interface BuildOptions {
 }
 
 export interface BuildReport {
-  /** Absolute path of the child's folder. */
+  /** Absolute path of the child's folder, or s3://… */
   location: string;
   /** False for a part, a dry run, or when shards of other parts are still missing. */
   finished: boolean;
@@ -107,7 +109,7 @@ export async function build(
 async function runBuild(plan: BuildPlan, location: string, options: BuildOptions): Promise<BuildReport> {
   const startedAt = performance.now();
   refuseContradictions(options);
-  const target = openOutput(location);
+  const target = openOutput(location, { staging: options.staging });
   const emit = options.onEvent ?? (() => {});
   const { outlet } = options;
   const range = partRange(plan, options.part);
@@ -133,7 +135,8 @@ async function runBuild(plan: BuildPlan, location: string, options: BuildOptions
     plan.parents,
     open.map((shard) => taskOf(plan, shard)),
   );
-  const most = outlet?.mostLocal;
+  const inWork = options.workers ?? availableParallelism();
+  const most = outlet?.mostLocal ?? (target.staging === undefined ? undefined : inWork);
   await checkSpace(target, plan, { wanted: open, reclaimed: await reclaimable(target, found), most });
   if (options.dryRun) return report({ finished: false, resumed: wanted.length - open.length });
   if (found.replace) await removeOurs(target, plan, found);
@@ -266,6 +269,7 @@ async function buildShards(
         output: plan.output,
         planDigest: plan.digest,
         location: target.location,
+        staging: options.staging,
         kernels: options.kernels ?? "auto",
         hash: true,
         direct: options.direct,

@@ -208,7 +208,7 @@ export async function checkSpace(
   if (lacking <= 0) return;
   throw new BuildError(
     "disk-space",
-    `Cannot build in "${target.location}": ${formatBytes(free + reclaimed)} are free, wanted ${formatBytes(needed + spare)}`,
+    `Cannot build in "${target.staging ?? target.location}": ${formatBytes(free + reclaimed)} are free, wanted ${formatBytes(needed + spare)}`,
     { note: `${lacking} bytes are missing` },
   );
 }

@@ -16,6 +16,8 @@ export interface WorkerSetup {
   output: PlanOutput;
   planDigest: string;
   location: string;
+  /** For places that are not folders. */
+  staging?: string | undefined;
   kernels: "auto" | "wasm" | "scalar";
   hash: boolean;
   /** Past the system's cache. */
@@ -43,7 +45,7 @@ const port = parentPort!;
 const setup = workerData as WorkerSetup;
 const stop = new Int32Array(setup.stop);
 const kernels = createKernels(HEAP_BYTES, setup.kernels);
-const target = openOutput(setup.location);
+const target = openOutput(setup.location, { staging: setup.staging });
 
 const send = (answer: WorkerAnswer) => port.postMessage(answer);
 

@@ -66,8 +66,8 @@ export interface Sink {
   read(into: Uint8Array, offset: number): Promise<void>;
   /** Makes the content durable under its temporary name. */
   flush(): Promise<void>;
-  /** Gives the flushed file its name, atomically. */
-  publish(): Promise<void>;
+  /** Gives the flushed file its name, atomically. `checkpoint` is called now and then where that takes long; throws to stop. */
+  publish(options?: { checkpoint?: (() => void) | undefined }): Promise<void>;
   /** Removes what was written, unless published. Safe to call twice. */
   discard(): Promise<void>;
 }
@@ -77,6 +77,8 @@ export const STATE_FOLDER = ".chimera";
 
 /** A folder that is being made. Names starting with ".chimera/" hold the state of a build. */
 export interface OutputStore extends Store {
+  /** Where files are put together that then leave this machine: no more of them lie on its disk than are in work. */
+  readonly staging?: string;
   /** Throws BuildError "not-a-folder" where no folder is and none can be made. Changes nothing. */
   checkPlace(): Promise<void>;
   /** What list() leaves out: folders, dead links, pipes. The state folder is not among them. */

@@ -11,6 +11,8 @@ import { openOutputFolder } from "./node-output.ts";
 import { FolderStore, openFolder } from "./node-source.ts";
 import { HttpStore } from "./remote/http-store.ts";
 import { HubStore, parseHubPlace } from "./remote/hub-store.ts";
+import { S3Output } from "./remote/s3-output.ts";
+import { S3Store } from "./remote/s3-store.ts";
 import { printable } from "./shown.ts";
 import type { OutputStore, Store } from "./source.ts";
 
@@ -35,6 +37,8 @@ export function openStore(location: string): Store {
     case "http":
     case "https":
       return new HttpStore(location);
+    case "s3":
+      return new S3Store(location);
     default:
       throw fault("unknown-scheme", location, `"${scheme}:" is not known, ${WANTED}`);
   }
@@ -85,14 +89,18 @@ function openGguf(location: string): Store {
   return openGgufStore(path, { folder: openFolder(dirname(path)), file: basename(path) });
 }
 
-/** A store to write. */
-export function openOutput(location: string): OutputStore {
+/** A store to write. `staging`: where files are put together that go to another machine; default: the system's own. */
+export function openOutput(
+  location: string,
+  { staging }: { staging?: string | undefined } = {},
+): OutputStore {
   const scheme = SCHEME.exec(location)?.[1];
   if (location !== "" && scheme === undefined) return openOutputFolder(location);
+  if (scheme?.toLowerCase() === "s3") return new S3Output(location, { staging });
   const what = scheme ? `"${scheme}:" cannot be written` : "it is empty";
   throw new BuildError(
     scheme ? "unknown-scheme" : "missing",
-    `Cannot build in "${printable(location)}": ${what}, wanted a folder`,
+    `Cannot build in "${printable(location)}": ${what}, wanted a folder or s3://`,
   );
 }
 
@@ -103,6 +111,11 @@ export function openLocation(location: string): { store: Store; options: OpenOpt
     const [, folder, name, query = ""] = url;
     const only = decodeURIComponent(name!);
     return { store: new HttpStore(folder! + query, { only }), options: { only } };
+  }
+  const object = /^(s3:\/\/.+)\/([^/]+\.(?:safetensors|index\.json))$/i.exec(location);
+  if (object) {
+    const [, folder, only] = object;
+    return { store: new S3Store(folder!, { only }), options: { only: only! } };
   }
   if (isGgufFile(location)) return { store: openGguf(location), options: {} };
   const file = SCHEME.test(location) ? undefined : asSingleFile(location);

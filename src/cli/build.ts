@@ -19,6 +19,7 @@ export interface BuildCommandOptions extends BuildPushOptions {
   wait?: number;
   dryRun?: boolean;
   force?: boolean;
+  staging?: string;
   direct?: boolean;
   readSize?: number;
   readDepth?: number;
@@ -34,7 +35,7 @@ export function addBuild(program: Command): void {
     .argument("[recipe]", "a recipe (.yaml) or a plan (.json); not needed with --finish")
     .requiredOption(
       "-o, --output <folder>",
-      "where the child goes: a new or empty folder, or an unfinished build of it; FILE.gguf for GGUF parents",
+      "a new or empty folder or s3://BUCKET/PREFIX, or an unfinished build of it; FILE.gguf for GGUF parents",
     )
     .option("--workers <n>", "worker threads (default: one per core)", parseCount)
     .option("--part <i/n>", "build only part i of n, i from 0 to n-1; for clusters", parsePart)
@@ -44,6 +45,10 @@ export function addBuild(program: Command): void {
     .option("--direct", "read and write past the system's cache: for Lustre, 3FS, NFS and busy machines")
     .option("--read-size <bytes>", "with --direct: bytes of a read (default 8MiB)", parseReadSize)
     .option("--read-depth <n>", "with --direct: reads of a file under way (default 4)", parseCount)
+    .option(
+      "--staging <folder>",
+      "with s3://: where shards are put together (default: the system's temporary one)",
+    )
     .option("--push <repository>", "upload shards to ORG/NAME as they are finished, all other files last")
     .option("--discard-local", "with --push: free the disk of what is uploaded")
     .option(
@@ -88,7 +93,7 @@ async function runBuild(path: string | undefined, options: BuildCommandOptions):
   const { finishWhenReady } = await import("../build/finish-when-ready.ts");
   showWarnings(plan);
   const progress = createProgress(options.progress, "build");
-  const { workers, part, finish, dryRun, force, direct, wait } = options;
+  const { workers, part, finish, dryRun, force, direct, wait, staging } = options;
   const report = await interruptible(async (signal) => {
     const outlet = options.push ? await openBuildPush(plan, options, { signal, progress }) : undefined;
     const wishes: BuildOptions = {
@@ -100,6 +105,7 @@ async function runBuild(path: string | undefined, options: BuildCommandOptions):
       ...(finish ? { finish } : {}),
       ...(dryRun ? { dryRun } : {}),
       ...(force ? { force } : {}),
+      ...(staging ? { staging } : {}),
       ...(direct ? { direct: directOptions(options) } : {}),
     };
     const done =
@@ -112,7 +118,7 @@ async function runBuild(path: string | undefined, options: BuildCommandOptions):
   else if (dryRun) {
     showPlan(plan);
     if (report.finished) return print("The child is there already: nothing to do.");
-    await showDisk(plan, options.output);
+    if (!options.discardLocal && !/^s3:/i.test(options.output)) await showDisk(plan, options.output);
     const { resumed, total } = report.shards;
     if (resumed > 0) print(`resume     ${resumed} of ${total} shards are there already`);
     print("Dry run: nothing was written.");
