@@ -26,7 +26,7 @@ test("chimera launch local builds in parts, verifies, and has the bytes of one b
   const child = join(folder, "it's my child");
   const { status, stdout, stderr } = runMain("launch", "local", R1T, "-o", child, "--tasks", "2");
   assert.equal(status, 0, stderr);
-  assert.match(stderr, /(^|\n)finish …\nverify …\n$/); // behind a line of progress, where it takes long
+  assert.match(stderr, /(^|\n)finish …\n(launch: .*\n)?verify …\n/); // beside a line of progress, where it takes long
   assert.match(stdout, /^launched {2}.*my child: 2 parts \(2 shards, 2.94 MB\); finish, verify\n$/);
   assert.equal(runMain("build", R1T, "-o", join(folder, "whole")).status, 0);
   assert.deepEqual(hashesOf(child), hashesOf(join(folder, "whole")));
@@ -125,7 +125,6 @@ test("chimera launch refuses what it cannot mean", (t) => {
     "--pvc",
     "m=/ro:ro",
   );
-  refused(/"s3:" is not known/, "kubernetes", R1T, "-o", "s3://bucket/x", ...pvc);
   assert.deepEqual(readdirSync(folder), []);
 });
 
