@@ -123,6 +123,25 @@ describe("chimera launch slurm", { skip: noSlurm() }, () => {
     assert.deepEqual(hashesOf(child), whole);
   });
 
+  test("when the queue cannot be asked, status tells the rest and another launch is refused", async () => {
+    const child = join(folder, "child");
+    const conf = join(folder, "nobody.conf");
+    // A controller that nobody is: another port of the same file.
+    const text = readFileSync(cluster.env.SLURM_CONF!, "utf8").replace(
+      /^SlurmctldPort=.*/m,
+      "SlurmctldPort=1",
+    );
+    writeFileSync(conf, `${text}\nMessageTimeout=2\n`);
+    const env = { SLURM_CONF: conf };
+    const told = await run(["launch", "status", child], { env });
+    assert.deepEqual([told.status, /finished, 11 of 11/.test(told.stdout)], [0, true], told.stderr);
+    assert.match(told.stderr, /warning: Cannot use Slurm: squeue ended with status 1/);
+    const other = join(folder, "unasked");
+    const again = await run(["launch", "slurm", recipe, "-o", other, "--tasks", "2"], { env });
+    assert.deepEqual([again.status, existsSync(`${other}.launch`)], [1, false]);
+    assert.match(again.stderr, /Cannot use Slurm: scontrol ended with status 1/);
+  });
+
   test("a part that fails for good is not run again, and nothing is finished", async () => {
     const child = join(folder, "failed");
     const program = join(folder, "broken");
@@ -150,7 +169,7 @@ describe("chimera launch slurm", { skip: noSlurm() }, () => {
     assert.equal(existsSync(`${child}.launch`), false);
     const refused = await launch(child, "--tasks", "2", "--sbatch-args", "--no-such-option");
     assert.equal(refused.status, 1);
-    assert.match(refused.stderr, /Cannot launch on Slurm: sbatch ended with status \d+: .*no-such-option/);
+    assert.match(refused.stderr, /Cannot use Slurm: sbatch ended with status \d+: .*no-such-option/);
     assert.equal(existsSync(join(`${child}.launch`, "launch.json")), false);
   });
 });
