@@ -161,6 +161,32 @@ describe("chimera launch slurm", { skip: noSlurm() }, () => {
     assert.match(log(child, `${jobs.array}_0.out`), /no parents here/);
   });
 
+  test("a sweep in parts has the records of a sweep in one go, and its report", async () => {
+    const words = (out: string) => [
+      ...["sweep", "recipes/mini/r1t.yaml", "--lambda", "r1=0,1", "--n", "2", "--max-tokens", "4"],
+      ...["--batch", "1", "--threads", "1", "-o", join(folder, out)],
+    ];
+    const {
+      status: exit,
+      stdout,
+      stderr,
+    } = await run(["launch", "slurm", "--tasks", "2", "--json", "--", ...words("sweep")], {
+      env: cluster.env,
+    });
+    assert.equal(exit, 0, stderr);
+    const { jobs } = JSON.parse(stdout);
+    assert.deepEqual(Object.keys(jobs), ["array", "report"]);
+    assert.equal((await run([...words("sweep-whole"), "--progress", "none"])).status, 0);
+    await cluster.until(() => /COMPLETED|CANCELLED|FAILED/.test(stateOf(jobs.report)), "the report", 60);
+    const logs = [0, 1].map((i) => log(join(folder, "sweep"), `${jobs.array}_${i}.out`)).join("\n--\n");
+    assert.equal(stateOf(jobs.report), "COMPLETED", logs);
+    const records = (name: string) =>
+      Object.entries(hashesOf(join(folder, name))).filter(([path]) => /records\.ndjson$|\.svg$/.test(path));
+    assert.ok(records("sweep-whole").length >= 5);
+    assert.deepEqual(records("sweep"), records("sweep-whole"));
+    assert.deepEqual((await status(join(folder, "sweep"))).runs, { done: 4, total: 4 });
+  });
+
   test("what the cluster or sbatch refuses is told, and nothing is launched", async () => {
     const child = join(folder, "refused");
     const many = await launch(child, "--tasks", "11");
