@@ -39,7 +39,7 @@ export function refusePushContradictions(
 export async function openBuildPush(
   plan: BuildPlan,
   options: BuildPushOptions & { workers?: number; force?: boolean; dryRun?: boolean },
-  { signal, progress }: { signal: AbortSignal; progress: Progress },
+  { signal, progress, state }: { signal: AbortSignal; progress: Progress; state: { isBuilt: boolean } },
 ): Promise<ShardPush> {
   const { openShardPush } = await import("../transfer/push-shards.ts");
   const { discardLocal, force, dryRun } = options;
@@ -47,12 +47,17 @@ export async function openBuildPush(
   return openShardPush(plan, options.push!, {
     ...{ discardLocal, force, dryRun, signal, isPrivate: options.private },
     mostLocal: options.localShards ?? workers + WAITING,
-    onEvent: (event) => show(event, progress),
+    onEvent: (event) => show(event, progress, state),
   });
 }
 
-function show(event: ShardPushEvent, progress: Progress): void {
+/** What is uploaded shows when nothing is built any more: there is one bar. */
+function show(event: ShardPushEvent, progress: Progress, { isBuilt }: { isBuilt: boolean }): void {
   progress.event(event);
+  if (event.kind === "uploading" && isBuilt) {
+    const detail = `${event.state} ${event.file}`;
+    progress.update({ done: event.bytesDone, total: event.bytesTotal, detail });
+  }
   if (event.kind !== "committed") return;
   const what = event.files.length === 1 ? event.files[0]! : `${event.files.length} files`;
   progress.line(`pushed ${what} (${formatBytes(event.bytes)}), ${event.local} shards wait`);

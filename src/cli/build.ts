@@ -95,11 +95,15 @@ async function runBuild(path: string | undefined, options: BuildCommandOptions):
   const progress = createProgress(options.progress, "build");
   const { workers, part, finish, dryRun, force, direct, wait, staging } = options;
   const report = await interruptible(async (signal) => {
-    const outlet = options.push ? await openBuildPush(plan, options, { signal, progress }) : undefined;
+    const state = { isBuilt: false };
+    const outlet = options.push ? await openBuildPush(plan, options, { signal, progress, state }) : undefined;
     const wishes: BuildOptions = {
       signal,
       ...(outlet ? { outlet } : {}),
-      onEvent: (event) => show(event, progress),
+      onEvent: (event) => {
+        if (event.kind === "progress") state.isBuilt = event.bytesDone >= event.bytesTotal;
+        show(event, progress);
+      },
       ...(workers ? { workers } : {}),
       ...(part ? { part } : {}),
       ...(finish ? { finish } : {}),
@@ -114,7 +118,7 @@ async function runBuild(path: string | undefined, options: BuildCommandOptions):
         : finishWhenReady(plan, options.output, { ...wishes, seconds: wait });
     return done.finally(() => progress.end());
   });
-  if (options.json) printJson({ ...report, dryRun: dryRun ?? false, part: part ?? null });
+  if (options.json) printJson({ ...report, dryRun: dryRun ?? false, part: part ?? null, ...pushed(options) });
   else if (dryRun) {
     showPlan(plan);
     if (report.finished) return print("The child is there already: nothing to do.");
@@ -123,6 +127,10 @@ async function runBuild(path: string | undefined, options: BuildCommandOptions):
     if (resumed > 0) print(`resume     ${resumed} of ${total} shards are there already`);
     print("Dry run: nothing was written.");
   } else summarise(report, options);
+}
+
+function pushed({ push }: BuildCommandOptions): { push?: string } {
+  return push ? { push } : {};
 }
 
 function directOptions({ readSize, readDepth }: BuildCommandOptions): NonNullable<BuildOptions["direct"]> {

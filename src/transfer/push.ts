@@ -3,12 +3,13 @@
  * was stopped or killed goes on behind its last commit.
  */
 import { BuildError } from "../base/errors.ts";
+import { folderFingerprint } from "../checkpoint/fingerprint.ts";
 import { HubPush, type PushedCommit, type PushFile } from "../checkpoint/remote/hub-push.ts";
 import { parseHubPlace } from "../checkpoint/remote/hub-store.ts";
 import { printable } from "../checkpoint/shown.ts";
 import { readRunHead } from "../eval/run-folder.ts";
-import type { RunSummary } from "../eval/summary.ts";
 import { batchesOf, filesToPush, isShard, MARKERS, withCard } from "./push-plan.ts";
+import type { CardResult } from "./pushed-card.ts";
 
 export type PushEvent =
   | {
@@ -75,8 +76,10 @@ export async function push(
   const startedAt = performance.now();
   const { signal, onEvent = () => {}, dryRun = false } = options;
   const name = repoName(repo);
-  const results = await Promise.all((options.results ?? []).map(summaryOf));
-  const files = await withCard(await filesToPush(folder), { results, baseModels: options.baseModels ?? {} });
+  const found = await filesToPush(folder);
+  const results: CardResult[] = [];
+  for (const run of options.results ?? []) results.push(await resultOf(run, found.location));
+  const files = await withCard(found, { results, baseModels: options.baseModels ?? {} });
   const title = `Upload ${files.child ? `child of plan ${files.child.planDigest.slice(0, 12)}` : "checkpoint"} with chimera`;
   const hub = await HubPush.open(name, {
     ...{ branch: options.branch, isPrivate: options.isPrivate, dryRun, signal },
@@ -143,9 +146,13 @@ export function repoName(text: string): string {
   );
 }
 
-async function summaryOf(folder: string): Promise<RunSummary> {
-  const { summary } = await readRunHead(folder);
-  if (summary?.complete) return summary;
+async function resultOf(folder: string, checkpoint: string): Promise<CardResult> {
+  const { config, summary } = await readRunHead(folder);
+  const { target } = config.settings;
+  if (summary?.complete) {
+    const isOwn = target.kind === "checkpoint" && target.digest === (await folderFingerprint(checkpoint));
+    return { ...summary, isOwn };
+  }
   throw new BuildError(
     "incomplete",
     `Cannot use results of "${printable(folder)}": its run is not complete, wanted all answers`,

@@ -6,10 +6,15 @@ import { formatInteger } from "../base/format.ts";
 import { baseModelLines } from "../build/model-card.ts";
 import type { GroupSummary, RunSummary, Share } from "../eval/summary.ts";
 
+export interface CardResult extends Pick<RunSummary, "name" | "digest" | "asked" | "overall" | "tasks"> {
+  /** Of the very checkpoint that is pushed, and not of one that it is compared with. */
+  isOwn: boolean;
+}
+
 export interface CardAdditions {
   /** Of the parents, in their order; empty: the card says it already, or nobody knows. */
   baseModels: readonly (string | undefined)[];
-  results: readonly Pick<RunSummary, "name" | "digest" | "asked" | "overall" | "tasks">[];
+  results: readonly CardResult[];
 }
 
 const FRONT = /^---\r?\n([\s\S]*?)\r?\n---\r?\n/;
@@ -46,6 +51,33 @@ function without(lines: readonly string[], keys: readonly string[]): string[] {
 /** Any card with a section of results, in the place of one that was there. */
 export function withResults(card: string, results: CardAdditions["results"]): string {
   if (results.length === 0) return card;
+  return withTable(withModelIndex(card, results), results);
+}
+
+/** What programs read of results: of this checkpoint alone. */
+function withModelIndex(card: string, results: CardAdditions["results"]): string {
+  const own = results.filter(({ isOwn }) => isOwn);
+  const measured = own.flatMap(({ tasks }) =>
+    Object.entries(tasks).flatMap(([task, { accuracy }]) => (accuracy ? [{ task, accuracy }] : [])),
+  );
+  if (measured.length === 0) return card;
+  const index = [
+    "model-index:",
+    `  - name: ${JSON.stringify(own[0]!.name)}`,
+    "    results:",
+    ...measured.flatMap(({ task, accuracy }) => [
+      "      - task: { type: text-generation }",
+      `        dataset: { name: ${JSON.stringify(task)}, type: ${JSON.stringify(task)} }`,
+      `        metrics: [{ type: accuracy, value: ${Number(accuracy.value.toFixed(4))} }]`,
+    ]),
+  ];
+  const head = FRONT.exec(card);
+  const lines = head ? without(head[1]!.split(/\r?\n/), ["model-index"]) : [];
+  const body = head ? card.slice(head[0].length) : `\n${card}`;
+  return `---\n${[...lines, ...index].join("\n")}\n---\n${body}`;
+}
+
+function withTable(card: string, results: CardAdditions["results"]): string {
   const section = [BEGIN, "## Results", "", ...tableOf(results), END].join("\n");
   const [from, to] = [card.indexOf(BEGIN), card.indexOf(END)];
   if (from >= 0 && to > from) return card.slice(0, from) + section + card.slice(to + END.length);

@@ -73,6 +73,13 @@ describe("the card of a child that is pushed", () => {
     const row = `| ${summary!.name} | all | 6 | ${accuracy!.value.toFixed(3)} (`;
     assert.ok(card.includes(row), card);
     assert.ok(card.includes(`| ${tokens!.mean.toFixed(1)} |`));
+    const [task, group] = Object.entries(summary!.tasks).find(([, { accuracy }]) => accuracy)!;
+    const dataset = `dataset: { name: "${task}", type: "${task}" }`;
+    const metric = `metrics: [{ type: accuracy, value: ${Number(group.accuracy!.value.toFixed(4))} }]`;
+    assert.ok(
+      card.includes(`- task: { type: text-generation }\n        ${dataset}\n        ${metric}\n`),
+      card,
+    );
     assert.ok(card.indexOf("## Results") < card.indexOf("## Limits"));
     assert.equal((await verify("hf:chimera/told", { all: true })).ok, true);
     assert.equal(readFileSync(join(child, "README.md"), "utf8").includes("Results"), false);
@@ -146,6 +153,7 @@ Text.
 
 test("withResults() puts figures in the place of those that were there", () => {
   const result = {
+    isOwn: false,
     name: "a|b",
     digest: "0123456789abcdef0123",
     asked: 10,
@@ -156,6 +164,15 @@ test("withResults() puts figures in the place of those that were there", () => {
   assert.match(once, /\| a b \| sums \| 10 \| 0\.700 \(0\.40–0\.89\) \| 12\.3 \| 20\.0 % \|\n/);
   assert.equal(withResults(once, [result]), once);
   assert.equal(withResults("# Mine\n", []), "# Mine\n");
+  assert.equal(once.includes("model-index"), false); // of another model
+  const own = withResults("---\nlicense: mit\nmodel-index:\n  - name: old\n---\n# Mine\n", [
+    { ...result, isOwn: true },
+  ]);
+  assert.ok(
+    own.startsWith('---\nlicense: mit\nmodel-index:\n  - name: "a|b"\n    results:\n      - task:'),
+    own,
+  );
+  assert.equal(withResults(own, [{ ...result, isOwn: true }]), own);
   const unscored = { ...GROUP, accuracy: null, tokens: null };
   assert.match(
     withResults("", [{ ...result, tasks: { open: unscored } }]),

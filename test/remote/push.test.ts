@@ -412,6 +412,20 @@ describe("chimera push", () => {
     });
   }
 
+  test("a repository that this token may not see: says so", async () => {
+    hub.add("secret/hidden", filesOf("models/mini-r1"), { isPrivate: true });
+    const hides = ({ path }: LoggedRequest) => path.startsWith("/api/models/secret/hidden");
+    const fault: Fault = { kind: "status", status: 404, headers: { "x-error-code": "RepoNotFound" } };
+    hub.rules = [(request) => (hides(request) ? fault : undefined)];
+    const { status, stderr } = await run(["secret/hidden"]);
+    assert.equal(status, 3);
+    assert.match(
+      stderr,
+      /Cannot push to "secret\/hidden": there is no such repository or branch, or it is private/,
+    );
+    assert.equal(hub.repos.get("secret/hidden")!.messages.length, 1);
+  });
+
   test("a private repository of others looks as if it were not there", async () => {
     hub.add("secret/model", filesOf("models/mini-r1"), { isPrivate: true });
     const { status, stderr } = await run(["secret/model"], { HF_TOKEN: "hf_other" });
