@@ -4,6 +4,7 @@ import { cpSync, existsSync, readdirSync, readFileSync, statSync, writeFileSync 
 import { join } from "node:path";
 import { after, before, beforeEach, describe, test } from "node:test";
 import { build } from "../../src/build/build.ts";
+import { folderFingerprint } from "../../src/checkpoint/fingerprint.ts";
 import { planRecipe } from "../../src/plan/plan-recipe.ts";
 import { parseRecipe } from "../../src/recipe/parse.ts";
 import { pull } from "../../src/transfer/pull.ts";
@@ -212,6 +213,8 @@ describe("pull", () => {
     const wanted = join(folder, "plain-child");
     await build(plan, wanted, { workers: 1 });
     assertSame(child, wanted);
+    assert.match(await folderFingerprint(to), /^[0-9a-f]{64}$/); // reads no hole
+    assert.match(await folderFingerprint(to, { wholeBytes: 0 }), /^[0-9a-f]{64}$/);
   });
 
   test("a shard whose hash is wrong gets no name", async () => {
