@@ -78,6 +78,27 @@ describe("a folder of a web server", () => {
     assert.doesNotMatch(stderr, /s3cret/);
   });
 
+  test("a refusal for what need not be there is no fault: stores that may not be listed answer so", async () => {
+    intercept = ({ url: path = "" }, response) => {
+      if (files.has(path.slice("/models/v3/".length)) && !/tokenizer/.test(path)) return false;
+      response.writeHead(403).end();
+      return true;
+    };
+    await openWholeCheckpoint(openStore(url));
+    intercept = (_, response) => {
+      response.writeHead(403).end();
+      return true;
+    };
+    await assert.rejects(openStore(url).list(), { code: "not-authorised" });
+  });
+
+  test("what is no URL is told of, and a bad name without what is secret", async () => {
+    for (const text of [`${url}/%zz`, "http://%zz@127.0.0.1/x", "http://"])
+      assert.throws(() => openStore(text), { code: "bad-url" });
+    const { store, options } = openLocation(`${url}/a%3Fb.safetensors?sig=s3cret`);
+    await assert.rejects(openCheckpoint(store, options), (error: Error) => !/s3cret/.test(error.message));
+  });
+
   test("credentials of the URL go along, and to no other origin", async () => {
     const elsewhere: (string | undefined)[] = [];
     const other = createServer((request, response) => {
