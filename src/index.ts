@@ -25,6 +25,8 @@ export { type BuildOptions, type BuildReport, build } from "./build/build.ts";
 export type { BuildEvent, VerifyEvent } from "./build/events.ts";
 export { type Finding, type VerifyOptions, type VerifyReport, verify } from "./build/verify.ts";
 export { virtualChild } from "./build/virtual-child.ts";
+export { type ConvertOptions, type ConvertReport, convertToGguf } from "./convert/convert.ts";
+export { type StitchOptions, type StitchReport, stitchGguf } from "./convert/stitch.ts";
 export { compareRuns, type MetricComparison, type RunComparison } from "./eval/compare-runs.ts";
 export { type EndpointOptions, openEndpoint } from "./eval/endpoint.ts";
 export { type EvaluateEvent, type EvaluateOptions, evaluate } from "./eval/evaluate.ts";

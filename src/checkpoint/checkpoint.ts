@@ -74,7 +74,11 @@ export async function openCheckpoint(store: Store, { only }: OpenOptions = {}): 
   const shardNames = index ? [...new Set(index.weightMap.values())] : only ? [only] : looseShards(entries);
   if (shardNames.length === 0) {
     const what = `Cannot open "${printable(store.location)}": it holds no .safetensors file`;
-    throw new CheckpointError("missing", what, { note: WHAT_IT_IS });
+    const gguf = entries.find(({ name }) => name.endsWith(".gguf"));
+    const note = gguf
+      ? `It holds "${shown(gguf.name)}": a GGUF is opened by the name of its file`
+      : WHAT_IT_IS;
+    throw new CheckpointError("missing", what, { note });
   }
   const open = (name: string) => (index && !present.has(name) ? absentShard(name) : openShard(store, name));
   const shards = await mapLimited(shardNames, OPENING, open);

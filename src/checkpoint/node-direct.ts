@@ -60,7 +60,11 @@ export class DirectWriter {
     for (let at = 0; at < bytes.length; ) {
       if (this.#failure) throw this.#failure;
       const index = Math.floor((offset + at) / BLOCK_BYTES);
-      const block = this.#filling.get(index) ?? (await this.#begin(index));
+      const block = this.#filling.get(index) ?? this.#begin(index);
+      if (!block) {
+        await this.#room(); // others wait, too: they may have begun this block, or taken the buffer
+        continue;
+      }
       const from = offset + at - index * BLOCK_BYTES;
       const to = Math.min(BLOCK_BYTES, from + bytes.length - at);
       block.buffer.set(bytes.subarray(at, at + to - from), from);
@@ -71,18 +75,22 @@ export class DirectWriter {
     }
   }
 
-  /** A free buffer for a block; the oldest one that is not whole gives way when there is none. */
-  async #begin(index: number): Promise<Block> {
-    while (this.#free.length === 0) {
-      if (this.#writing.size > 0) await Promise.race(this.#writing);
-      else {
-        const oldest = this.#filling.values().next().value!;
-        this.#start(oldest, () => this.#writePieces(oldest));
-      }
-    }
-    const block: Block = { index, buffer: this.#free.pop()!, filled: 0, pieces: [] };
+  /** A block with a free buffer; undefined when there is none. */
+  #begin(index: number): Block | undefined {
+    const buffer = this.#free.pop();
+    if (!buffer) return undefined;
+    const block: Block = { index, buffer, filled: 0, pieces: [] };
     this.#filling.set(index, block);
     return block;
+  }
+
+  /** Waits for a buffer; the oldest block that is not whole gives way when none is being written. */
+  async #room(): Promise<void> {
+    if (this.#writing.size === 0) {
+      const oldest = this.#filling.values().next().value!;
+      this.#start(oldest, () => this.#writePieces(oldest));
+    }
+    await Promise.race(this.#writing);
   }
 
   #start(block: Block, write: () => Promise<void>): void {

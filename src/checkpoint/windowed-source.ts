@@ -42,6 +42,10 @@ interface Fetched extends Window {
 const AHEAD = 3;
 /** Windows that are kept, for a tensor may be read twice. */
 const KEPT = 8;
+/** Of an ordinary shard; what of a larger file may pass for its header. */
+const LARGE_HEADER = 1 << 20;
+/** Bytes that wait for those before them to be hashed. */
+const MOST_EARLY = 128 << 20;
 
 export class WindowedSource implements Source {
   readonly name: string;
@@ -75,7 +79,9 @@ export class WindowedSource implements Source {
     const first = windows[0];
     const end = windows.reduce((sum, { from, to }) => sum + to - from, 0);
     // All but the header is as good as all of it: its few bytes buy the check of the hash.
-    const isWhole = first !== undefined && first.from + end === this.byteLength;
+    const mostHeader = Math.min(this.#windowBytes, Math.max(LARGE_HEADER, this.byteLength / 64));
+    const isWhole = first !== undefined && first.from <= mostHeader && first.from + end === this.byteLength;
+    this.#check = undefined;
     if (isWhole && this.sha256 !== undefined) {
       first.from = 0;
       this.#check = new WholeCheck(this.byteLength);
@@ -143,7 +149,7 @@ export class WindowedSource implements Source {
   }
 
   async checkUnchanged(): Promise<void> {
-    const found = this.#check?.digest();
+    const found = await this.#wholeDigest();
     if (found !== undefined && found !== this.sha256) {
       const hashes = `its SHA-256 is ${found}, wanted ${this.sha256}`;
       throw new CheckpointError("damaged", `Cannot use "${printable(this.name)}": ${hashes}`, {
@@ -153,6 +159,14 @@ export class WindowedSource implements Source {
     await this.#options.checkUnchanged?.();
   }
 
+  /** Of the whole, once all of it was read. What came long before its turn is fetched again. */
+  async #wholeDigest(): Promise<string | undefined> {
+    const check = this.#check;
+    if (!check?.hasSeenAll) return undefined;
+    while (!check.isComplete) await this.#fetch(this.#windows[this.#indexAt(check.position)]!);
+    return check.digest();
+  }
+
   async close(): Promise<void> {
     this.#stop.abort();
     this.#fetched.clear();
@@ -160,33 +174,47 @@ export class WindowedSource implements Source {
   }
 }
 
-/** Hashes windows in their order, whatever order they come in. */
+/** Hashes windows in their order, whatever order they come in. Few are held until it is their turn. */
 class WholeCheck {
   readonly #hash = createHash("sha256");
   readonly #byteLength: number;
   readonly #early = new Map<number, Uint8Array>();
-  #at = 0;
+  readonly #seen = new Set<number>();
+  #seenBytes = 0;
+  #earlyBytes = 0;
   #digest: string | undefined;
+  /** Up to here it is hashed. */
+  position = 0;
 
   constructor(byteLength: number) {
     this.#byteLength = byteLength;
   }
 
+  get hasSeenAll(): boolean {
+    return this.#seenBytes === this.#byteLength;
+  }
+
+  get isComplete(): boolean {
+    return this.position === this.#byteLength;
+  }
+
   add(bytes: Uint8Array, from: number): void {
-    if (from < this.#at) return; // fetched once more
+    if (!this.#seen.has(from)) this.#seenBytes += bytes.length;
+    this.#seen.add(from);
+    if (from < this.position || this.#early.has(from)) return; // fetched once more
+    if (from > this.position && this.#earlyBytes + bytes.length > MOST_EARLY) return;
     this.#early.set(from, bytes);
-    for (;;) {
-      const next = this.#early.get(this.#at);
-      if (!next) return;
-      this.#early.delete(this.#at);
+    this.#earlyBytes += bytes.length;
+    for (let next = this.#early.get(this.position); next; next = this.#early.get(this.position)) {
+      this.#early.delete(this.position);
+      this.#earlyBytes -= next.length;
       this.#hash.update(next);
-      this.#at += next.length;
+      this.position += next.length;
     }
   }
 
-  /** Of the whole, once all of it was there. */
-  digest(): string | undefined {
-    if (this.#at === this.#byteLength) this.#digest ??= this.#hash.digest("hex");
+  digest(): string {
+    this.#digest ??= this.#hash.digest("hex");
     return this.#digest;
   }
 }

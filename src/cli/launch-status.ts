@@ -1,12 +1,13 @@
 /** chimera launch status: how far a launch is, from its folder, and what Slurm says of it. */
 import type { Command } from "commander";
+import { BuildError } from "../base/errors.ts";
 import { formatBytes } from "../base/format.ts";
 import type { LaunchRecord, SlurmSubmission } from "../launch/job.ts";
 import type { QueueEntry } from "../launch/slurm.ts";
 import type { BuildStatus, PartStatus } from "../launch/status.ts";
 import { UsageError } from "./exit.ts";
 import { jsonOption } from "./launch.ts";
-import { clean, paint, print, printJson, table } from "./terminal.ts";
+import { clean, note, paint, paintError, print, printJson, table } from "./terminal.ts";
 
 export function addStatus(launch: Command): void {
   launch
@@ -37,11 +38,23 @@ async function run(given: string, { json }: { json?: boolean }): Promise<void> {
   const status =
     record && record.job.kind !== "build" ? await studyStatus(record) : await statusOf(output, record);
   const submission = lastSlurm(record);
-  const queue = submission && (await (await import("../launch/slurm.ts")).queueOf(submission));
+  const queue = submission && (await askQueue(submission));
   if (json) return printJson({ ...status, submission: submission ?? null, queue: queue ?? null });
   if (status.kind === "build") showBuild(status);
   else print(`${status.output}: ${status.runs.done} of ${status.runs.total} runs are complete`);
   if (submission) showQueue(submission, queue);
+}
+
+/** Undefined, with a word on stderr, where it cannot be asked: the folder says enough. */
+async function askQueue(submission: SlurmSubmission): Promise<QueueEntry[] | undefined> {
+  const { queueOf } = await import("../launch/slurm.ts");
+  try {
+    return await queueOf(submission);
+  } catch (error) {
+    if (!(error instanceof BuildError)) throw error;
+    note(`${paintError("yellow", "warning:")} ${clean(error.message)}`);
+    return undefined;
+  }
 }
 
 function lastSlurm(record: LaunchRecord | undefined): SlurmSubmission | undefined {
@@ -106,7 +119,7 @@ function showBuild({ output, finished, shards, bytes, parts }: BuildStatus): voi
 function showQueue({ jobs }: SlurmSubmission, queue: readonly QueueEntry[] | undefined): void {
   print();
   if (!queue) {
-    print(paint("dim", "there is no squeue on the PATH: the queue was not asked"));
+    print(paint("dim", "what the queue says of it is not known"));
     return;
   }
   const rows: string[][] = [];

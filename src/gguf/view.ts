@@ -13,6 +13,13 @@ import { MetadataReader } from "./metadata.ts";
 import type { GgufModel, GgufTensor } from "./model.ts";
 import { checkpointNameOf, expertsOf, keyValueName, keyValueOf } from "./names.ts";
 
+/** Far more than any model has: what a head may claim costs memory for each of them. */
+const MAX_EXPERTS = 1 << 16;
+const MAX_HEADS = 1 << 14;
+const MAX_TENSORS = 1 << 20;
+/** Elements of a head's keys, which are turned round in memory. DeepSeek's have 65,536. */
+const MAX_TURNED = 1 << 24;
+
 export interface ViewPart {
   tensor: GgufTensor;
   /** Elements of it, in the file's order. */
@@ -36,6 +43,8 @@ export function viewOf(model: GgufModel): ViewTensor[] {
   const isKnown = architecture === ARCHITECTURE;
   const view: ViewTensor[] = [];
   for (const tensor of model.tensors.values()) {
+    if (view.length > MAX_TENSORS)
+      fail(model, tensor.name, `single experts make more than ${MAX_TENSORS} tensors, wanted fewer`);
     const experts = isKnown ? expertsOf(tensor.name) : undefined;
     const keyValue = isKnown ? keyValueOf(tensor.name) : undefined;
     if (experts) view.push(...eachExpert(model, tensor, experts.nameOf));
@@ -57,12 +66,14 @@ function whole(tensor: GgufTensor, name: string): ViewTensor {
 }
 
 function eachExpert(model: GgufModel, tensor: GgufTensor, nameOf: (expert: number) => string): ViewTensor[] {
-  const [numExperts, ...shape] = tensor.shape;
-  if (shape.length !== 2 || numExperts === 0)
-    fail(model, tensor.name, `it is [${tensor.shape.join(", ")}], wanted experts × rows × columns`);
+  const [numExperts = 0, ...shape] = tensor.shape;
+  if (shape.length !== 2 || countOf(tensor.shape) === 0 || numExperts > MAX_EXPERTS) {
+    const wanted = `experts (at most ${MAX_EXPERTS}) × rows × columns`;
+    fail(model, tensor.name, `it is [${tensor.shape.join(", ")}], wanted ${wanted}`);
+  }
   const count = countOf(shape);
   const dtype = dtypeOf([tensor]);
-  return Array.from({ length: numExperts! }, (_, expert) => {
+  return Array.from({ length: numExperts }, (_, expert) => {
     return { name: nameOf(expert), dtype, shape, parts: [{ tensor, from: expert * count, count }] };
   });
 }
@@ -84,6 +95,10 @@ function joinedKeyValue(
   ) {
     const found = `it is [${keys.shape.join(", ")}] and "${shown(values.name)}" [${values.shape.join(", ")}]`;
     fail(model, keys.name, `${found}, wanted heads × latent × keys and heads × values × latent`);
+  }
+  if (heads > MAX_HEADS || latent * nope > MAX_TURNED || countOf(keys.shape) * countOf(values.shape) === 0) {
+    const wanted = `at most ${MAX_HEADS} heads of 1 to ${MAX_TURNED} elements`;
+    fail(model, keys.name, `it is [${keys.shape.join(", ")}], wanted ${wanted}`);
   }
   const parts: ViewPart[] = [];
   for (let head = 0; head < heads; head++) {

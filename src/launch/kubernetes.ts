@@ -54,6 +54,9 @@ export interface VolumeClaim {
 }
 
 const SOURCE_FOLDER = "/etc/chimera";
+/** Where shards lie that go to an object store; a worker has one or two of them, of up to 6 GB in DeepSeek's layout. */
+const STAGING_FOLDER = "/staging";
+const STAGED_GIB = 14;
 /** What a shard in work needs to be given up, with much to spare. */
 const GRACE_SECONDS = 120;
 const KEEP_SECONDS = 7 * 86_400;
@@ -152,20 +155,28 @@ function buildArguments({ source, output, parents }: KubernetesWishes): string[]
   return [
     ...[`${SOURCE_FOLDER}/${source.fileName}`, "-o", output],
     ...moved.flatMap(([parent, location]) => ["--parent", `${parent}=${location}`]),
+    ...(isElsewhere(output) ? ["--staging", STAGING_FOLDER] : []),
   ];
+}
+
+/** An object store: shards are put together on the node before they go there. */
+function isElsewhere(output: string): boolean {
+  return /^[a-z][a-z0-9+.-]+:\/\//i.test(output);
 }
 
 function container(
   name: string,
-  { image, program, workers, memory, claims, secret }: KubernetesWishes,
+  { image, program, workers, memory, claims, secret, output }: KubernetesWishes,
   { args, env }: { args: string[]; env: EnvironmentVariable[] },
 ): Container {
   // Finishing waits, mostly; verifying computes.
   const cpu = name === "finish" ? "100m" : String(workers);
+  const isStaging = isElsewhere(output);
+  const disk = isStaging && name === "build" ? `${STAGED_GIB * workers}Gi` : "64Mi";
   return {
     ...{ name, image, ...(program ? { command: [...program] } : {}), args, env },
     ...(secret === undefined ? {} : { envFrom: [{ secretRef: { name: secret } }] }),
-    resources: { requests: { cpu, memory, "ephemeral-storage": "64Mi" }, limits: { memory } },
+    resources: { requests: { cpu, memory, "ephemeral-storage": disk }, limits: { memory } },
     securityContext: {
       ...{ allowPrivilegeEscalation: false, readOnlyRootFilesystem: true },
       capabilities: { drop: ["ALL"] },
@@ -176,13 +187,14 @@ function container(
         ...{ name: `claim-${i}`, mountPath },
         ...(readOnly ? { readOnly } : {}),
       })),
+      ...(isStaging ? [{ name: "staging", mountPath: STAGING_FOLDER }] : []),
     ],
   };
 }
 
 function podSpec(
   name: string,
-  { claims }: KubernetesWishes,
+  { claims, output }: KubernetesWishes,
   containers: Container[],
   first: Container[] = [],
 ): PodSpec {
@@ -192,6 +204,7 @@ function podSpec(
       name: `claim-${i}`,
       persistentVolumeClaim: { claimName: claim, ...(readOnly ? { readOnly } : {}) },
     })),
+    ...(isElsewhere(output) ? [{ name: "staging", emptyDir: {} }] : []),
   ];
   return {
     ...{ restartPolicy: "Never", terminationGracePeriodSeconds: GRACE_SECONDS },

@@ -92,10 +92,13 @@ export async function recordSubmission(
 ): Promise<void> {
   makeFolder(folder);
   const held = await readRecord(folder);
+  const before = held?.submissions ?? [];
+  // Of runs here nothing is to be remembered but that there were some.
+  const isKnown = submission.by === "local" && before.at(-1)?.by === "local";
   const record: LaunchRecord = {
     ...{ format: LAUNCH_FORMAT, version: 1, job },
     ...(planDigest === undefined ? {} : { planDigest }),
-    submissions: [...(held?.submissions ?? []), submission],
+    submissions: isKnown ? before : [...before, submission],
   };
   await writeFileAtomically(join(folder, RECORD_FILE), `${JSON.stringify(record, null, 2)}\n`);
 }

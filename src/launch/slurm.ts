@@ -50,7 +50,10 @@ export interface QueueEntry {
   reason: string;
 }
 
-/** What the queue knows of a submission, also of jobs that have ended lately. Undefined without Slurm. */
+/**
+ * What the queue knows of a submission, also of jobs that have ended lately. Undefined without Slurm. Throws BuildError when
+ * the queue cannot be asked: that a job is not in it would be taken for its end.
+ */
 export async function queueOf({ jobs }: SlurmSubmission): Promise<QueueEntry[] | undefined> {
   const ids = Object.values(jobs).join(",");
   const format = "%i|%T|%M|%N|%r";
@@ -64,8 +67,9 @@ export async function queueOf({ jobs }: SlurmSubmission): Promise<QueueEntry[] |
     format,
   ]);
   if (!said) return undefined;
-  // It fails when it has forgotten every job that is asked for.
-  if (said.status !== 0) return [];
+  // It fails when it has forgotten the job that is asked for.
+  if (said.status !== 0 && /invalid job id/i.test(said.stderr)) return [];
+  if (said.status !== 0) throw refusal("squeue", said);
   return said.stdout
     .split("\n")
     .filter((line) => line.trim() !== "")
@@ -120,8 +124,5 @@ async function slurm(words: readonly string[], { cwd }: { cwd?: string } = {}): 
 
 function refusal(program: string, { status, stderr, stdout }: Captured): BuildError {
   const why = (stderr.trim() || stdout.trim()).split("\n")[0] ?? "";
-  return new BuildError(
-    "scheduler",
-    `Cannot launch on Slurm: ${program} ended with status ${status}: ${why}`,
-  );
+  return new BuildError("scheduler", `Cannot use Slurm: ${program} ended with status ${status}: ${why}`);
 }

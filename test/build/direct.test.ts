@@ -4,6 +4,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import fc from "fast-check";
+import { mapLimited } from "../../src/base/map-limited.ts";
 import { build } from "../../src/build/build.ts";
 import { AlignedBuffers, AlignedReader } from "../../src/checkpoint/aligned-reader.ts";
 import { openOutput, openStore } from "../../src/checkpoint/stores.ts";
@@ -120,5 +121,20 @@ describe("--direct", () => {
       numRuns: 12,
       seed: 5,
     });
+  });
+
+  test("writes that wait for a buffer together lose nothing", async () => {
+    const output = openOutput(join(folder, "waiting"));
+    await output.prepare();
+    const content = new Uint8Array(100 << 20).map((_, i) => (i * 31 + (i >> 9)) & 255);
+    for (const underWay of [2, 5, 50]) {
+      const sink = await output.create("file", content.length, { direct: true });
+      const ends = [...Array(25).keys()].map((i) => 1000 + i * (4 << 20)).concat(content.length);
+      const pieces = ends.map((end, i) => [ends[i - 1] ?? 0, end] as const);
+      await mapLimited(pieces, underWay, ([from, to]) => sink.write(content.subarray(from, to), from));
+      await sink.flush();
+      await sink.publish();
+      assert.ok(readFileSync(join(folder, "waiting", "file")).equals(content), `${underWay} under way`);
+    }
   });
 });

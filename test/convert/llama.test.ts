@@ -6,7 +6,7 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { ourLogits } from "../../bench/peer/compare.ts";
+import { differenceOf, ourLogits } from "../../bench/peer/compare.ts";
 import { openPeer, type Peer } from "../../bench/peer/llama.ts";
 import { convertToGguf, type OutputType } from "../../src/convert/convert.ts";
 import { stitchGguf } from "../../src/convert/stitch.ts";
@@ -17,6 +17,7 @@ import { parseRecipe } from "../../src/recipe/parse.ts";
 import { argmax, generate } from "../../src/runtime/generate.ts";
 import { loadModel } from "../../src/runtime/load-model.ts";
 import { attachText } from "../../src/runtime/talk.ts";
+import { writeRandomGguf } from "../gguf/random-gguf.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 
 const ROOT = fileURLToPath(new URL("../../..", import.meta.url));
@@ -104,5 +105,23 @@ rules:
       type: "bf16",
     });
     await compareAnswers(path, peer!, "bf16");
+  });
+
+  test("Q4_K, Q5_K, Q6_K and Q8_0: its logits are those of what we decode, but for its rounding of activations", async () => {
+    const kType = (name: string) =>
+      name.includes("down") ? "Q6_K" : name.includes("exps") ? "Q4_K" : "Q5_K";
+    const path = await writeRandomGguf(folder, "random", { typeOf: kType, seed: 11 });
+    const ours = await loadModel(checkpointReference(path), { threads: 1 });
+    const model = await peer!.load(path);
+    const context = await model.newContext({ contextSize: 64, threads: 1 });
+    try {
+      const tokens = Array.from({ length: 16 }, (_, i) => (i * 37) % 600);
+      const { relative } = await differenceOf(await ourLogits(ours, tokens), { context, tokens });
+      assert.ok(relative < 0.05, `relative error ${relative}`);
+    } finally {
+      await context.dispose();
+      await model.dispose();
+      await ours.dispose();
+    }
   });
 });

@@ -10,6 +10,7 @@ import {
   firstUnfit,
   requireDecoded,
 } from "../../src/gguf/blocks.ts";
+import { decodeF16, encodeF16 } from "../../src/tensor/float16.ts";
 
 interface Cases {
   decoding: Record<DecodedType, { blocks: string; values: string }>;
@@ -54,6 +55,22 @@ test("encodeBlocks() as F16 and BF16 inverts decodeBlocks()", () => {
     const blocks = bytesOf(CASES.decoding[type].blocks);
     assert.deepEqual(encodeBlocks(type, decodeBlocks(type, blocks)), blocks, type);
   }
+});
+
+test("encodeBlocks() as F16 equals encodeF16(), at every step and half-way between steps", () => {
+  const values: number[] = [];
+  for (let code = 0; code < 0x7c00; code++) {
+    const [here, next] = [decodeF16(code), decodeF16(code + 1)];
+    const middle = code === 0x7bff ? 65519 : (here + next) / 2;
+    values.push(
+      here,
+      Math.fround(middle),
+      Math.fround(middle * (1 + 2 ** -20)),
+      -Math.fround(middle * (1 - 2 ** -20)),
+    );
+  }
+  const codes = new Uint16Array(encodeBlocks("F16", Float32Array.from(values)).buffer);
+  assert.deepEqual(codes, Uint16Array.from(values, encodeF16));
 });
 
 test("firstUnfit() finds what a type cannot hold", () => {

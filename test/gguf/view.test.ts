@@ -16,6 +16,7 @@ import { inspect } from "../../src/survey/inspect.ts";
 import { readCheckpointTensors } from "../support/safetensors.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 import { writeRandomGguf } from "./random-gguf.ts";
+import { entry, gguf, pair, text } from "./source-of.ts";
 
 const ROOT = fileURLToPath(new URL("../../..", import.meta.url));
 const folder = temporaryFolder({ after });
@@ -216,6 +217,49 @@ describe("a checkpoint that was converted and is read again", () => {
     const shapes = (all: Iterable<[string, { shape: readonly number[] }]>) =>
       Object.fromEntries([...all].map(([name, { shape }]) => [name, shape]));
     assert.deepEqual(shapes(tensors), shapes(wanted));
+  });
+});
+
+describe("claims of a head that would cost memory are refused", () => {
+  const claim = (name: string, entries: Buffer[], dataBytes = 0) => {
+    const path = join(folder, name);
+    const pairs = [pair("general.architecture", 8, text("deepseek2"))];
+    writeFileSync(path, gguf({ pairs, entries, dataBytes }));
+    return openStore(path).list();
+  };
+  const code = "gguf-tensors";
+
+  test("2^40 experts of nothing", async () => {
+    const entries = [entry("blk.0.ffn_up_exps.weight", { dims: [0, 0, 2 ** 40], type: 12, offset: 0 })];
+    await assert.rejects(claim("experts.gguf", entries), {
+      code,
+      message: /\[1099511627776, 0, 0\], wanted experts/,
+    });
+  });
+
+  test("2^40 heads of nothing", async () => {
+    const dims = [0, 0, 2 ** 40];
+    const entries = ["k", "v"].map((part) =>
+      entry(`blk.0.attn_${part}_b.weight`, { dims, type: 0, offset: 0 }),
+    );
+    await assert.rejects(claim("heads.gguf", entries), { code, message: /at most 16384 heads/ });
+  });
+
+  test("keys without values, other shapes of both", async () => {
+    const at = (part: string, dims: number[], offset = 0) =>
+      entry(`blk.0.attn_${part}_b.weight`, { dims, type: 0, offset });
+    await assert.rejects(claim("k.gguf", [at("k", [8, 2, 1])], 64), {
+      code,
+      message: /"blk.0.attn_v_b.weight" is not there/,
+    });
+    await assert.rejects(claim("v.gguf", [at("v", [8, 2, 1])], 64), {
+      code,
+      message: /"blk.0.attn_k_b.weight" is not there/,
+    });
+    await assert.rejects(claim("kv.gguf", [at("k", [8, 2, 1]), at("v", [3, 8, 1], 64)], 160), {
+      code,
+      message: /heads × latent/,
+    });
   });
 });
 

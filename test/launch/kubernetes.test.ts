@@ -52,6 +52,7 @@ function assertWithin(expected: unknown, actual: unknown, path: string): void {
 describe("kubernetesObjects()", () => {
   const variants: Record<string, Partial<KubernetesWishes>> = {
     usual: {},
+    "to an object store": { output: "s3://bucket/child", secret: "keys" },
     "in a namespace, with a secret and another program": {
       ...{ namespace: "moe", secret: "keys", program: ["node", "chimera.mjs"], name: "my-child" },
     },
@@ -292,4 +293,23 @@ describe("a manifest, played", () => {
       assert.ok(report.failed.every(({ end }) => end.status === 2 || end.status === 3));
     }
   });
+});
+
+test("a child that goes to an object store is put together on the node's disk, and keys come from a Secret", () => {
+  const all = objects({ output: "s3://bucket/child", secret: "keys" });
+  const jobs = all.filter(isJob);
+  assert.equal(jobs.length, 2);
+  for (const { spec } of jobs) {
+    const { containers, volumes } = spec.template.spec;
+    assert.ok(volumes.some((volume) => volume.name === "staging" && "emptyDir" in volume));
+    for (const { volumeMounts, envFrom } of containers) {
+      assert.ok(volumeMounts.some(({ mountPath }) => mountPath === "/staging"));
+      assert.deepEqual(envFrom, [{ secretRef: { name: "keys" } }]);
+    }
+  }
+  const { args, resources } = jobs[0]!.spec.template.spec.containers[0]!;
+  assert.deepEqual(args.slice(args.indexOf("--staging")).slice(0, 2), ["--staging", "/staging"]);
+  assert.match(resources.requests["ephemeral-storage"]!, /^\d+Gi$/);
+  assert.deepEqual(manifestFaults(all), []);
+  for (const object of all) validate(object);
 });

@@ -3,6 +3,7 @@
  * nothing. Ends only the processes that it started.
  */
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { randomBytes } from "node:crypto";
 import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { hostname } from "node:os";
@@ -101,6 +102,10 @@ export async function startCluster(ends: Ends): Promise<Cluster> {
   const munge = join(folder, "munge");
   spawnSync("install", ["-d", "-o", "munge", "-g", "munge", "-m", "755", munge]);
   const socket = join(munge, "munge.socket");
+  // A key of our own: that of the system may be missing, and is nobody's business.
+  const key = join(munge, "munge.key");
+  writeFileSync(key, randomBytes(1024), { mode: 0o600 });
+  spawnSync("chown", ["munge:munge", key]);
   const conf = join(folder, "slurm.conf");
   writeFileSync(conf, configuration(folder, host, await freePorts(1 + NODES.length), socket));
   const env = { SLURM_CONF: conf };
@@ -154,6 +159,7 @@ export async function startCluster(ends: Ends): Promise<Cluster> {
       `--pid-file=${munge}/munged.pid`,
       `--log-file=${munge}/munged.log`,
       `--seed-file=${munge}/munged.seed`,
+      `--key-file=${key}`,
     ],
   );
   await until(() => answers("munge", "-n", `--socket=${socket}`) !== "", "munged");

@@ -123,6 +123,25 @@ describe("chimera launch slurm", { skip: noSlurm() }, () => {
     assert.deepEqual(hashesOf(child), whole);
   });
 
+  test("when the queue cannot be asked, status tells the rest and another launch is refused", async () => {
+    const child = join(folder, "child");
+    const conf = join(folder, "nobody.conf");
+    // A controller that nobody is: another port of the same file.
+    const text = readFileSync(cluster.env.SLURM_CONF!, "utf8").replace(
+      /^SlurmctldPort=.*/m,
+      "SlurmctldPort=1",
+    );
+    writeFileSync(conf, `${text}\nMessageTimeout=2\n`);
+    const env = { SLURM_CONF: conf };
+    const told = await run(["launch", "status", child], { env });
+    assert.deepEqual([told.status, /finished, 11 of 11/.test(told.stdout)], [0, true], told.stderr);
+    assert.match(told.stderr, /warning: Cannot use Slurm: squeue ended with status 1/);
+    const other = join(folder, "unasked");
+    const again = await run(["launch", "slurm", recipe, "-o", other, "--tasks", "2"], { env });
+    assert.deepEqual([again.status, existsSync(`${other}.launch`)], [1, false]);
+    assert.match(again.stderr, /Cannot use Slurm: scontrol ended with status 1/);
+  });
+
   test("a part that fails for good is not run again, and nothing is finished", async () => {
     const child = join(folder, "failed");
     const program = join(folder, "broken");
@@ -142,6 +161,32 @@ describe("chimera launch slurm", { skip: noSlurm() }, () => {
     assert.match(log(child, `${jobs.array}_0.out`), /no parents here/);
   });
 
+  test("a sweep in parts has the records of a sweep in one go, and its report", async () => {
+    const words = (out: string) => [
+      ...["sweep", "recipes/mini/r1t.yaml", "--lambda", "r1=0,1", "--n", "2", "--max-tokens", "4"],
+      ...["--batch", "1", "--threads", "1", "-o", join(folder, out)],
+    ];
+    const {
+      status: exit,
+      stdout,
+      stderr,
+    } = await run(["launch", "slurm", "--tasks", "2", "--json", "--", ...words("sweep")], {
+      env: cluster.env,
+    });
+    assert.equal(exit, 0, stderr);
+    const { jobs } = JSON.parse(stdout);
+    assert.deepEqual(Object.keys(jobs), ["array", "report"]);
+    assert.equal((await run([...words("sweep-whole"), "--progress", "none"])).status, 0);
+    await cluster.until(() => /COMPLETED|CANCELLED|FAILED/.test(stateOf(jobs.report)), "the report", 60);
+    const logs = [0, 1].map((i) => log(join(folder, "sweep"), `${jobs.array}_${i}.out`)).join("\n--\n");
+    assert.equal(stateOf(jobs.report), "COMPLETED", logs);
+    const records = (name: string) =>
+      Object.entries(hashesOf(join(folder, name))).filter(([path]) => /records\.ndjson$|\.svg$/.test(path));
+    assert.ok(records("sweep-whole").length >= 5);
+    assert.deepEqual(records("sweep"), records("sweep-whole"));
+    assert.deepEqual((await status(join(folder, "sweep"))).runs, { done: 4, total: 4 });
+  });
+
   test("what the cluster or sbatch refuses is told, and nothing is launched", async () => {
     const child = join(folder, "refused");
     const many = await launch(child, "--tasks", "11");
@@ -150,7 +195,7 @@ describe("chimera launch slurm", { skip: noSlurm() }, () => {
     assert.equal(existsSync(`${child}.launch`), false);
     const refused = await launch(child, "--tasks", "2", "--sbatch-args", "--no-such-option");
     assert.equal(refused.status, 1);
-    assert.match(refused.stderr, /Cannot launch on Slurm: sbatch ended with status \d+: .*no-such-option/);
+    assert.match(refused.stderr, /Cannot use Slurm: sbatch ended with status \d+: .*no-such-option/);
     assert.equal(existsSync(join(`${child}.launch`, "launch.json")), false);
   });
 });
