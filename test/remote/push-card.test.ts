@@ -66,7 +66,7 @@ describe("the card of a child that is pushed", () => {
     const card = cardOf("chimera/told");
     assert.match(
       card,
-      /\nbase_model:\n {2}- "org\/Mini-V3"\n {2}- "org\/Mini-R1"\nbase_model_relation: merge\n---\n/,
+      /\nbase_model:\n {2}- "org\/Mini-V3"\n {2}- "org\/Mini-R1"\nbase_model_relation: merge\nmodel-index:/,
     );
     const { accuracy, answers, tokens } = summary!.overall!;
     assert.equal(answers, 6);

@@ -172,13 +172,17 @@ export class HubPush {
     };
     const isNewPullRequest = this.#pullRequest !== undefined && !this.branch.startsWith("refs/pr/");
     const contents = files.map(asOperation);
+    // The library listens to its signal for ever: each commit has one of its own.
+    const stop = new AbortController();
+    const abort = () => stop.abort();
+    signal?.addEventListener("abort", abort);
     try {
       const events = commitIter({
         ...{ repo: this.repo, title, branch: this.branch, hubUrl: hubEndpoint(), accessToken: this.#token },
         operations: [...contents, ...remove.map((path) => ({ operation: "delete" as const, path }))],
         ...(this.#commit === undefined ? {} : { parentCommit: this.#commit }),
         ...(isNewPullRequest ? { isPullRequest: true, title: this.#pullRequest! } : {}),
-        ...(signal ? { abortSignal: signal } : {}),
+        abortSignal: stop.signal,
         useXet: !isXetDisabled(),
         fetch: uploadFetch({
           onBytes: (name, bytes) => tell(name, "uploading", (sent.get(name) ?? 0) + bytes),
@@ -200,6 +204,8 @@ export class HubPush {
       }
     } catch (error) {
       throw pushFault(error, this.repo, signal);
+    } finally {
+      signal?.removeEventListener("abort", abort);
     }
   }
 
