@@ -20,6 +20,7 @@ const MAY_IMPORT = {
   recipe: "base tensor arch yaml",
   plan: "base tensor checkpoint arch logical yaml recipe",
   build: "base tensor kernels checkpoint arch logical recipe plan",
+  transfer: "base checkpoint recipe plan build eval",
   convert: "base tensor gguf checkpoint arch logical text plan",
   survey: "base tensor gguf kernels checkpoint arch logical charts",
   statistics: "base",
@@ -27,10 +28,11 @@ const MAY_IMPORT = {
   tasks: "base checkpoint yaml text",
   eval: "base checkpoint text runtime tasks statistics",
   study: "base checkpoint arch yaml recipe plan tasks eval statistics charts",
+  launch: "base checkpoint plan build eval",
   library: "base checkpoint logical text plan build runtime eval",
   server:
     "base tensor checkpoint arch grammar text recipe plan build survey runtime statistics charts tasks eval study library",
-  cli: "server base tensor gguf checkpoint arch logical text grammar recipe plan build convert survey runtime statistics charts tasks eval study library",
+  cli: "transfer server base tensor checkpoint arch logical text grammar recipe plan build survey runtime statistics charts tasks eval study library launch gguf convert",
   browser:
     "base tensor gguf kernels checkpoint arch logical text recipe plan build survey runtime statistics charts tasks eval study library",
   studio: "",

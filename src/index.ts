@@ -83,3 +83,5 @@ export { scoreAnswer } from "./tasks/scoring.ts";
 export type { Question, Scoring, Task } from "./tasks/task.ts";
 export { loadTasks } from "./tasks/task-file.ts";
 export type { OutputEvent } from "./text/output-events.ts";
+export { type PushEvent, type PushFolderOptions, type PushReport, push } from "./transfer/push.ts";
+export { openShardPush, type ShardPushEvent, type ShardPushOptions } from "./transfer/push-shards.ts";

@@ -43,6 +43,7 @@ export async function assembleShard(
 ): Promise<ShardOutcome> {
   const { put, include } = environment;
   const outcomes: ShardOutcome = {};
+  await environment.sources.expect({ shard, merges }, include);
   await put(encodeHeader(shard.tensors, new Map(shard.metadata)), 0, undefined);
   const tensors = include ? shard.tensors.filter(include) : shard.tensors;
   const scales = new Map<number, PlanTensor>();

@@ -10,6 +10,8 @@ export interface BuildShardEnvironment extends Omit<ShardEnvironment, "put" | "i
   /** Off only in benchmarks: a record without hash ends no build. */
   hash?: boolean;
   onBytes?: (bytes: number) => void;
+  /** Writes past the system's cache; told of what went so. */
+  onDirect?: (written: { writtenBytes: number; directWrittenBytes: number }) => void;
 }
 
 /**
@@ -17,9 +19,9 @@ export interface BuildShardEnvironment extends Omit<ShardEnvironment, "put" | "i
  * The record is written before the rename: a shard under its final name always has its record.
  */
 export async function buildShard(task: ShardTask, environment: BuildShardEnvironment): Promise<ShardRecord> {
-  const { target, planDigest, onBytes, checkpoint, sources } = environment;
+  const { target, planDigest, onBytes, onDirect, checkpoint, sources } = environment;
   const { shard } = task;
-  const sink = await target.create(shard.name, shard.byteLength);
+  const sink = await target.create(shard.name, shard.byteLength, { direct: onDirect !== undefined });
   try {
     const hash = environment.hash === false ? undefined : new StreamingHash();
     const outcomes = await assembleShard(task, {
@@ -34,6 +36,7 @@ export async function buildShard(task: ShardTask, environment: BuildShardEnviron
     const sha256 = hash ? await hash.finish(sink, shard.byteLength, checkpoint) : "";
     await sources.checkAndClose();
     await sink.flush();
+    onDirect?.({ writtenBytes: shard.byteLength, directWrittenBytes: sink.directBytes ?? 0 });
     const decided = Object.entries(outcomes).filter(([, outcome]) => outcome !== "merged");
     const record: ShardRecord = {
       shard: shard.name,
@@ -44,7 +47,7 @@ export async function buildShard(task: ShardTask, environment: BuildShardEnviron
       decided: Object.fromEntries(decided),
     };
     await writeRecord(target, record);
-    await sink.publish();
+    await sink.publish({ checkpoint });
     return record;
   } finally {
     await sink.discard();

@@ -13,10 +13,12 @@ import type { OutputStore } from "../checkpoint/source.ts";
 import { openOutput, openStore } from "../checkpoint/stores.ts";
 import type { BuildPlan } from "../plan/plan.ts";
 import type { ShardTask } from "./assemble-shard.ts";
-import { CHILD_NAME, childRecord } from "./child.ts";
+import { CHILD_NAME, type ChildRecord, childRecord } from "./child.ts";
+import type { DirectOptions, DirectReport } from "./direct.ts";
 import type { BuildEvent } from "./events.ts";
-import { modelCard, statedLicence } from "./model-card.ts";
+import { cardFacts, modelCard, statedLicence } from "./model-card.ts";
 import { otherFiles } from "./other-files.ts";
+import type { FinishedShard, Outlet } from "./outlet.ts";
 import { runPool } from "./pool.ts";
 import { checkParents } from "./sources.ts";
 import {
@@ -53,12 +55,18 @@ export interface BuildOptions {
   signal?: AbortSignal;
   /** Called on the caller's thread. What it throws ends the build, which can be resumed. */
   onEvent?: (event: BuildEvent) => void;
+  /** For a location that is no folder: where shards are put together. Default: the system's folder for temporary files. */
+  staging?: string;
+  /** Takes shards elsewhere as they are finished; the build ends it. */
+  outlet?: Outlet;
   /** "auto": WASM where it runs. Both give the same bytes. */
   kernels?: "auto" | "wasm" | "scalar";
+  /** Reads parents and writes shards past the system's cache, where the file systems can. */
+  direct?: DirectOptions;
 }
 
 export interface BuildReport {
-  /** Absolute path of the child's folder. */
+  /** Absolute path of the child's folder, or s3://… */
   location: string;
   /** False for a part, a dry run, or when shards of other parts are still missing. */
   finished: boolean;
@@ -68,6 +76,8 @@ export interface BuildReport {
   writtenBytes: number;
   seconds: number;
   planDigest: string;
+  /** With `direct`: what went past the cache. */
+  direct?: DirectReport;
 }
 
 /**
@@ -89,27 +99,45 @@ export async function build(
   location: string,
   options: BuildOptions = {},
 ): Promise<BuildReport> {
+  try {
+    return await runBuild(plan, location, options);
+  } finally {
+    await options.outlet?.stop();
+  }
+}
+
+async function runBuild(plan: BuildPlan, location: string, options: BuildOptions): Promise<BuildReport> {
   const startedAt = performance.now();
   refuseContradictions(options);
-  const target = openOutput(location);
+  const target = openOutput(location, { staging: options.staging });
   const emit = options.onEvent ?? (() => {});
+  const { outlet } = options;
   const range = partRange(plan, options.part);
+  const direct = options.direct && {
+    readBytes: 0,
+    directReadBytes: 0,
+    writtenBytes: 0,
+    directWrittenBytes: 0,
+  };
   await target.checkPlace();
   refuseParents(plan, target);
   const found = await inspectTarget(target, plan, options);
   if (found.complete) {
+    if (outlet && !options.dryRun) await sendChild(target, found.child!, outlet);
     if (found.unfinished !== undefined && !options.dryRun) await sweep(target, plan);
     return report({ finished: true, resumed: plan.shards.length });
   }
   const wanted = options.finish ? [] : plan.shards.slice(range.from, range.to);
-  const before = found.replace ? new Map<string, ShardRecord>() : await completeShards(target, plan);
+  const before = found.replace ? new Map<string, ShardRecord>() : await completeShards(target, plan, outlet);
   if (options.finish) requireAll(plan, target, before);
   const open = wanted.filter(({ name }) => !before.has(name));
   await checkParents(
     plan.parents,
     open.map((shard) => taskOf(plan, shard)),
   );
-  await checkSpace(target, plan, { wanted: open, reclaimed: await reclaimable(target, found) });
+  const inWork = options.workers ?? availableParallelism();
+  const most = outlet?.mostLocal ?? (target.staging === undefined ? undefined : inWork);
+  await checkSpace(target, plan, { wanted: open, reclaimed: await reclaimable(target, found), most });
   if (options.dryRun) return report({ finished: false, resumed: wanted.length - open.length });
   if (found.replace) await removeOurs(target, plan, found);
   if (options.part && wanted.length === 0) return report({ finished: false, resumed: 0 });
@@ -119,25 +147,26 @@ export async function build(
   // Finishing touches everything, so it holds the lock of everything.
   const lock = await acquireLock(target, options.finish ? { from: 0, to: plan.shards.length } : range);
   try {
-    if (await isComplete(target, plan)) {
+    if (await isComplete(target, plan, outlet)) {
       await target.removeState(); // finished by another since
       return report({ finished: true, resumed: plan.shards.length });
     }
-    const done = await completeShards(target, plan);
+    const done = await completeShards(target, plan, outlet);
     const missing = wanted.filter(({ name }) => !done.has(name));
     await removeLeftovers(
       target,
       wanted.map(({ name }) => name),
     );
-    await checkSpace(target, plan, { wanted: missing, reclaimed: 0 });
-    const written = await buildShards(plan, missing, { target, options, emit, done, wanted }).catch(
+    await checkSpace(target, plan, { wanted: missing, reclaimed: 0, most });
+    if (outlet) outlet.begin(target, await localShards(target, wanted, { done, outlet }));
+    const written = await buildShards(plan, missing, { target, options, emit, done, wanted, direct }).catch(
       async (error) => {
         await removeLeftovers(
           target,
           wanted.map(({ name }) => name),
         ); // of a worker that died
         // Of parents that cannot be used and no whole shard nothing is left. Other parts may be at work.
-        const isBarren = !options.part && (await completeShards(target, plan)).size === 0;
+        const isBarren = !options.part && (await completeShards(target, plan, outlet)).size === 0;
         if (isBarren && isOfParents(error)) await target.removeState();
         throw error;
       },
@@ -146,11 +175,12 @@ export async function build(
       throw new Interrupted(
         "The build was stopped; what is complete is kept: run the same command again to go on",
       );
+    await outlet?.drain();
     if (options.part) return report({ finished: false, resumed: wanted.length - missing.length, written });
-    const records = await completeShards(target, plan);
+    const records = await completeShards(target, plan, outlet);
     requireAll(plan, target, records);
     emit({ kind: "finishing" });
-    await finishChild(plan, target, records);
+    await finishChild(plan, target, { records, outlet });
     const result = report({ finished: true, resumed: wanted.length - missing.length, written });
     const [shards, bytes, { seconds }] = [plan.shards.length, plan.totals.writeBytes, result];
     emit({ kind: "finished", location: target.location, shards, bytes, seconds });
@@ -172,6 +202,7 @@ export async function build(
       writtenBytes: written.reduce((sum, { byteLength }) => sum + byteLength, 0),
       seconds: (performance.now() - startedAt) / 1000,
       planDigest: plan.digest,
+      ...(direct ? { direct } : {}),
     };
   }
 }
@@ -207,12 +238,14 @@ interface ShardsContext {
   emit: (event: BuildEvent) => void;
   done: ReadonlyMap<string, ShardRecord>;
   wanted: BuildPlan["shards"];
+  /** Counted here. */
+  direct: DirectReport | undefined;
 }
 
 async function buildShards(
   plan: BuildPlan,
   missing: BuildPlan["shards"],
-  { target, options, emit, done, wanted }: ShardsContext,
+  { target, options, emit, done, wanted, direct }: ShardsContext,
 ): Promise<ShardRecord[]> {
   const bytesTotal = wanted.reduce((sum, { byteLength }) => sum + byteLength, 0);
   const resumed = wanted.filter(({ name }) => done.has(name));
@@ -236,17 +269,25 @@ async function buildShards(
         output: plan.output,
         planDigest: plan.digest,
         location: target.location,
+        staging: options.staging,
         kernels: options.kernels ?? "auto",
         hash: true,
+        direct: options.direct,
       },
       workers,
       ...(options.signal ? { signal: options.signal } : {}),
+      ...(options.outlet ? { room: () => options.outlet!.room() } : {}),
       onBytes: (bytes) => {
         bytesDone += bytes;
         if (performance.now() - toldAt >= 100) tell();
       },
+      onDirect: (report) => {
+        for (const key of Object.keys(report) as (keyof DirectReport)[])
+          if (direct) direct[key] += report[key];
+      },
       onRecord: (record, seconds) => {
         written.push(record);
+        options.outlet?.add(record);
         const { shard, byteLength, sha256 } = record;
         emit({ kind: "shard-written", shard, byteLength, sha256, seconds });
         tell();
@@ -281,11 +322,12 @@ function requireAll(plan: BuildPlan, target: OutputStore, records: ReadonlyMap<s
 async function finishChild(
   plan: BuildPlan,
   target: OutputStore,
-  records: ReadonlyMap<string, ShardRecord>,
+  { records, outlet }: { records: ReadonlyMap<string, ShardRecord>; outlet: Outlet | undefined },
 ): Promise<void> {
   const stores = plan.parents.map(({ location }) => openStore(location));
   const files = await otherFiles(plan, stores);
-  files.set("README.md", new TextEncoder().encode(modelCard(plan, { licence: await statedLicence(stores) })));
+  const card = modelCard(plan, { licence: await statedLicence(stores), ...cardFacts(plan, files) });
+  files.set("README.md", new TextEncoder().encode(card));
   const hashes = new Map<string, string>();
   await recordFiles(target, [...files.keys()]);
   for (const [name, bytes] of files) {
@@ -293,6 +335,37 @@ async function finishChild(
     hashes.set(name, createHash("sha256").update(bytes).digest("hex"));
   }
   const record = childRecord(plan, records, hashes);
-  await target.writeSmall(CHILD_NAME, new TextEncoder().encode(`${JSON.stringify(record, null, 2)}\n`));
+  const text = new TextEncoder().encode(`${JSON.stringify(record, null, 2)}\n`);
+  await outlet?.finish(new Map([...files, [CHILD_NAME, text]]));
+  await target.writeSmall(CHILD_NAME, text);
   await target.removeState();
+}
+
+/** Complete shards in the folder that are not elsewhere. What is in both goes, where it is not to stay. */
+async function localShards(
+  target: OutputStore,
+  wanted: readonly { name: string }[],
+  { done, outlet }: { done: ReadonlyMap<string, FinishedShard>; outlet: Outlet },
+): Promise<FinishedShard[]> {
+  const present = new Set((await target.list()).map(({ name }) => name));
+  const local: FinishedShard[] = [];
+  for (const { name } of wanted) {
+    const shard = present.has(name) ? done.get(name) : undefined;
+    if (!shard) continue;
+    if (!outlet.holds(shard)) local.push(shard);
+    else if (Number.isFinite(outlet.mostLocal)) await target.remove(name);
+  }
+  return local;
+}
+
+/** Of a child that is complete in the folder, but for what is there already. */
+async function sendChild(target: OutputStore, child: ChildRecord, outlet: Outlet): Promise<void> {
+  const done = new Map(child.shards.map(({ name, ...rest }) => [name, { shard: name, ...rest }]));
+  outlet.begin(target, await localShards(target, child.shards, { done, outlet }));
+  const files = new Map<string, Uint8Array>();
+  for (const name of [...Object.keys(child.files), CHILD_NAME]) {
+    const bytes = await target.readSmall(name, 500_000_000);
+    if (bytes) files.set(name, bytes);
+  }
+  await outlet.finish(files);
 }

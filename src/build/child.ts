@@ -1,6 +1,7 @@
 /** chimera.json: what a child is made of, so that it can be checked and made again. No times, no luck. */
 import { BuildError, CheckpointError } from "../base/errors.ts";
 import { VERSION } from "../base/version.ts";
+import { publicLocation } from "../checkpoint/shown.ts";
 import type { Store } from "../checkpoint/source.ts";
 import type { BuildPlan } from "../plan/plan.ts";
 import type { Outcome } from "./resolve.ts";
@@ -51,7 +52,7 @@ export function childRecord(
     ...(plan.recipeFile ? { recipeFile: baseName(plan.recipeFile) } : {}),
     parents: plan.parents.map(({ name, location, digest, revision }) => ({
       name,
-      location,
+      location: publicLocation(location),
       digest,
       ...(revision ? { revision } : {}),
     })),

@@ -7,6 +7,7 @@
 import { Worker } from "node:worker_threads";
 import { BuildError, CheckpointError, Interrupted } from "../base/errors.ts";
 import type { ShardTask } from "./assemble-shard.ts";
+import type { DirectReport } from "./direct.ts";
 import type { ShardRecord } from "./state.ts";
 import type { SentError, WorkerAnswer, WorkerSetup } from "./worker.ts";
 
@@ -15,19 +16,33 @@ const WORKER_OPTIONS = process.execArgv.some((option) => option.startsWith("--in
   ? { execArgv: [] }
   : {};
 
+/** Of the flag that stops all. */
+const PATIENCE_MS = 2000;
+
 export interface PoolOptions {
   setup: Omit<WorkerSetup, "stop">;
   workers: number;
   signal?: AbortSignal;
+  /** Resolves when another task may be begun. What it throws ends all. */
+  room?: () => Promise<void>;
   onBytes: (bytes: number) => void;
   onRecord: (record: ShardRecord, seconds: number) => void;
+  onDirect?: (report: DirectReport) => void;
 }
 
 /** Builds all tasks. Throws the first error; Interrupted when the signal fired. */
 export async function runPool(tasks: readonly ShardTask[], options: PoolOptions): Promise<void> {
   const { setup, signal, onBytes, onRecord } = options;
   const stop = new SharedArrayBuffer(4);
-  const halt = () => void Atomics.store(new Int32Array(stop), 0, 1);
+  const running = new Set<Worker>();
+  let ending: NodeJS.Timeout | undefined;
+  const halt = () => {
+    Atomics.store(new Int32Array(stop), 0, 1);
+    // One that waits for a server that says nothing does not look at the flag.
+    ending ??= setTimeout(() => {
+      for (const worker of running) void worker.terminate();
+    }, PATIENCE_MS);
+  };
   signal?.addEventListener("abort", halt);
   if (signal?.aborted) halt();
   let next = 0;
@@ -43,19 +58,29 @@ export async function runPool(tasks: readonly ShardTask[], options: PoolOptions)
         workerData: { ...setup, stop },
         ...WORKER_OPTIONS,
       });
+      running.add(worker);
       let startedAt = 0;
       let isBusy = false;
+      const mayGo = () => next < tasks.length && !failure && !signal?.aborted;
       const give = () => {
-        isBusy = next < tasks.length && !failure && !signal?.aborted;
+        const task = mayGo() ? tasks[next++] : undefined;
+        isBusy = task !== undefined;
         if (!isBusy) return void worker.terminate();
         startedAt = performance.now();
-        worker.postMessage(tasks[next++]);
+        worker.postMessage(task);
+      };
+      const giveWhenRoom = async () => {
+        isBusy = false;
+        if (options.room && mayGo()) await options.room().catch(fail);
+        give();
       };
       const take = (answer: WorkerAnswer) => {
         if (answer.kind === "bytes") onBytes(answer.bytes);
+        else if (answer.kind === "direct") options.onDirect?.(answer.report);
         else if (answer.kind === "done") {
+          isBusy = false;
           onRecord(answer.record, (performance.now() - startedAt) / 1000);
-          give();
+          void giveWhenRoom();
         } else {
           isBusy = false;
           fail(revive(answer.error));
@@ -72,10 +97,11 @@ export async function runPool(tasks: readonly ShardTask[], options: PoolOptions)
       });
       worker.on("error", (error) => fail(died(error)));
       worker.on("exit", (code) => {
-        if (isBusy) fail(died(new Error(`exit status ${code}`)));
+        running.delete(worker);
+        if (isBusy) fail(ending ? new Interrupted("stopped") : died(new Error(`exit status ${code}`)));
         resolve();
       });
-      give();
+      void giveWhenRoom();
     });
 
   const count = Math.max(1, Math.min(options.workers, tasks.length));
@@ -83,6 +109,7 @@ export async function runPool(tasks: readonly ShardTask[], options: PoolOptions)
     // A thread that cannot be started fails the build too, when those that were have ended.
     if (tasks.length > 0) await Promise.all(Array.from({ length: count }, () => runWorker().catch(fail)));
   } finally {
+    clearTimeout(ending);
     signal?.removeEventListener("abort", halt);
   }
   if (failure && !(failure instanceof Interrupted)) throw failure;

@@ -6,17 +6,24 @@ import { CheckpointError } from "../base/errors.ts";
 import type { Source, Store } from "../checkpoint/source.ts";
 import { openStore } from "../checkpoint/stores.ts";
 import type { Operand } from "../logical/operand.ts";
-import type { PlanMerge, PlanOperand, PlanOutput, PlanParent } from "../plan/plan.ts";
+import type { PlanMerge, PlanOperand, PlanOutput, PlanParent, PlanTensor } from "../plan/plan.ts";
 import type { ShardTask } from "./assemble-shard.ts";
+import type { DirectReading } from "./direct.ts";
+import { neededExtents } from "./extents.ts";
 
 export class ParentSources {
   readonly #parents: readonly PlanParent[];
   readonly #stores: Store[];
+  readonly #direct: DirectReading | undefined;
   readonly #open = new Map<string, Promise<Source>>();
 
-  /** `stores` stand in for the parents' locations, for tests and for stores that are open already. */
-  constructor(parents: readonly PlanParent[], stores?: readonly Store[]) {
+  /**
+   * `stores` stand in for the parents' locations, for tests and for stores that are open already; `direct` reads past
+   * the system's cache.
+   */
+  constructor(parents: readonly PlanParent[], stores?: readonly Store[], direct?: DirectReading) {
     this.#parents = parents;
+    this.#direct = direct;
     this.#stores = stores ? [...stores] : parents.map(({ location }) => openStore(location));
   }
 
@@ -37,7 +44,10 @@ export class ParentSources {
 
   async #openChecked(parent: number, shard: string, options: { direct?: boolean }): Promise<Source> {
     const { name, shards } = this.#parents[parent]!;
-    const source = await this.#stores[parent]!.open(shard, options);
+    const store = this.#stores[parent]!;
+    const source = await (this.#direct && !options.direct
+      ? this.#direct.open(store, shard)
+      : store.open(shard, options));
     const planned = shards.find((entry) => entry.name === shard)?.identity;
     if (planned !== source.identity) {
       await source.close();
@@ -66,6 +76,15 @@ export class ParentSources {
       ...(scale ? { scale: { ...scale, source: await this.get(parent, scale.shard) } } : {}),
       block: { rows, cols },
     };
+  }
+
+  /** Tells the files that a shard is made from what of them will be read. */
+  async expect(
+    { shard, merges }: ShardTask,
+    include: (tensor: PlanTensor) => boolean = () => true,
+  ): Promise<void> {
+    for (const { parent, shard: name, extents } of neededExtents({ shard, merges }, include))
+      (await this.get(parent, name)).expect?.(extents);
   }
 
   /** Throws CheckpointError when a file that was read is no longer what it was; closes all. */

@@ -6,6 +6,7 @@
 import { createHash } from "node:crypto";
 import { type OutputStore, STATE_FOLDER } from "../checkpoint/source.ts";
 import type { BuildPlan } from "../plan/plan.ts";
+import type { Outlet } from "./outlet.ts";
 import type { Outcome } from "./resolve.ts";
 
 const STATE_NAME = `${STATE_FOLDER}/state.json`;
@@ -105,17 +106,20 @@ export async function writeRecord(target: OutputStore, record: ShardRecord): Pro
   await target.writeSmall(recordName(record.shard), encoder.encode(`${JSON.stringify(record)}\n`));
 }
 
-/** Records of the shards that are complete: published, of the right size, made from this plan. */
+/** Records of the shards that are complete: published (or elsewhere), of the right size, made from this plan. */
 export async function completeShards(
   target: OutputStore,
   plan: BuildPlan,
+  outlet?: Pick<Outlet, "holds">,
 ): Promise<Map<string, ShardRecord>> {
   const present = new Map((await target.list()).map(({ name, byteLength }) => [name, byteLength]));
   const records = new Map<string, ShardRecord>();
   for (const { name, byteLength } of plan.shards) {
-    if (present.get(name) !== byteLength) continue;
+    const isHere = present.get(name) === byteLength;
+    if (!isHere && !outlet) continue;
     const record = await readJson<ShardRecord>(target, recordName(name));
-    if (record && record.planDigest === plan.digest && isWhole(record)) records.set(name, record);
+    if (record?.planDigest !== plan.digest || !isWhole(record)) continue;
+    if (isHere || outlet?.holds({ ...record, byteLength })) records.set(name, record);
   }
   return records;
 }

@@ -6,10 +6,11 @@ import { BuildError } from "../base/errors.ts";
 import { formatBytes } from "../base/format.ts";
 import { acquireLock } from "../checkpoint/lock.ts";
 import { realLocation } from "../checkpoint/node.ts";
-import { shown } from "../checkpoint/shown.ts";
+import { publicLocation, shown } from "../checkpoint/shown.ts";
 import { type OutputStore, STATE_FOLDER } from "../checkpoint/source.ts";
 import type { BuildPlan } from "../plan/plan.ts";
 import { CHILD_NAME, type ChildRecord, readChildRecord } from "./child.ts";
+import type { Outlet } from "./outlet.ts";
 import { isStateOf, readState, recordedFiles, recordedShards, type State } from "./state.ts";
 
 /** The output may not be a parent, nor lie inside one, nor around one. */
@@ -45,7 +46,7 @@ export interface Found {
 export async function inspectTarget(
   target: OutputStore,
   plan: BuildPlan,
-  { force }: { force?: boolean },
+  { force, outlet }: { force?: boolean; outlet?: Pick<Outlet, "holds"> },
 ): Promise<Found> {
   // Files before what says whose they are: other parts may begin or finish meanwhile, and mark the folder first.
   const entries = await target.list();
@@ -59,7 +60,7 @@ export async function inspectTarget(
   for (const name of Object.keys(child?.files ?? {})) ours.add(name);
   if (child?.planDigest === plan.digest && !force) {
     requireSameParents(target, plan, child);
-    const lost = await lostFile(target, child);
+    const lost = await lostFile(target, child, outlet);
     if (lost === undefined) return { ...found, complete: true };
     // Without a journal there is nothing to go on from.
     if (unfinished === undefined) throw damaged(target, lost);
@@ -120,7 +121,7 @@ export function otherBuild(
 function requireSameParents(target: OutputStore, plan: BuildPlan, { parents }: ChildRecord): void {
   for (const { name, location } of plan.parents) {
     const was = parents.find((parent) => parent.name === name)?.location;
-    if (was === undefined || realLocation(was) === realLocation(location)) continue;
+    if (was === undefined || realLocation(was) === realLocation(publicLocation(location))) continue;
     throw new BuildError(
       "other-parents",
       `Cannot build in "${target.location}": it holds a finished child of this plan whose parent "${name}" lay in "${was}", wanted "${location}"`,
@@ -129,17 +130,27 @@ function requireSameParents(target: OutputStore, plan: BuildPlan, { parents }: C
   }
 }
 
-/** A file of a finished child that is not there, or a shard of another size. */
-async function lostFile(target: OutputStore, { shards, files }: ChildRecord): Promise<string | undefined> {
+/** A file of a finished child that is not there, or a shard of another size; unless the shard is elsewhere. */
+async function lostFile(
+  target: OutputStore,
+  { shards, files }: ChildRecord,
+  outlet: Pick<Outlet, "holds"> | undefined,
+): Promise<string | undefined> {
   const present = new Map((await target.list()).map(({ name, byteLength }) => [name, byteLength]));
-  const shard = shards.find(({ name, byteLength }) => present.get(name) !== byteLength);
+  const shard = shards.find(({ name, byteLength, sha256 }) => {
+    return present.get(name) !== byteLength && !outlet?.holds({ shard: name, byteLength, sha256 });
+  });
   return shard?.name ?? Object.keys(files).find((name) => !present.has(name));
 }
 
 /** chimera.json is written last: where it is, and nothing was lost, nothing is left to do. */
-export async function isComplete(target: OutputStore, plan: BuildPlan): Promise<boolean> {
+export async function isComplete(
+  target: OutputStore,
+  plan: BuildPlan,
+  outlet?: Pick<Outlet, "holds">,
+): Promise<boolean> {
   const child = await readChildRecord(target);
-  return child?.planDigest === plan.digest && (await lostFile(target, child)) === undefined;
+  return child?.planDigest === plan.digest && (await lostFile(target, child, outlet)) === undefined;
 }
 
 /** Removes the state of a finished child, left by a build that died before this last step. */
@@ -176,9 +187,19 @@ const SMALL_FILES_BYTES = 64e6;
 export async function checkSpace(
   target: OutputStore,
   plan: BuildPlan,
-  { wanted, reclaimed }: { wanted: readonly { byteLength: number }[]; reclaimed: number },
+  {
+    wanted,
+    reclaimed,
+    most = Number.POSITIVE_INFINITY,
+  }: {
+    wanted: readonly { byteLength: number }[];
+    reclaimed: number;
+    /** Shards that are on the disk at a time, when they leave it. */
+    most?: number | undefined;
+  },
 ): Promise<void> {
-  const needed = wanted.reduce((sum, { byteLength }) => sum + byteLength, 0);
+  const sizes = wanted.map(({ byteLength }) => byteLength).sort((a, b) => b - a);
+  const needed = sizes.slice(0, most).reduce((sum, size) => sum + size, 0);
   const free = await target.freeBytes();
   if (free === undefined || needed === 0) return;
   // A child of the small kind needs no room to spare.
@@ -187,7 +208,7 @@ export async function checkSpace(
   if (lacking <= 0) return;
   throw new BuildError(
     "disk-space",
-    `Cannot build in "${target.location}": ${formatBytes(free + reclaimed)} are free, wanted ${formatBytes(needed + spare)}`,
+    `Cannot build in "${target.staging ?? target.location}": ${formatBytes(free + reclaimed)} are free, wanted ${formatBytes(needed + spare)}`,
     { note: `${lacking} bytes are missing` },
   );
 }

@@ -7,6 +7,7 @@ import { HEAP_BYTES, Heap } from "../logical/heap.ts";
 import type { PlanOutput, PlanParent } from "../plan/plan.ts";
 import type { ShardTask } from "./assemble-shard.ts";
 import { buildShard } from "./build-shard.ts";
+import { type DirectOptions, DirectReading, type DirectReport } from "./direct.ts";
 import { ParentSources } from "./sources.ts";
 import type { ShardRecord } from "./state.ts";
 
@@ -15,14 +16,19 @@ export interface WorkerSetup {
   output: PlanOutput;
   planDigest: string;
   location: string;
+  /** For places that are not folders. */
+  staging?: string | undefined;
   kernels: "auto" | "wasm" | "scalar";
   hash: boolean;
+  /** Past the system's cache. */
+  direct?: DirectOptions | undefined;
   /** One int32 that is not 0 when the build is to stop. */
   stop: SharedArrayBuffer;
 }
 
 export type WorkerAnswer =
   | { kind: "bytes"; bytes: number }
+  | { kind: "direct"; report: DirectReport }
   | { kind: "done"; record: ShardRecord }
   | { kind: "failed"; error: SentError };
 
@@ -39,22 +45,24 @@ const port = parentPort!;
 const setup = workerData as WorkerSetup;
 const stop = new Int32Array(setup.stop);
 const kernels = createKernels(HEAP_BYTES, setup.kernels);
-const target = openOutput(setup.location);
+const target = openOutput(setup.location, { staging: setup.staging });
 
 const send = (answer: WorkerAnswer) => port.postMessage(answer);
 
 port.on("message", async (task: ShardTask) => {
   let unsent = 0;
   let sentAt = 0;
+  let written = { writtenBytes: 0, directWrittenBytes: 0 };
   const flush = () => {
     if (unsent > 0) send({ kind: "bytes", bytes: unsent });
     unsent = 0;
   };
+  const direct = setup.direct && new DirectReading(setup.direct);
   try {
     const record = await buildShard(task, {
       kernels,
       heap: new Heap(kernels.bytes.length),
-      sources: new ParentSources(setup.parents),
+      sources: new ParentSources(setup.parents, undefined, direct),
       output: setup.output,
       target,
       planDigest: setup.planDigest,
@@ -62,6 +70,13 @@ port.on("message", async (task: ShardTask) => {
       checkpoint: () => {
         if (Atomics.load(stop, 0) !== 0) throw new Interrupted("stopped");
       },
+      ...(direct
+        ? {
+            onDirect: (counts: typeof written) => {
+              written = counts;
+            },
+          }
+        : {}),
       onBytes: (bytes) => {
         unsent += bytes;
         const now = performance.now();
@@ -71,6 +86,7 @@ port.on("message", async (task: ShardTask) => {
       },
     });
     flush();
+    if (direct) send({ kind: "direct", report: { ...direct.counts, ...written } });
     send({ kind: "done", record });
   } catch (error) {
     const { name, message, code, note, stack } = error as SentError;

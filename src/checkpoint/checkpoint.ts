@@ -6,6 +6,7 @@
  * inspector can show all of it and a planner can refuse all of it.
  */
 import { CheckpointError, type Problem } from "../base/errors.ts";
+import { mapLimited } from "../base/map-limited.ts";
 import { type Dtype, numElements } from "../tensor/dtype.ts";
 import { readHeader, type ShardHeader, type TensorInfo } from "./header.ts";
 import { INDEX_NAME, MAX_INDEX_BYTES, parseShardIndex, type ShardIndex } from "./shard-index.ts";
@@ -14,6 +15,8 @@ import type { Store, StoreEntry } from "./source.ts";
 import { scanJson } from "./strict-json.ts";
 
 const CONFIG_NAME = "config.json";
+/** Headers that are read at a time: over a network each takes two turns. */
+const OPENING = 8;
 const WHAT_IT_IS =
   "A checkpoint is a folder with *.safetensors files, and an index.json when there are several";
 
@@ -77,23 +80,8 @@ export async function openCheckpoint(store: Store, { only }: OpenOptions = {}): 
       : WHAT_IT_IS;
     throw new CheckpointError("missing", what, { note });
   }
-  const shards: Shard[] = [];
-  for (const name of shardNames) {
-    if (index && !present.has(name)) {
-      shards.push({ name, header: undefined, identity: undefined });
-      continue;
-    }
-    const source = await store.open(name);
-    try {
-      shards.push({
-        name,
-        header: await readHeader(source, `${store.label}/${name}`),
-        identity: source.identity,
-      });
-    } finally {
-      await source.close();
-    }
-  }
+  const open = (name: string) => (index && !present.has(name) ? absentShard(name) : openShard(store, name));
+  const shards = await mapLimited(shardNames, OPENING, open);
   const { tensors, unread, problems } = join(shards, index?.weightMap, label);
   problems.push(...oddities({ entries, shards, only, index, label }));
   return {
@@ -109,6 +97,20 @@ export async function openCheckpoint(store: Store, { only }: OpenOptions = {}): 
     files: entries.filter(({ name }) => !name.endsWith(".safetensors")),
     problems,
   };
+}
+
+function absentShard(name: string): Shard {
+  return { name, header: undefined, identity: undefined };
+}
+
+async function openShard(store: Store, name: string): Promise<Shard> {
+  const source = await store.open(name);
+  try {
+    const header = await readHeader(source, `${store.label}/${name}`);
+    return { name, header, identity: source.identity };
+  } finally {
+    await source.close();
+  }
 }
 
 function findIndex(entries: readonly StoreEntry[]): string | undefined {

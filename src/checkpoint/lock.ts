@@ -3,7 +3,9 @@
  *
  * A lock is a file made with "must not exist". Its owner is known by host, process and the process's start
  * time, so that a lock left by a killed build is recognised and taken over, also when its process number
- * was given to another since. A lock of another host counts as alive: it cannot be asked.
+ * was given to another since. A lock of another host counts as alive: it cannot be asked. Its scheduler can: where it
+ * runs a task again, the task's earlier run is over. So an owner also says which task it is (CHIMERA_TASK, which the
+ * scripts of `chimera launch` set), and a task takes over what it has left on another host itself.
  */
 import { hostname } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -21,10 +23,20 @@ interface Owner {
   /** Start time of the process in clock ticks since boot, and the boot's id; "" where unknown. */
   started: string;
   token: string;
+  /** Of a scheduler: which of its tasks this is, the same each time the task is run. */
+  task?: string;
   /** First shard and the one after the last, as indices into the plan. */
   from: number;
   to: number;
 }
+
+/** Who is at work, for people. */
+export interface LockOwner extends Owner {
+  /** "elsewhere": on another host, which cannot be asked. */
+  state: "alive" | "dead" | "elsewhere";
+}
+
+const TASK_VARIABLE = "CHIMERA_TASK";
 
 const PREFIX = `${STATE_FOLDER}/lock-`;
 /** Tries, and the time between two: for the one who is just removing a dead lock, or writing one. */
@@ -52,6 +64,7 @@ export async function acquireLock(
     pid: process.pid,
     started: processStart(process.pid),
     token,
+    ...ownTask(),
     ...range,
   };
   const name = `${PREFIX}${String(range.from).padStart(6, "0")}-${String(range.to).padStart(6, "0")}.json`;
@@ -112,8 +125,40 @@ async function readOwner(target: OutputStore, name: string): Promise<Owner | und
   }
 }
 
-function isAlive({ host, pid, started }: Owner): boolean {
-  if (host !== hostname()) return true;
+/** Everybody who holds a lock in a folder, or held one when they died. */
+export async function readLocks(target: OutputStore): Promise<LockOwner[]> {
+  const owners: LockOwner[] = [];
+  for (const { name } of await target.listUnder(PREFIX)) {
+    const owner = await readOwner(target, name);
+    if (!owner) continue;
+    const isHere = owner.host === hostname();
+    owners.push({ ...owner, state: !isHere ? "elsewhere" : isAlive(owner) ? "alive" : "dead" });
+  }
+  return owners;
+}
+
+/** Removes the locks of tasks that their scheduler has given up for good. */
+export async function removeTaskLocks(
+  target: OutputStore,
+  isOver: (task: string) => boolean,
+): Promise<number> {
+  let removed = 0;
+  for (const { name } of await target.listUnder(PREFIX)) {
+    const owner = await readOwner(target, name);
+    if (owner?.task === undefined || !isOver(owner.task)) continue;
+    await target.remove(name);
+    removed++;
+  }
+  return removed;
+}
+
+function ownTask(): { task?: string } {
+  const task = process.env[TASK_VARIABLE];
+  return task ? { task } : {};
+}
+
+function isAlive({ host, pid, started, task }: Owner): boolean {
+  if (host !== hostname()) return task === undefined || task !== ownTask().task;
   try {
     process.kill(pid, 0);
   } catch (error) {

@@ -7,6 +7,7 @@
 import * as fs from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
 import { BuildError, CheckpointError } from "../base/errors.ts";
+import { DirectWriter, openDirect } from "./node-direct.ts";
 import {
   isCode,
   listFiles,
@@ -30,19 +31,26 @@ function temporaryName(folder: string, name: string): string {
 
 class FileSink implements Sink {
   readonly name: string;
+  directBytes = 0;
   readonly #target: string;
   readonly #temporary: string;
   readonly #writes = new Set<Promise<void>>();
   #fd: number | undefined;
+  #direct: DirectWriter | undefined;
   #state: "open" | "flushed" | "published" | "discarded" = "open";
 
-  constructor(target: string, { temporary, byteLength }: { temporary: string; byteLength: number }) {
+  constructor(
+    target: string,
+    { temporary, byteLength, direct = false }: { temporary: string; byteLength: number; direct?: boolean },
+  ) {
     this.name = basename(target);
     this.#target = target;
     this.#temporary = temporary;
     try {
       this.#fd = fs.openSync(this.#temporary, "wx+");
       fs.ftruncateSync(this.#fd, byteLength);
+      const directFd = direct ? openDirect(this.#temporary, fs.constants.O_WRONLY) : undefined;
+      if (directFd !== undefined) this.#direct = new DirectWriter(this.#fd, directFd);
     } catch (error) {
       this.#remove(this.#fd);
       rethrowWrite(error, this.#temporary);
@@ -58,7 +66,7 @@ class FileSink implements Sink {
   async write(bytes: Uint8Array, offset: number): Promise<void> {
     const fd = this.#file();
     try {
-      const writing = writeFully(fd, bytes, offset);
+      const writing = this.#direct?.write(bytes, offset) ?? writeFully(fd, bytes, offset);
       this.#writes.add(writing);
       await writing.finally(() => this.#writes.delete(writing));
     } catch (error) {
@@ -70,6 +78,7 @@ class FileSink implements Sink {
     const fd = this.#file();
     let done = 0;
     try {
+      await this.#direct?.settle();
       done = readFully(fd, into, offset);
     } catch (error) {
       rethrowWrite(error, this.#target);
@@ -81,6 +90,10 @@ class FileSink implements Sink {
     const fd = this.#file();
     try {
       await Promise.all(this.#writes);
+      await this.#direct?.settle();
+      this.#direct?.close();
+      this.directBytes = this.#direct?.directBytes ?? 0;
+      this.#direct = undefined;
       fs.fsyncSync(fd);
       this.#fd = undefined; // first: after a failed close the number may already be another file's
       fs.closeSync(fd);
@@ -109,6 +122,9 @@ class FileSink implements Sink {
     this.#state = "discarded";
     // A number that is closed under a write may be another file's by the time the write begins.
     await Promise.allSettled(this.#writes);
+    await this.#direct?.settle().catch(() => {});
+    this.#direct?.close();
+    this.#direct = undefined;
     this.#remove(fd);
   }
 
@@ -217,9 +233,13 @@ class FolderOutput extends FolderStore implements OutputStore {
     }
   }
 
-  async create(name: string, byteLength: number): Promise<Sink> {
+  async create(
+    name: string,
+    byteLength: number,
+    { direct = false }: { direct?: boolean } = {},
+  ): Promise<Sink> {
     const target = pathWithin(this.location, name);
-    return new FileSink(target, { temporary: temporaryName(this.location, name), byteLength });
+    return new FileSink(target, { temporary: temporaryName(this.location, name), byteLength, direct });
   }
 
   async writeSmall(name: string, bytes: Uint8Array): Promise<void> {

@@ -5,8 +5,9 @@
  * next is read; small ones are quicker done at once (docs/LOG.md has the figures).
  */
 import * as fs from "node:fs";
-import { basename, resolve } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
 import { CheckpointError } from "../base/errors.ts";
+import { DIRECT_ALIGNMENT, openDirect } from "./node-direct.ts";
 import {
   fillFrom,
   isCode,
@@ -16,7 +17,9 @@ import {
   pathWithin,
   readToEnd,
   reasonOf,
+  statOrNone,
 } from "./node-files.ts";
+import { PULLED_NAME, type PulledRecord, parsePulled, requirePulled } from "./pulled.ts";
 import { printable } from "./shown.ts";
 import type { Source, Store, StoreEntry } from "./source.ts";
 
@@ -28,9 +31,6 @@ function inodeOf(stat: fs.BigIntStats): string {
   return `${stat.dev}:${stat.ino}`;
 }
 
-/** What O_DIRECT asks of offsets, lengths and places in memory: no block of a disk in use is larger. */
-const DIRECT_ALIGNMENT = 4096;
-
 class FileSource implements Source {
   readonly name: string;
   readonly byteLength: number;
@@ -38,24 +38,37 @@ class FileSource implements Source {
   readonly alignment: number;
   readonly #path: string;
   readonly #inode: string;
+  /** What is there of it, where only a part of it was fetched. */
+  readonly #pulled: readonly [number, number][] | undefined;
   readonly #reads = new Set<Promise<number>>();
   #fd: number | undefined;
   /** Past the system's cache; none where that was not asked for, or is not to be had. */
   #directFd: number | undefined;
+  #isRefused = false;
 
   constructor(path: string, name: string, { direct = false }: { direct?: boolean } = {}) {
     this.name = name;
     this.#path = path;
+    this.#pulled = readPulled(dirname(path))?.shards[name];
     const { fd, stat } = openRegular(path);
     this.#fd = fd;
-    this.#directFd = direct ? openDirect(path) : undefined;
-    this.alignment = direct ? DIRECT_ALIGNMENT : 1;
+    const isAligned = direct && !this.#pulled; // whole blocks would reach into holes
+    this.#directFd = isAligned ? openDirect(path, fs.constants.O_RDONLY) : undefined;
+    this.alignment = isAligned ? DIRECT_ALIGNMENT : 1;
     this.byteLength = Number(stat.size);
     this.identity = identityOf(stat);
     this.#inode = inodeOf(stat);
   }
 
+  get isDirect(): boolean {
+    return this.#directFd !== undefined && !this.#isRefused;
+  }
+
   async read(into: Uint8Array, offset: number): Promise<void> {
+    if (this.#pulled) {
+      const byteLength = Math.min(into.length, this.byteLength - offset);
+      requirePulled(this.#pulled, { offset, byteLength, name: this.#path });
+    }
     if (this.#fd === undefined) throw new Error(`internal: "${this.name}" was read after it was closed`);
     const what = `Cannot read "${printable(this.#path)}"`;
     let done: number;
@@ -80,6 +93,7 @@ class FileSource implements Source {
     } catch (error) {
       // Some file systems open so and then refuse to read, or want another alignment.
       if (!isCode(error, "EINVAL")) throw error;
+      this.#isRefused = true;
       return fillFrom(fd, into, offset);
     }
   }
@@ -115,15 +129,10 @@ class FileSource implements Source {
   }
 }
 
-/** A second descriptor that reads past the system's cache; undefined where the system or the disk has none. */
-function openDirect(path: string): number | undefined {
-  const { O_DIRECT, O_RDONLY } = fs.constants;
-  if (O_DIRECT === undefined) return undefined;
-  try {
-    return fs.openSync(path, O_RDONLY | O_DIRECT);
-  } catch {
-    return undefined;
-  }
+/** The list of what was pulled into a folder; undefined for an ordinary one. */
+export function readPulled(folder: string): PulledRecord | undefined {
+  const path = join(folder, PULLED_NAME);
+  return statOrNone(path) ? parsePulled(fs.readFileSync(path, "utf8"), path) : undefined;
 }
 
 export class FolderStore implements Store {

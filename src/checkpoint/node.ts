@@ -18,8 +18,12 @@ export function asSingleFile(path: string): { folder: string; name: string } | u
   }
 }
 
-/** The path with links resolved as far as it exists: for comparing an output with its parents. */
+/**
+ * The path with links resolved as far as it exists: for comparing an output with its parents. What lies elsewhere has
+ * one name.
+ */
 export function realLocation(path: string): string {
+  if (/^[a-z][a-z0-9+.-]+:/i.test(path)) return path;
   let existing = resolve(path);
   const rest: string[] = [];
   while (!fs.existsSync(existing) && dirname(existing) !== existing) {

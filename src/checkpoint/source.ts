@@ -1,6 +1,6 @@
 /**
  * Where bytes come from and go to. Everything above this layer reads through a Source and writes through
- * a Sink and never learns what is behind: a folder now, HTTP ranges or an object store later.
+ * a Sink and never learns what is behind: a folder, a repository of the Hub, a web server, an object store.
  */
 
 /** One readable file of a store. */
@@ -18,6 +18,15 @@ export interface Source {
    * go on beyond the source's end: what is there is filled.
    */
   readonly alignment: number;
+  /** Whether it is read past the system's cache, where that was asked for. */
+  readonly isDirect?: boolean;
+  /** SHA-256 of the whole content in hex, where the store tells one. */
+  readonly sha256?: string | undefined;
+  /**
+   * What will be read, as far as the reader knows: a remote source fetches neighbours together and ahead. Others have
+   * no use for it.
+   */
+  expect?(extents: readonly { offset: number; byteLength: number }[]): void;
   /** Fills `into` completely from `offset` (which may exceed 2^32) or throws CheckpointError. */
   read(into: Uint8Array, offset: number): Promise<void>;
   /** Throws CheckpointError when the content is not the one that was opened. */
@@ -50,13 +59,15 @@ export interface Store {
 /** One file being written. Its name appears only when it is complete. */
 export interface Sink {
   readonly name: string;
+  /** Bytes that went past the system's cache, where that was asked for. */
+  readonly directBytes?: number;
   write(bytes: Uint8Array, offset: number): Promise<void>;
   /** Reads back what was written. */
   read(into: Uint8Array, offset: number): Promise<void>;
   /** Makes the content durable under its temporary name. */
   flush(): Promise<void>;
-  /** Gives the flushed file its name, atomically. */
-  publish(): Promise<void>;
+  /** Gives the flushed file its name, atomically. `checkpoint` is called now and then where that takes long; throws to stop. */
+  publish(options?: { checkpoint?: (() => void) | undefined }): Promise<void>;
   /** Removes what was written, unless published. Safe to call twice. */
   discard(): Promise<void>;
 }
@@ -66,14 +77,16 @@ export const STATE_FOLDER = ".chimera";
 
 /** A folder that is being made. Names starting with ".chimera/" hold the state of a build. */
 export interface OutputStore extends Store {
+  /** Where files are put together that then leave this machine: no more of them lie on its disk than are in work. */
+  readonly staging?: string;
   /** Throws BuildError "not-a-folder" where no folder is and none can be made. Changes nothing. */
   checkPlace(): Promise<void>;
   /** What list() leaves out: folders, dead links, pipes. The state folder is not among them. */
   strangers(): Promise<string[]>;
   /** Makes the folder, and that of the state, where they are missing. */
   prepare(): Promise<void>;
-  /** A sink of exactly `byteLength` bytes under a temporary name of its own. */
-  create(name: string, byteLength: number): Promise<Sink>;
+  /** A sink of exactly `byteLength` bytes under a temporary name of its own. `direct`: past the system's cache if it can. */
+  create(name: string, byteLength: number, options?: { direct?: boolean }): Promise<Sink>;
   /** Writes a small file: temporary name, flush, rename. */
   writeSmall(name: string, bytes: Uint8Array): Promise<void>;
   /** Makes a file that must not exist yet; false when it does. Atomic: the base of locks. */

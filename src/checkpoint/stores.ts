@@ -6,29 +6,77 @@ import { basename, dirname, resolve } from "node:path";
 import { BuildError, CheckpointError } from "../base/errors.ts";
 import type { OpenOptions } from "./checkpoint.ts";
 import { namesGguf, openGgufStore } from "./gguf-store.ts";
-import { asSingleFile, folderExists } from "./node.ts";
+import { asSingleFile, fileExists, folderExists } from "./node.ts";
 import { openOutputFolder } from "./node-output.ts";
-import { openFolder } from "./node-source.ts";
+import { FolderStore, openFolder } from "./node-source.ts";
+import { HttpStore } from "./remote/http-store.ts";
+import { HubStore, parseHubPlace } from "./remote/hub-store.ts";
+import { S3Output } from "./remote/s3-output.ts";
+import { S3Store } from "./remote/s3-store.ts";
 import { printable } from "./shown.ts";
 import type { OutputStore, Store } from "./source.ts";
 
-const SCHEME = /^([a-z][a-z0-9+.-]+):/i;
+const SCHEME = /^([a-z][a-z0-9+.-]+):/i; // two letters at least: one is a drive
+const WANTED = "wanted a folder, hf:ORG/NAME, https:// or s3://";
 
-function locationFault(location: string): { code: string; what: string } | undefined {
-  if (location === "") return { code: "missing", what: "it is empty, wanted a folder" };
-  const scheme = SCHEME.exec(location)?.[1]; // two letters at least: one is a drive
-  return scheme ? { code: "unknown-scheme", what: `"${scheme}:" is not known, wanted a folder` } : undefined;
-}
+/** Stores of pinned commits, which never change: their listings are asked for once a thread. */
+const pinned = new Map<string, HubStore>();
 
-function checkLocation(location: string): void {
-  const fault = locationFault(location);
-  if (fault) throw new CheckpointError(fault.code, `Cannot open "${printable(location)}": ${fault.what}`);
-}
-
-/** A store to read: a folder, or a GGUF file as if it were one. */
+/** A store to read. Nothing is asked of it yet; whether it exists is seen when it is used. */
 export function openStore(location: string): Store {
-  checkLocation(location);
-  return isGgufFile(location) ? openGguf(location) : openFolder(location);
+  if (location === "") throw fault("missing", location, `it is empty, ${WANTED}`);
+  const scheme = SCHEME.exec(location)?.[1]?.toLowerCase();
+  switch (scheme) {
+    case undefined: {
+      if (isGgufFile(location)) return openGguf(location);
+      const place = folderExists(location) ? undefined : parseHubPlace(location);
+      return place ? new HubStore(place, { isGuess: true }) : openFolder(location);
+    }
+    case "hf":
+      return openHub(location);
+    case "http":
+    case "https":
+      return new HttpStore(location);
+    case "s3":
+      return new S3Store(location);
+    default:
+      throw fault("unknown-scheme", location, `"${scheme}:" is not known, ${WANTED}`);
+  }
+}
+
+/** The location with its commit, where it has one: several threads that open it open the same. */
+export async function pinnedLocation(location: string): Promise<string> {
+  const store = openStore(location);
+  if (store instanceof HubStore && !store.isPinned) await store.list();
+  return store instanceof HubStore ? store.location : location;
+}
+
+/** Throws CheckpointError when nothing is there; opens no model. */
+export async function requireLocation(location: string): Promise<void> {
+  if (fileExists(location)) return;
+  const store = openStore(location);
+  if (!(store instanceof FolderStore)) await store.list();
+  else throw fault("missing", location, "there is no such file or folder");
+}
+
+/** Whether a text may be ORG/NAME or ORG/NAME@REVISION of the Hub. */
+export function isHubPlace(text: string): boolean {
+  return parseHubPlace(text) !== undefined;
+}
+
+function openHub(location: string): Store {
+  const place = parseHubPlace(location.replace(/^hf:(\/\/)?/i, ""));
+  if (!place)
+    throw fault("bad-url", location, "it names no repository, wanted hf:ORG/NAME or hf:ORG/NAME@REVISION");
+  const known = pinned.get(location);
+  if (known) return known;
+  const store = new HubStore(place);
+  if (store.isPinned) pinned.set(location, store);
+  return store;
+}
+
+function fault(code: string, location: string, what: string): CheckpointError {
+  return new CheckpointError(code, `Cannot open "${printable(location)}": ${what}`);
 }
 
 /** A folder may be called so, too. */
@@ -41,18 +89,36 @@ function openGguf(location: string): Store {
   return openGgufStore(path, { folder: openFolder(dirname(path)), file: basename(path) });
 }
 
-/** A store to write. */
-export function openOutput(location: string): OutputStore {
-  const fault = locationFault(location);
-  if (fault) throw new BuildError(fault.code, `Cannot build in "${printable(location)}": ${fault.what}`);
-  return openOutputFolder(location);
+/** A store to write. `staging`: where files are put together that go to another machine; default: the system's own. */
+export function openOutput(
+  location: string,
+  { staging }: { staging?: string | undefined } = {},
+): OutputStore {
+  const scheme = SCHEME.exec(location)?.[1];
+  if (location !== "" && scheme === undefined) return openOutputFolder(location);
+  if (scheme?.toLowerCase() === "s3") return new S3Output(location, { staging });
+  const what = scheme ? `"${scheme}:" cannot be written` : "it is empty";
+  throw new BuildError(
+    scheme ? "unknown-scheme" : "missing",
+    `Cannot build in "${printable(location)}": ${what}, wanted a folder or s3://`,
+  );
 }
 
 /** A store and, when the location is one file of it, which: for commands that take either. */
 export function openLocation(location: string): { store: Store; options: OpenOptions } {
-  checkLocation(location);
+  const url = /^(https?:\/\/[^?#]+)\/([^/?#]+\.(?:safetensors|index\.json))([?#].*)?$/i.exec(location);
+  if (url) {
+    const [, folder, name, query = ""] = url;
+    const only = decodeURIComponent(name!);
+    return { store: new HttpStore(folder! + query, { only }), options: { only } };
+  }
+  const object = /^(s3:\/\/.+)\/([^/]+\.(?:safetensors|index\.json))$/i.exec(location);
+  if (object) {
+    const [, folder, only] = object;
+    return { store: new S3Store(folder!, { only }), options: { only: only! } };
+  }
   if (isGgufFile(location)) return { store: openGguf(location), options: {} };
-  const file = asSingleFile(location);
+  const file = SCHEME.test(location) ? undefined : asSingleFile(location);
   if (file) return { store: openFolder(file.folder), options: { only: file.name } };
-  return { store: openFolder(location), options: {} };
+  return { store: openStore(location), options: {} };
 }

@@ -1,22 +1,28 @@
 /** chimera build: from a recipe or a plan to a child, resumable, in parts if wanted. */
 import { type Command, InvalidArgumentError, Option } from "commander";
-import { formatBytes, formatDuration } from "../base/format.ts";
+import { formatBytes, formatDuration, parseBytes } from "../base/format.ts";
 import type { BuildOptions, BuildReport } from "../build/build.ts";
 import type { BuildEvent } from "../build/events.ts";
 import type { BuildPlan } from "../plan/plan.ts";
+import { type BuildPushOptions, openBuildPush, refusePushContradictions } from "./build-push.ts";
 import { UsageError } from "./exit.ts";
 import { interruptible } from "./interrupt.ts";
 import { parentOption, planOf, showDisk, showPlan, showWarnings } from "./plan.ts";
 import { createProgress, PROGRESS_MODES, type Progress, type ProgressMode } from "./progress.ts";
 import { note, paint, print, printJson, quoted } from "./terminal.ts";
 
-export interface BuildCommandOptions {
+export interface BuildCommandOptions extends BuildPushOptions {
   output: string;
   workers?: number;
   part?: { index: number; count: number };
   finish?: boolean;
+  wait?: number;
   dryRun?: boolean;
   force?: boolean;
+  staging?: string;
+  direct?: boolean;
+  readSize?: number;
+  readDepth?: number;
   progress: ProgressMode;
   parent?: Record<string, string>;
   json?: boolean;
@@ -29,12 +35,28 @@ export function addBuild(program: Command): void {
     .argument("[recipe]", "a recipe (.yaml) or a plan (.json); not needed with --finish")
     .requiredOption(
       "-o, --output <folder>",
-      "where the child goes: a new or empty folder, or an unfinished build of it; FILE.gguf for GGUF parents",
+      "a new or empty folder or s3://BUCKET/PREFIX, or an unfinished build of it; FILE.gguf for GGUF parents",
     )
     .option("--workers <n>", "worker threads (default: one per core)", parseCount)
     .option("--part <i/n>", "build only part i of n, i from 0 to n-1; for clusters", parsePart)
     .option("--finish", "join the parts when all are there")
+    .option("--wait <seconds>", "with --finish: until all parts are there, at most so long", parseSeconds)
     .option("--dry-run", "check recipe, parents, folder and disk; write nothing")
+    .option("--direct", "read and write past the system's cache: for Lustre, 3FS, NFS and busy machines")
+    .option("--read-size <bytes>", "with --direct: bytes of a read (default 8MiB)", parseReadSize)
+    .option("--read-depth <n>", "with --direct: reads of a file under way (default 4)", parseCount)
+    .option(
+      "--staging <folder>",
+      "with s3://: where shards are put together (default: the system's temporary one)",
+    )
+    .option("--push <repository>", "upload shards to ORG/NAME as they are finished, all other files last")
+    .option("--discard-local", "with --push: free the disk of what is uploaded")
+    .option(
+      "--local-shards <n>",
+      "with --discard-local: shards on the disk at most (workers + 3)",
+      parseCount,
+    )
+    .option("--private", "with --push: make the repository private")
     .option("--force", "replace what another build of chimera left in the folder")
     .addOption(parentOption("where a parent lies, instead of where the recipe says; repeatable"))
     .addOption(new Option("--progress <mode>", "progress on stderr").choices(PROGRESS_MODES).default("auto"))
@@ -55,7 +77,9 @@ Examples:
   $ chimera build recipes/r1t.yaml -o ./R1T --dry-run
   $ chimera plan recipes/r1t.yaml -o plan.json
   $ seq 0 7 | xargs -P8 -I{} chimera build plan.json -o ./R1T --part {}/8
-  $ chimera build plan.json -o ./R1T --finish`,
+  $ chimera build plan.json -o ./R1T --finish
+  $ chimera build recipes/r1t.yaml -o ./R1T --push my-org/R1T --discard-local
+  $ chimera launch local plan.json -o ./R1T --tasks 8    # all three, with repetitions, and verified`,
     )
     .action((path: string | undefined, options: BuildCommandOptions) => runBuild(path, options));
 }
@@ -66,35 +90,63 @@ async function runBuild(path: string | undefined, options: BuildCommandOptions):
   if (namesGguf(options.output)) return (await import("./stitch.ts")).runStitch(path, options);
   const plan = await planFor(path, options);
   const { build } = await import("../build/build.ts");
+  const { finishWhenReady } = await import("../build/finish-when-ready.ts");
   showWarnings(plan);
   const progress = createProgress(options.progress, "build");
-  const { workers, part, finish, dryRun, force } = options;
-  const report = await interruptible((signal) => {
+  const { workers, part, finish, dryRun, force, direct, wait, staging } = options;
+  const report = await interruptible(async (signal) => {
+    const state = { isBuilt: false };
+    const outlet = options.push ? await openBuildPush(plan, options, { signal, progress, state }) : undefined;
     const wishes: BuildOptions = {
       signal,
-      onEvent: (event) => show(event, progress),
+      ...(outlet ? { outlet } : {}),
+      onEvent: (event) => {
+        if (event.kind === "progress") state.isBuilt = event.bytesDone >= event.bytesTotal;
+        show(event, progress);
+      },
       ...(workers ? { workers } : {}),
       ...(part ? { part } : {}),
       ...(finish ? { finish } : {}),
       ...(dryRun ? { dryRun } : {}),
       ...(force ? { force } : {}),
+      ...(staging ? { staging } : {}),
+      ...(direct ? { direct: directOptions(options) } : {}),
     };
-    return build(plan, options.output, wishes).finally(() => progress.end());
+    const done =
+      wait === undefined
+        ? build(plan, options.output, wishes)
+        : finishWhenReady(plan, options.output, { ...wishes, seconds: wait });
+    return done.finally(() => progress.end());
   });
-  if (options.json) printJson({ ...report, dryRun: dryRun ?? false, part: part ?? null });
+  if (options.json) printJson({ ...report, dryRun: dryRun ?? false, part: part ?? null, ...pushed(options) });
   else if (dryRun) {
     showPlan(plan);
     if (report.finished) return print("The child is there already: nothing to do.");
-    await showDisk(plan, options.output);
+    if (!options.discardLocal && !/^s3:/i.test(options.output)) await showDisk(plan, options.output);
     const { resumed, total } = report.shards;
     if (resumed > 0) print(`resume     ${resumed} of ${total} shards are there already`);
     print("Dry run: nothing was written.");
   } else summarise(report, options);
 }
 
+function pushed({ push }: BuildCommandOptions): { push?: string } {
+  return push ? { push } : {};
+}
+
+function directOptions({ readSize, readDepth }: BuildCommandOptions): NonNullable<BuildOptions["direct"]> {
+  return { ...(readSize ? { readBytes: readSize } : {}), ...(readDepth ? { depth: readDepth } : {}) };
+}
+
 /** What would be done in silence otherwise, or undone by another part. */
 function refuseContradictions(path: string | undefined, options: BuildCommandOptions): void {
-  const { part, finish, force, parent } = options;
+  const { part, finish, force, parent, wait, dryRun, direct, readSize, readDepth } = options;
+  refusePushContradictions(options, options);
+  if (!direct && (readSize ?? readDepth) !== undefined)
+    throw new UsageError("Cannot use --read-size and --read-depth without --direct");
+  if (wait !== undefined && (!finish || dryRun)) {
+    const what = finish ? "with --dry-run, wanted one of them" : "without --finish, wanted both";
+    throw new UsageError(`Cannot use --wait ${what}`);
+  }
   if (part && finish)
     throw new UsageError("Cannot build a part and finish at once, wanted one of --part and --finish");
   if (force && (part || finish)) {
@@ -145,20 +197,43 @@ function show(event: BuildEvent, progress: Progress): void {
   }
 }
 
-function summarise(report: BuildReport, { part, output }: BuildCommandOptions): void {
+function summarise(report: BuildReport, { part, output, push, discardLocal }: BuildCommandOptions): void {
   const { shards, writtenBytes, seconds, location } = report;
   const speed = seconds > 0 ? `, ${(writtenBytes / seconds / 1e9).toFixed(3)} GB/s` : "";
   const work = `${shards.written} of ${shards.total} shards written (${formatBytes(writtenBytes)} in ${formatDuration(seconds)}${speed})`;
   if (!report.finished) {
     print(`part ${part!.index} of ${part!.count}: ${work}, ${shards.resumed} were there`);
-    print(paint("dim", `next, when all parts are there: chimera build --finish -o ${quoted(output)}`));
+    const and = push ? ` --push ${quoted(push)}${discardLocal ? " --discard-local" : ""}` : "";
+    print(paint("dim", `next, when all parts are there: chimera build --finish -o ${quoted(output)}${and}`));
     return;
   }
   if (shards.written > 0) print(`${paint("green", "built")}  ${location}: ${work}`);
   else if (shards.resumed === shards.total)
     print(`${paint("green", "complete")}  ${location}: every shard was there`);
   else print(`${paint("green", "finished")}  ${location}: ${shards.total} shards joined`);
-  print(paint("dim", `next: chimera verify ${quoted(output)}`));
+  if (report.direct) showDirect(report.direct, seconds);
+  if (push) print(`${paint("green", "pushed")}  hf:${push}`);
+  print(paint("dim", `next: chimera verify ${quoted(discardLocal ? `hf:${push}` : output)}`));
+}
+
+/** What it reached: how fast, and how much of it went past the cache. */
+function showDirect(direct: NonNullable<BuildReport["direct"]>, seconds: number): void {
+  const { readBytes, directReadBytes, writtenBytes: all, directWrittenBytes } = direct;
+  const line = (verb: string, bytes: number, past: number) => {
+    const part = bytes === 0 ? 0 : Math.round((100 * past) / bytes);
+    print(
+      `${verb} ${formatBytes(bytes)}, ${(bytes / seconds / 1e9).toFixed(3)} GB/s, ${part} % past the cache`,
+    );
+  };
+  line("read      ", readBytes, directReadBytes);
+  line("wrote     ", all, directWrittenBytes);
+}
+
+function parseReadSize(text: string): number {
+  const bytes = parseBytes(text) ?? Number.NaN;
+  if (!(bytes >= 65536 && bytes <= 2 ** 28))
+    throw new InvalidArgumentError("wanted 64KiB to 256MiB, like 8MiB");
+  return bytes;
 }
 
 function parseCount(text: string): number {
@@ -168,8 +243,14 @@ function parseCount(text: string): number {
   return value;
 }
 
+function parseSeconds(text: string): number {
+  const value = Number(text);
+  if (Number.isInteger(value) && value >= 1 && value <= 31_536_000) return value;
+  throw new InvalidArgumentError("wanted a whole number of seconds");
+}
+
 /** "3/8" -> part 3 of 8, counted from 0. */
-function parsePart(text: string): { index: number; count: number } {
+export function parsePart(text: string): { index: number; count: number } {
   const match = /^(\d{1,9})\/(\d{1,9})$/.exec(text);
   const [index, count] = [Number(match?.[1]), Number(match?.[2])];
   if (!match || count < 1 || index >= count) {

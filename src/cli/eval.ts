@@ -7,6 +7,7 @@ import type { EvaluateEvent, EvaluateOptions } from "../eval/evaluate.ts";
 import type { RefusalJudge } from "../eval/judge.ts";
 import type { FinishedRun } from "../eval/run-folder.ts";
 import type { GenerationSettings, Task } from "../tasks/task.ts";
+import { parsePart } from "./build.ts";
 import { comparisonTable, overviewTable, topicTable } from "./eval-tables.ts";
 import { ExitStatus, UsageError } from "./exit.ts";
 import { interruptible } from "./interrupt.ts";
@@ -37,6 +38,8 @@ export interface QuestionOptions {
 interface EvalCommandOptions extends TargetCommandOptions, QuestionOptions {
   out?: string;
   rescore?: boolean;
+  part?: { index: number; count: number };
+  dryRun?: boolean;
   json?: boolean;
 }
 
@@ -84,6 +87,8 @@ export function addEval(program: Command): void {
       "where the run goes (default: runs/NAME-DIGEST); with several targets, a folder for each within",
     )
     .option("--rescore", "score the answers of runs again by the tasks as they are now; nobody is asked")
+    .option("--part <i/n>", "ask only every n-th target, from the i-th on; with -o", parsePart)
+    .option("--dry-run", "say which runs there would be and where, and ask nobody; with -o")
     .option("--json", "summaries and comparisons as JSON on stdout")
     .addHelpText(
       "after",
@@ -107,8 +112,16 @@ Examples:
 }
 
 async function run(texts: string[], options: EvalCommandOptions): Promise<void> {
-  const targets = await nameTargets(texts, options);
-  await requireTargets(targets);
+  const all = await nameTargets(texts, options);
+  await requireTargets(all);
+  const { part, out } = options;
+  if ((part || options.dryRun) && out === undefined) {
+    const option = part ? "--part" : "--dry-run";
+    throw new UsageError(`Cannot use ${option} without -o, wanted the folder that all parts share`);
+  }
+  if (options.dryRun) return showRuns(all, options);
+  const targets = part ? all.filter((_, i) => i % part.count === part.index) : all;
+  if (targets.length === 0) return print("This part has no target: nothing to do.");
   const isAllRuns = targets.every(({ kind }) => kind === "run");
   if (options.rescore && !isAllRuns)
     throw new UsageError("Cannot score again what is no run, wanted the folders of runs with --rescore");
@@ -118,12 +131,12 @@ async function run(texts: string[], options: EvalCommandOptions): Promise<void> 
     const runs: FinishedRun[] = [];
     for (const target of targets) {
       if (targets.length > 1) options.progress !== "none" && note(paintError("dim", clean(target.name)));
-      runs.push(await runOf(target, tasks, { options, signal, judge, isOne: targets.length === 1 }));
+      runs.push(await runOf(target, tasks, { options, signal, judge, isOne: all.length === 1 }));
     }
     const { compareRuns } = await import("../eval/compare-runs.ts");
     const names = targets.map(({ name }) => name);
     const comparisons = runs.length > 1 ? compareRuns(runs, names) : [];
-    if (options.out !== undefined && comparisons.length > 0) {
+    if (options.out !== undefined && comparisons.length > 0 && !part) {
       const { writeFileAtomically } = await import("../checkpoint/node.ts");
       const text = `${JSON.stringify({ names, comparisons }, null, 2)}\n`;
       await writeFileAtomically(join(options.out, "comparison.json"), text);
@@ -131,6 +144,23 @@ async function run(texts: string[], options: EvalCommandOptions): Promise<void> 
     show(names, runs, comparisons, options.json === true);
     if (runs.some(({ summary }) => !summary?.complete)) throw new ExitStatus(75);
   });
+}
+
+/** With what reports when every run is complete: it reads them, and loads no model. */
+async function showRuns(
+  targets: readonly NamedTarget[],
+  { out, json, ...options }: EvalCommandOptions,
+): Promise<void> {
+  const { chooseQuestions } = await import("../eval/choose-questions.ts");
+  const { n, seed } = options;
+  const numQuestions = chooseQuestions(await loadQuestions(options), { n, seed }).length;
+  const folderOf = ({ name, kind, location }: NamedTarget) =>
+    kind === "run" ? location : targets.length === 1 ? out! : join(out!, name);
+  const report = ["eval", ...targets.map((target) => `${target.name}=${folderOf(target)}`), "-o", out!];
+  const runs = targets.map(({ name }) => name);
+  if (json) return printJson({ folder: out, numQuestions, runs, report });
+  for (const target of targets) print(`${clean(target.name)}  ${paint("dim", clean(folderOf(target)))}`);
+  print(paint("dim", `${targets.length} targets × ${numQuestions} questions`));
 }
 
 /** The tasks that are asked for, else those of the small world. Throws TaskError. */

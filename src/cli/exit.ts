@@ -48,7 +48,7 @@ export function requirePlace(
 }
 
 /** Where it is not the input that is at fault. */
-const CHECKPOINT_STATUS: Record<string, number> = { "not-enough-memory": 5, context: 2 };
+const CHECKPOINT_STATUS: Record<string, number> = { "not-enough-memory": 5, context: 2, unreachable: 75 };
 
 const BUILD_STATUS: Record<string, number> = {
   "disk-space": 5,
@@ -57,6 +57,9 @@ const BUILD_STATUS: Record<string, number> = {
   "parts-missing": 3,
   damaged: 3,
   "write-failed": 1,
+  "no-scheduler": 3,
+  scheduler: 1,
+  "not-started": 1,
 };
 
 /** What trying again may mend is 75; what is wrong with an endpoint or a folder that is there, 3. */

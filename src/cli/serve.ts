@@ -2,6 +2,7 @@
 import type { Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { type Command, InvalidArgumentError, Option } from "commander";
+import { ENGINES, type Engine } from "../arch/engines.ts";
 import { CheckpointError } from "../base/errors.ts";
 import { formatBytes, parseBytes } from "../base/format.ts";
 import { VERSION } from "../base/version.ts";
@@ -36,6 +37,9 @@ interface ServeCommandOptions extends ModelCommandOptions {
   preload?: boolean;
   log?: "text" | "json" | "none";
   logPrompts?: boolean;
+  print?: Engine;
+  gpuMemory: number;
+  gpus: number;
   json?: boolean;
 }
 
@@ -96,6 +100,15 @@ export function addServe(program: Command): void {
       ]),
     )
     .option("--log-prompts", "prompts go to the log too")
+    .addOption(
+      new Option("--print <engine>", "serve nothing: print how another engine serves the checkpoint").choices(
+        ENGINES,
+      ),
+    )
+    .addOption(
+      new Option("--gpu-memory <size>", "of one GPU, for --print").argParser(parseSize).default(80e9, "80GB"),
+    )
+    .option("--gpus <n>", "GPUs of a node, for --print", parseCount, 8)
     .option("--json", "tell on stdout, as lines of JSON, where the server listens and when it ends");
   addModelOptions(command, { speculates: false })
     .addHelpText(
@@ -110,6 +123,7 @@ Examples:
   $ chimera serve models recipes/mini/r1t.yaml
   $ chimera serve ./R1T --port 9000 --parallel 64 --queue 256
   $ CHIMERA_API_KEY=… chimera serve ./R1T --host 0.0.0.0
+  $ chimera serve --print vllm ./R1T --gpu-memory 141GB
   $ curl localhost:8080/v1/chat/completions -H 'content-type: application/json' \\
       -d '{"model": "r1t", "messages": [{"role": "user", "content": "What is 17 + 25?"}]}'`,
     )
@@ -139,6 +153,11 @@ function parseSize(text: string): number {
 }
 
 async function run(named: string[], given: ServeCommandOptions): Promise<void> {
+  if (given.print) {
+    const { printEngine } = await import("./serve-print.ts");
+    const { print: engine, gpuMemory: gpuBytes, gpus: gpusPerNode, json } = given;
+    return printEngine(named, { engine, gpuBytes, gpusPerNode, json: json === true });
+  }
   const isOwn = named.length === 0;
   const places = isOwn ? await smallFamily() : named;
   // The package's own folder is no place for children.

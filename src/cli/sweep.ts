@@ -3,8 +3,10 @@ import { type Command, InvalidArgumentError } from "commander";
 import type { SelectableRole } from "../recipe/recipe.ts";
 import type { CurveFindings } from "../study/findings.ts";
 import { accuracyInWords, functionalInWords, thinkingInWords } from "../study/findings-in-words.ts";
+import type { PoolRun } from "../study/run-pool.ts";
 import type { LambdaAxis, SweepSettings } from "../study/sweep.ts";
 import type { SweepFile } from "../study/sweep-file.ts";
+import { parsePart } from "./build.ts";
 import { UsageError } from "./exit.ts";
 import { interruptible } from "./interrupt.ts";
 import {
@@ -22,6 +24,7 @@ interface SweepCommandOptions extends StudyCommandOptions {
   lambda?: string[];
   threshold?: string;
   roles?: string[];
+  part?: { index: number; count: number };
 }
 
 export function addSweep(program: Command): void {
@@ -35,6 +38,11 @@ export function addSweep(program: Command): void {
       "--roles <roles>",
       "instead of the recipe's rules: attention+router; repeatable, a curve for each",
       gather,
+    )
+    .option(
+      "--part <i/n>",
+      "ask only every n-th child or parent, from the i-th on, and report nothing",
+      parsePart,
     );
   addStudyOptions(command)
     .addHelpText(
@@ -42,7 +50,9 @@ export function addSweep(program: Command): void {
       `
 The folder (default runs/sweep-RECIPE) gets a run for each child, points.csv,
 sweep.json, the plots as SVG and report.html, which needs no network. The same
-command goes on where it was stopped.
+command goes on where it was stopped. Parts may run on many machines that share
+the folder; the command without --part then finds their runs and reports
+(chimera launch does both).
 
 Examples:
   $ chimera sweep recipes/mini/r1t.yaml --lambda r1=0:1:0.1 --n 200
@@ -66,14 +76,14 @@ async function run(path: string, given: SweepCommandOptions, command: Command): 
   const axes = await axesOf(options, file);
   await interruptible(async (signal) => {
     const study = await openStudy("sweep", file?.recipe ?? path, { options, signal });
-    const { planCurves, pointsOf, sweep } = await import("../study/sweep.ts");
+    const { pointsOf, runsOf, sweep, sweepPart } = await import("../study/sweep.ts");
     const { recipe, pool, folder, numQuestions, locations } = study;
     const settings: SweepSettings = { recipe, ...axes, ...(locations ? { locations } : {}) };
     const points = pointsOf(settings);
     if (options.dryRun) {
-      await planCurves(settings);
+      const runs = (await runsOf(settings)).map(({ name }) => name);
       const wanted = points.map(({ name }) => name);
-      if (options.json) printJson({ folder, numQuestions, points: wanted });
+      if (options.json) printJson({ folder, numQuestions, points: wanted, runs });
       else {
         for (const name of wanted) print(clean(name));
         print(
@@ -86,6 +96,17 @@ async function run(path: string, given: SweepCommandOptions, command: Command): 
       return;
     }
     study.say(figuresHead());
+    const { part } = options;
+    if (part) {
+      const say = (name: string, { run, isFound }: PoolRun) =>
+        study.say(figuresLine(name, run.summary!, isFound));
+      const found = await sweepPart(settings, pool, { part, onRun: say }).finally(study.endProgress);
+      const done = found.map(({ run }) => ({ run: run.folder, summary: run.summary! }));
+      if (options.json) printJson({ folder, part, runs: done });
+      else print(`part ${part.index} of ${part.count}: ${done.length} runs, in ${clean(folder)}`);
+      requireComplete(done.map(({ summary }) => summary));
+      return;
+    }
     const result = await sweep(settings, pool, {
       onEvent: (event) => {
         const one = event.kind === "parent" ? event.parent : event.point;

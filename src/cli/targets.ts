@@ -3,7 +3,6 @@
  * the folder of a run that was made before. NAME=… in front says what it is called.
  */
 import { type Command, InvalidArgumentError } from "commander";
-import { CheckpointError } from "../base/errors.ts";
 import { formatBytes, formatDuration } from "../base/format.ts";
 import type { Target } from "../eval/target.ts";
 import type { LoadEvent } from "../runtime/model-options.ts";
@@ -121,12 +120,8 @@ function withUniqueNames(targets: readonly NamedTarget[]): NamedTarget[] {
 
 /** Throws CheckpointError for a model that is not there, before others are asked for hours. */
 export async function requireTargets(targets: readonly NamedTarget[]): Promise<void> {
-  const { fileExists } = await import("../checkpoint/node.ts");
-  for (const { kind, location } of targets) {
-    if (kind !== "model" || fileExists(location)) continue;
-    const what = `Cannot open "${location}": there is no such file or folder`;
-    throw new CheckpointError("missing", what);
-  }
+  const { requireLocation } = await import("../checkpoint/stores.ts");
+  for (const { kind, location } of targets) if (kind === "model") await requireLocation(location);
 }
 
 /** Opens a model or an endpoint; whoever gets it closes it. */

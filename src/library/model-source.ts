@@ -1,6 +1,7 @@
 /** From what people name to the weights behind it: a folder, a recipe, a plan. */
 import { virtualChild } from "../build/virtual-child.ts";
 import { folderExists } from "../checkpoint/node.ts";
+import { pinnedLocation } from "../checkpoint/stores.ts";
 import { checkpointReference } from "../logical/checkpoint-weights.ts";
 import type { WeightReference } from "../logical/weight-source.ts";
 import { isPlanFile, loadPlan } from "../plan/load-recipe.ts";
@@ -21,6 +22,6 @@ export function namesChild(location: string): boolean {
 /** Throws RecipeError, PlanError or CheckpointError for a child that cannot be planned. */
 export async function modelReference(source: ModelSource): Promise<WeightReference> {
   if (typeof source !== "string") return "module" in source ? source : virtualChild(source);
-  if (!namesChild(source)) return checkpointReference(source);
+  if (!namesChild(source)) return checkpointReference(await pinnedLocation(source));
   return virtualChild((await isPlanFile(source)) ? await loadPlan(source) : await planRecipe(source));
 }

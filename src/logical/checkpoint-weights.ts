@@ -49,9 +49,19 @@ export async function openWeights(data: unknown): Promise<WeightSource> {
   const open = new Map<string, Promise<Source>>();
   const sourceOf = (shard: string, direct = false): Promise<Source> => {
     const key = `${direct}/${shard}`;
-    const source = open.get(key) ?? store.open(shard, { direct });
+    const known = open.get(key);
+    if (known) return known;
+    const source = store.open(shard, { direct }).then((opened) => {
+      // All of it will be wanted, by one rank or another: a server is better asked for much at a time.
+      opened.expect?.(extentsIn(shard));
+      return opened;
+    });
     open.set(key, source);
     return source;
+  };
+  const extentsIn = (shard: string) => {
+    const stored = [...tensors.values()].flatMap(({ weight, scale }) => (scale ? [weight, scale] : [weight]));
+    return stored.filter((tensor) => tensor.shard === shard);
   };
   const rowBytesOf = (name: string) => rowLength(weights.get(name)!) * floatSize(weights.get(name)!.dtype);
   const readScales = async (name: string, rows: RowRange) => {

@@ -8,7 +8,8 @@ import { type Architecture, architectureOf } from "../arch/architecture.ts";
 import { compareConfigs } from "../arch/compare-configs.ts";
 import { CheckpointError, type Problem } from "../base/errors.ts";
 import { type Checkpoint, openWholeCheckpoint } from "../checkpoint/checkpoint.ts";
-import { openStore } from "../checkpoint/stores.ts";
+import { folderExists } from "../checkpoint/node.ts";
+import { isHubPlace, openStore } from "../checkpoint/stores.ts";
 import { type LogicalTensor, pairTensors } from "../logical/pairs.ts";
 import type { ParentRef, Recipe } from "../recipe/recipe.ts";
 
@@ -33,7 +34,9 @@ export function parentLocation(recipe: Recipe, ref: ParentRef, { folder, locatio
   const given = locations && Object.hasOwn(locations, ref.name) ? locations[ref.name] : undefined;
   if (given !== undefined) return given;
   if (isAbsolute(ref.path) || /^[a-z][a-z0-9+.-]+:/i.test(ref.path)) return ref.path;
-  return join(resolve(folder ?? (recipe.file ? dirname(recipe.file) : ".")), ref.path);
+  const path = join(resolve(folder ?? (recipe.file ? dirname(recipe.file) : ".")), ref.path);
+  // ORG/NAME is a repository where no such folder is.
+  return isHubPlace(ref.path) && !folderExists(path) ? `hf:${ref.path}` : path;
 }
 
 /** Opens all parents. Throws one CheckpointError that tells of every parent that cannot be read. */
@@ -121,8 +124,10 @@ export function checkpointDigest({ shards }: Checkpoint): string {
   return hash.digest("hex");
 }
 
-/** The commit, when a location is a snapshot in the Hub's cache: …/snapshots/<40 hex digits>. */
+/** The commit, when a location is one of the Hub: a snapshot in its cache, …/snapshots/<40 hex digits>, or hf:…@<…>. */
 export function revisionOf(location: string): string | undefined {
+  const remote = /^hf:.*@([0-9a-f]{40})$/.exec(location)?.[1];
+  if (remote !== undefined) return remote;
   const isCommit = /^[0-9a-f]{40}$/.test(basename(location));
   return isCommit && basename(dirname(location)) === "snapshots" ? basename(location) : undefined;
 }

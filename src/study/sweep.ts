@@ -159,11 +159,8 @@ export async function sweep(
 ): Promise<SweepResult> {
   const wanted = pointsOf(settings);
   const recipes = wanted.map(({ point }) => recipeAt(settings.recipe, point));
-  const [plan] = await planCurves(settings);
-  const varied = new Set([settings.recipe.base, ...settings.lambda.map(({ parent }) => parent)]);
   const parents: MeasuredParent[] = [];
-  for (const { name, location } of plan.parents) {
-    if (!varied.has(name)) continue;
+  for (const { name, location } of await parentsOf(settings)) {
     const found = await pool.runOf(location, name);
     const parent = { name, ...measured(found) };
     parents.push(parent);
@@ -177,6 +174,51 @@ export async function sweep(
     onEvent?.({ kind: "point", point: one, isFound: found.isFound, done: i + 1, total: wanted.length });
   }
   return { points, parents };
+}
+
+/** The parents that are asked as they are. Plans every curve. */
+async function parentsOf(settings: SweepSettings): Promise<BuildPlan["parents"]> {
+  const [plan] = await planCurves(settings);
+  const varied = new Set([settings.recipe.base, ...settings.lambda.map(({ parent }) => parent)]);
+  return plan.parents.filter(({ name }) => varied.has(name));
+}
+
+/** One target of a sweep: a parent by its location, or a child by its recipe. */
+export interface SweepRun {
+  name: string;
+  source: Recipe | string;
+}
+
+/** What a sweep runs, in its order: the parents, then the points. */
+export async function runsOf(settings: SweepSettings): Promise<SweepRun[]> {
+  const parents = await parentsOf(settings);
+  const points = pointsOf(settings);
+  return [
+    ...parents.map(({ name, location }) => ({ name, source: location })),
+    ...points.map(({ name, point }) => ({ name, source: recipeAt(settings.recipe, point) })),
+  ];
+}
+
+/**
+ * Runs number `index`, `index + count` … of a sweep, for machines that share its folder. Two points may make the same
+ * child: of two parts that meet there one is refused, "locked", and finds the run when it is repeated.
+ */
+export async function sweepPart(
+  settings: SweepSettings,
+  pool: RunPool,
+  {
+    part: { index, count },
+    onRun,
+  }: { part: { index: number; count: number }; onRun?: (name: string, run: PoolRun) => void },
+): Promise<PoolRun[]> {
+  const found: PoolRun[] = [];
+  for (const [i, { name, source }] of (await runsOf(settings)).entries()) {
+    if (i % count !== index) continue;
+    const run = await pool.runOf(source, name);
+    found.push(run);
+    onRun?.(name, run);
+  }
+  return found;
 }
 
 /** Of a run of the pool: where it lies, and what it says. */

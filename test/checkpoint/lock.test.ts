@@ -4,7 +4,7 @@ import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
-import { acquireLock, type Lock } from "../../src/checkpoint/lock.ts";
+import { acquireLock, type Lock, readLocks, removeTaskLocks } from "../../src/checkpoint/lock.ts";
 import { processStart } from "../../src/checkpoint/node.ts";
 import type { OutputStore } from "../../src/checkpoint/source.ts";
 import { openOutput } from "../../src/checkpoint/stores.ts";
@@ -117,6 +117,57 @@ describe("acquireLock()", () => {
       assert.deepEqual(locksIn(store.state), [name]);
       await store.remove(`.chimera/${name}`);
     }
+  });
+
+  test("a lock of another host is taken over by the same task of a scheduler, and by no other", async (t) => {
+    const store = await target();
+    t.after(() => delete process.env.CHIMERA_TASK);
+    const held = { host: "elsewhere", pid: 1, started: "x/1", task: "slurm/c/12_3" };
+    for (const name of [NAME, "lock-000001-000003.json"]) {
+      writeFileSync(
+        join(store.state, name),
+        owner({ ...held, token: `1-${name.length}${name.slice(9, 12)}` }),
+      );
+      for (const task of [undefined, "slurm/c/12_4", ""]) {
+        if (task === undefined) delete process.env.CHIMERA_TASK;
+        else process.env.CHIMERA_TASK = task;
+        await assert.rejects(acquireLock(store, ALL), { code: "locked" });
+      }
+      process.env.CHIMERA_TASK = "slurm/c/12_3";
+      const lock = await acquireLock(store, ALL);
+      assert.equal(JSON.parse(readFileSync(join(store.state, NAME), "utf8")).task, "slurm/c/12_3");
+      await lock.release();
+      assert.deepEqual(locksIn(store.state), []);
+    }
+    // On this host the process itself says whether it lives.
+    writeFileSync(join(store.state, NAME), owner({ task: "slurm/c/12_3" }));
+    await assert.rejects(acquireLock(store, ALL), { code: "locked" });
+  });
+
+  test("readLocks() tells who is at work, removeTaskLocks() removes those of tasks that are over", async () => {
+    const store = await target();
+    const put = (from: number, changes: object) =>
+      writeFileSync(
+        join(store.state, `lock-00000${from}-00000${from + 1}.json`),
+        owner({ from, to: from + 1, ...changes }),
+      );
+    put(0, {});
+    put(1, { pid: deadPid, started: "boot/1", task: "slurm/c/12_1" });
+    put(2, { host: "elsewhere", task: "slurm/c/13_2" });
+    const locks = await readLocks(store);
+    assert.deepEqual(
+      locks.map(({ from, state, task }) => [from, state, task]),
+      [
+        [0, "alive", undefined],
+        [1, "dead", "slurm/c/12_1"],
+        [2, "elsewhere", "slurm/c/13_2"],
+      ],
+    );
+    assert.equal(await removeTaskLocks(store, (task) => task.startsWith("slurm/c/13_")), 1);
+    assert.deepEqual(
+      (await readLocks(store)).map(({ from }) => from),
+      [0, 1],
+    );
   });
 
   test("a lock of a living process is respected also where its start is not known", async () => {

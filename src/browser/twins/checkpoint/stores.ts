@@ -10,6 +10,20 @@ export function openStore(location: string): Store {
   return requirePlace(location);
 }
 
+/** What a page has does not change. */
+export async function pinnedLocation(location: string): Promise<string> {
+  return location;
+}
+
+export async function requireLocation(location: string): Promise<void> {
+  requirePlace(location);
+}
+
+/** A page knows what was given to it. */
+export function isHubPlace(_text: string): boolean {
+  return false;
+}
+
 /** The folder must have been added: addFolder(). */
 export function openOutput(location: string): OutputStore {
   const store = requirePlace(location);

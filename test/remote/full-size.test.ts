@@ -1,0 +1,98 @@
+/**
+ * The real size without its bytes: two repositories with the headers of DeepSeek-V3 and R1, and zeros behind them. What
+ * an R1T needs of V3-0324 is 5 % of it (checkpoint-format.md section 9), in fewer requests than the Hub allows anyone.
+ */
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { after, before, describe, test } from "node:test";
+import { layOutParent } from "../../bench/parents/layout.ts";
+import { V3_CONFIG_TEXT } from "../../scripts/make-fullsize.ts";
+import { encodeHeader } from "../../src/checkpoint/header.ts";
+import type { BuildPlan } from "../../src/plan/plan.ts";
+import { planRecipe } from "../../src/plan/plan-recipe.ts";
+import { parseRecipe } from "../../src/recipe/parse.ts";
+import { planNeeded, sizeOf } from "../../src/transfer/pull-plan.ts";
+import { startMain } from "../cli/run-main.ts";
+import { TestHub, VirtualFile } from "../support/hub/hub-server.ts";
+import { temporaryFolder } from "../support/temporary-folder.ts";
+import { isLargeFile, useHub } from "./use-hub.ts";
+
+const RECIPE = `version: 1
+parents: { v3: test/DeepSeek-V3-0324, r1: test/DeepSeek-R1 }
+base: v3
+rules:
+  - tensors: routed-experts
+    weights: { r1: 1 }
+`;
+/** What the child has from V3-0324, and from R1. */
+const FROM_V3 = 34_506_422_848;
+const FROM_R1 = 654_068_416_512;
+/** Requests of five minutes that the Hub allows who is nobody. */
+const HUB_LIMIT = 3000;
+
+describe("parents of the real size on a Hub", () => {
+  const hub = new TestHub();
+  let headerBytes = 0;
+  let plan: BuildPlan;
+
+  before(async () => {
+    const layout = layOutParent(JSON.parse(V3_CONFIG_TEXT));
+    const index = JSON.stringify({ metadata: {}, weight_map: Object.fromEntries(layout.weightMap) });
+    for (const name of ["test/DeepSeek-V3-0324", "test/DeepSeek-R1"]) {
+      const files = new Map<string, Uint8Array | VirtualFile>([
+        ["config.json", Buffer.from(V3_CONFIG_TEXT)],
+        ["model.safetensors.index.json", Buffer.from(index)],
+      ]);
+      for (const shard of layout.shards) {
+        let offset = 0;
+        const tensors = shard.tensors.map(({ name: tensor, dtype, shape, byteLength }) => {
+          offset += byteLength;
+          return { name: tensor, dtype, shape: [...shape], offset: offset - byteLength, byteLength };
+        });
+        const header = encodeHeader(tensors, new Map([["format", "pt"]]));
+        headerBytes += header.length;
+        files.set(shard.name, new VirtualFile(header, header.length + offset));
+      }
+      hub.add(name, files);
+    }
+    await hub.start();
+  });
+  after(() => hub.stop());
+  useHub(hub);
+
+  test("a plan reads headers, and nothing else of 1.4 TB", async () => {
+    plan = await planRecipe(parseRecipe(RECIPE), {});
+    const sent = hub.log.filter(isLargeFile).reduce((sum, { bytes }) => sum + bytes, 0);
+    const indexes = 2 * hub.repos.get("test/DeepSeek-R1")!.files.get("model.safetensors.index.json")!.length;
+    assert.ok(sent <= headerBytes + indexes, `${sent} bytes, wanted ${headerBytes} of headers`);
+    assert.ok(hub.log.length < 1500, `${hub.log.length} requests`);
+    assert.deepEqual(plan.totals.readBytes, [FROM_V3, FROM_R1]);
+  });
+
+  test("of V3-0324 it takes 5 % and some hundred requests", async () => {
+    const needed = await planNeeded(plan, 0);
+    const bytes = needed.shards.reduce((sum, { windows }) => sum + sizeOf(windows), 0);
+    const least = FROM_V3 + headerBytes / 2;
+    assert.ok(bytes >= least && bytes <= least * 1.0625, `${bytes} bytes, ${least} are needed`);
+    assert.ok(needed.requests < HUB_LIMIT, `${needed.requests} requests`);
+  });
+
+  test("pull --dry-run says so", async (t) => {
+    const folder = temporaryFolder(t);
+    const file = join(folder, "recipe.yaml");
+    (await import("node:fs")).writeFileSync(file, RECIPE);
+    const args = [
+      "pull",
+      "v3=hf:test/DeepSeek-V3-0324",
+      "--only-needed-by",
+      file,
+      "-o",
+      join(folder, "v3"),
+      "--dry-run",
+    ];
+    const { status, stdout, stderr } = await startMain(args, { HF_ENDPOINT: hub.url }).result;
+    assert.equal(status, 0, stderr);
+    assert.match(stdout, /34\.\d GB|3[56]\.\d GB/);
+    assert.match(stdout, /of 689 GB: 5\.\d %/);
+  });
+});

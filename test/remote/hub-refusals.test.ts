@@ -1,0 +1,219 @@
+/** What may be wrong with a Hub, and what is said of it: one clear error, an exit status, bounded time and memory. */
+import assert from "node:assert/strict";
+import { mkdirSync, symlinkSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { after, before, beforeEach, describe, test } from "node:test";
+import { openWholeCheckpoint } from "../../src/checkpoint/checkpoint.ts";
+import { parseHubPlace } from "../../src/checkpoint/remote/hub-store.ts";
+import { openStore } from "../../src/checkpoint/stores.ts";
+import { startMain } from "../cli/run-main.ts";
+import { gitHash, sha256, TestHub } from "../support/hub/hub-server.ts";
+import { temporaryFolder } from "../support/temporary-folder.ts";
+import { filesOf, isLargeFile, useHub } from "./use-hub.ts";
+
+describe("the Hub refuses, or is none", () => {
+  const hub = new TestHub({ lfsBytes: 1 << 19, pageSize: 3 });
+  const files = filesOf("models/mini-r1");
+
+  before(async () => {
+    await hub.start();
+    hub.add("chimera/open", files);
+    hub.add("chimera/private", files, { isPrivate: true });
+    hub.add("chimera/gated", files, { isGated: true });
+  });
+  after(() => hub.stop());
+  useHub(hub);
+  beforeEach(() => {
+    hub.rules = [];
+    hub.forget();
+    delete process.env.HF_TOKEN;
+    delete process.env.HF_HUB_OFFLINE;
+    process.env.HF_ENDPOINT = hub.url;
+  });
+
+  const inspect = async (source: string, env: Record<string, string> = {}) =>
+    startMain(["inspect", source], { HF_ENDPOINT: hub.url, ...env }).result;
+
+  test("a listing of several pages is read to its end", async () => {
+    const entries = await openStore("hf:chimera/open").list();
+    assert.deepEqual(entries.map(({ name }) => name).sort(), [...files.keys()].sort());
+  });
+
+  test("inspect, compare, generate take a repository by hf: and by its name", async () => {
+    const { status, stdout, stderr } = await inspect("chimera/open");
+    assert.equal(status, 0, stderr);
+    assert.match(stdout, /deepseek/i);
+    const compared = await startMain(["compare", "models/mini-v3", "hf:chimera/open", "--json"]).result;
+    assert.equal(compared.status, 0, compared.stderr);
+    const args = [
+      "generate",
+      "hf:chimera/open",
+      "--prompt",
+      "What is 1 + 1?",
+      "--max-tokens",
+      "4",
+      "--temperature",
+      "0",
+    ];
+    const [far, near] = [
+      await startMain(args).result,
+      await startMain(["generate", "models/mini-r1", ...args.slice(2)]).result,
+    ];
+    assert.equal(far.status, 0, far.stderr);
+    assert.equal(far.stdout, near.stdout);
+  });
+
+  const refusals: [string, string, Record<string, string>, number, RegExp, RegExp][] = [
+    [
+      "a repository that is not there",
+      "hf:chimera/none",
+      {},
+      3,
+      /no such repository, or it is private/,
+      /HF_TOKEN/,
+    ],
+    ["one that is private", "hf:chimera/private", {}, 3, /no such repository, or it is private/, /HF_TOKEN/],
+    ["a wrong token", "hf:chimera/private", { HF_TOKEN: "hf_wrong" }, 3, /the token is not taken/, /expired/],
+    ["a gated one", "hf:chimera/gated", {}, 3, /it is gated/, /Accept its terms at .*chimera\/gated/],
+    ["no such revision", "hf:chimera/open@v9", {}, 3, /no revision "v9"/, /branches/],
+    ["no such commit", `hf:chimera/open@${"0".repeat(40)}`, {}, 3, /no revision/, /branches/],
+    ["what is no name of a repository", "hf:open", {}, 3, /wanted hf:ORG\/NAME/, /./],
+    [
+      "offline without a cache",
+      "hf:chimera/open",
+      { HF_HUB_OFFLINE: "1" },
+      3,
+      /not in the Hub's cache/,
+      /HF_HUB_OFFLINE/,
+    ],
+    [
+      "nobody at the endpoint",
+      "hf:chimera/open",
+      { HF_ENDPOINT: "http://127.0.0.1:1" },
+      75,
+      /Cannot reach/,
+      /again/,
+    ],
+  ];
+  for (const [what, source, env, wanted, message, note] of refusals) {
+    test(`${what}: status ${wanted}`, async () => {
+      const { status, stdout, stderr } = await inspect(source, env);
+      assert.equal(status, wanted, stderr);
+      assert.match(stderr, message);
+      assert.match(stderr, note);
+      assert.equal(stdout, "");
+      assert.doesNotMatch(stderr, /hf_wrong|internal|at .*\.js/);
+    });
+  }
+
+  test("the token opens what is private, and goes to the Hub alone", async () => {
+    process.env.HF_TOKEN = hub.options.token;
+    await openWholeCheckpoint(openStore("hf:chimera/private"));
+    await openWholeCheckpoint(openStore("hf:chimera/gated"));
+    const elsewhere = hub.log.filter(isLargeFile);
+    assert.ok(elsewhere.length > 0);
+    for (const { authorization } of elsewhere) assert.equal(authorization, undefined);
+  });
+
+  test("a Hub that answers HTML is told of", async () => {
+    hub.rules = [
+      () => ({
+        kind: "status",
+        status: 200,
+        headers: { "content-type": "text/html" },
+        body: "<html>Sign in</html>",
+      }),
+    ];
+    await assert.rejects(openStore("hf:chimera/open").list(), /what is no JSON, wanted the Hub's API/);
+  });
+
+  test("a server that never recovers is given up", async () => {
+    hub.rules = [() => ({ kind: "status", status: 503 })];
+    await assert.rejects(openStore("hf:chimera/open").list(), /the server says 503/);
+    assert.equal(hub.log.length, 7);
+  });
+
+  test("an index may name files of its own repository alone", async () => {
+    for (const name of [
+      "http://127.0.0.1:9/x.safetensors",
+      "file:///etc/passwd",
+      "../other/x.safetensors",
+      "a/../../b.safetensors",
+      "/etc/passwd",
+      "x.safetensors?y",
+      "%2e%2e%2fx",
+    ]) {
+      const index = JSON.stringify({ weight_map: { "model.norm.weight": name } });
+      hub.add("chimera/trick", new Map([...files, ["model.safetensors.index.json", Buffer.from(index)]]));
+      hub.forget();
+      await assert.rejects(
+        openWholeCheckpoint(openStore("hf:chimera/trick")),
+        (error: Error & { code: string }) =>
+          ["index-path"].includes(error.code) || assert.fail(`${error.code}: ${error.message}`),
+      );
+      for (const { path } of hub.log)
+        assert.match(path, /^\/(api\/models\/chimera\/trick|chimera\/trick\/resolve|blobs)\//);
+    }
+  });
+
+  test("headers that lie about their length take no memory", async () => {
+    const huge = Buffer.alloc(4096 + 8);
+    huge.writeBigUInt64LE(2n ** 40n);
+    hub.add(
+      "chimera/lies",
+      new Map([
+        ["model.safetensors", huge],
+        ["config.json", files.get("config.json")!],
+      ]),
+    );
+    await assert.rejects(openWholeCheckpoint(openStore("hf:chimera/lies")), /header/);
+    assert.ok(hub.sentBytes < 10_000);
+  });
+
+  test("what the Hub's cache holds is read from there, with the same identity", async (t) => {
+    const repo = hub.repos.get("chimera/open")!;
+    const home = temporaryFolder(t);
+    const root = join(home, "hub", "models--chimera--open");
+    for (const part of ["blobs", "refs", join("snapshots", repo.commit)])
+      mkdirSync(join(root, part), { recursive: true });
+    writeFileSync(join(root, "refs", "main"), repo.commit);
+    for (const [name, bytes] of files) {
+      const etag = bytes.length >= hub.options.lfsBytes ? sha256(bytes) : gitHash(bytes);
+      writeFileSync(join(root, "blobs", etag), bytes);
+      symlinkSync(`../../blobs/${etag}`, join(root, "snapshots", repo.commit, name));
+    }
+    const far = await openWholeCheckpoint(openStore("hf:chimera/open"));
+    const old = process.env.HF_HOME;
+    process.env.HF_HOME = home;
+    try {
+      hub.forget();
+      const near = await openWholeCheckpoint(openStore("hf:chimera/open"));
+      assert.equal(
+        hub.log.some(({ path }) => /resolve|blobs/.test(path)),
+        false,
+      );
+      assert.deepEqual(
+        near.shards.map(({ identity }) => identity),
+        far.shards.map(({ identity }) => identity),
+      );
+      process.env.HF_HUB_OFFLINE = "1";
+      hub.forget();
+      const offline = await openWholeCheckpoint(openStore("hf:chimera/open"));
+      assert.equal(hub.log.length, 0);
+      assert.equal(offline.store.location, `hf:chimera/open@${repo.commit}`);
+      assert.deepEqual(
+        offline.shards.map(({ identity }) => identity),
+        far.shards.map(({ identity }) => identity),
+      );
+    } finally {
+      process.env.HF_HOME = old;
+    }
+  });
+
+  test("names of repositories", () => {
+    for (const text of ["a/b", "deepseek-ai/DeepSeek-R1", "a/b@refs/pr/1", "a/b@v1.0"])
+      assert.ok(parseHubPlace(text), text);
+    for (const text of ["a", "a/b/c", "../b", "a/..", "/a/b", "a/b@", "a/b@../x", "a b/c", "./a"])
+      assert.equal(parseHubPlace(text), undefined, text);
+  });
+});

@@ -1,0 +1,38 @@
+/** What tests with a Hub of their own have in common. */
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before } from "node:test";
+import type { LoggedRequest } from "../support/hub/faults.ts";
+import type { TestHub } from "../support/hub/hub-server.ts";
+
+/** In this process and its threads the Hub is that one; no token, an empty cache, short pauses. */
+export function useHub(hub: TestHub): void {
+  const names = ["HF_ENDPOINT", "HF_HOME", "HF_TOKEN", "CHIMERA_RETRY_MS", "HF_HUB_OFFLINE"];
+  const old = names.map((name) => process.env[name]);
+  let home: string;
+  before(() => {
+    home = mkdtempSync(join(tmpdir(), "chimera-hub-"));
+    process.env.HF_ENDPOINT = hub.url;
+    process.env.HF_HOME = home;
+    process.env.CHIMERA_RETRY_MS = "5";
+    delete process.env.HF_TOKEN;
+    delete process.env.HF_HUB_OFFLINE;
+  });
+  after(() => {
+    rmSync(home, { recursive: true, force: true });
+    for (const [i, name] of names.entries()) {
+      if (old[i] === undefined) delete process.env[name];
+      else process.env[name] = old[i];
+    }
+  });
+}
+
+export function filesOf(folder: string): Map<string, Uint8Array> {
+  return new Map(readdirSync(folder).map((name) => [name, new Uint8Array(readFileSync(join(folder, name)))]));
+}
+
+/** Whether a request is one for bytes of what lies in LFS. */
+export function isLargeFile({ path, method }: LoggedRequest): boolean {
+  return method === "GET" && path.startsWith("/blobs/");
+}
