@@ -35,8 +35,10 @@ export function openStore(location: string): Store {
     case "hf":
       return openHub(location);
     case "http":
-    case "https":
-      return new HttpStore(location);
+    case "https": {
+      const one = urlOfFile(location);
+      return one ? new HttpStore(one.folder, { only: one.name }) : new HttpStore(location);
+    }
     case "s3":
       return new S3Store(location);
     default:
@@ -62,6 +64,24 @@ export async function requireLocation(location: string): Promise<void> {
 /** Whether a text may be ORG/NAME or ORG/NAME@REVISION of the Hub. */
 export function isHubPlace(text: string): boolean {
   return parseHubPlace(text) !== undefined;
+}
+
+/** The URL of one file of a checkpoint: its folder, with the query, and its name; an index stands for its folder. */
+function urlOfFile(location: string): { folder: string; name?: string } | undefined {
+  const url = /^(https?:\/\/[^?#]+)\/([^/?#]+\.(?:safetensors|index\.json))([?#].*)?$/i.exec(location);
+  if (!url) return undefined;
+  const [, folder, name, query = ""] = url;
+  const of = folder! + query;
+  return /\.json$/i.test(name!) ? { folder: of } : { folder: of, name: decodedName(name!) };
+}
+
+/** A "%" may begin no escape. */
+function decodedName(name: string): string {
+  try {
+    return decodeURIComponent(name);
+  } catch {
+    return name;
+  }
 }
 
 function openHub(location: string): Store {
@@ -106,11 +126,10 @@ export function openOutput(
 
 /** A store and, when the location is one file of it, which: for commands that take either. */
 export function openLocation(location: string): { store: Store; options: OpenOptions } {
-  const url = /^(https?:\/\/[^?#]+)\/([^/?#]+\.(?:safetensors|index\.json))([?#].*)?$/i.exec(location);
-  if (url) {
-    const [, folder, name, query = ""] = url;
-    const only = decodeURIComponent(name!);
-    return { store: new HttpStore(folder! + query, { only }), options: { only } };
+  const one = urlOfFile(location);
+  if (one) {
+    const only = one.name === undefined ? {} : { only: one.name };
+    return { store: new HttpStore(one.folder, only), options: only };
   }
   const object = /^(s3:\/\/.+)\/([^/]+\.(?:safetensors|index\.json))$/i.exec(location);
   if (object) {

@@ -12,17 +12,17 @@ test("openStore() makes a location whole, so that a worker elsewhere opens the s
   assert.equal(openStore(store.location).location, store.location);
 });
 
-test("openStore(), openOutput() and openLocation() refuse addresses and the empty text", () => {
-  for (const location of ["hf://a/b", "s3://b/c", "https://x", "file:///x", "gs:x", "memory:x"]) {
-    const refused = {
-      code: "unknown-scheme",
-      message: /".*:" is not known, wanted a folder/,
-    };
+test("openStore(), openOutput() and openLocation() refuse what is no place, and the empty text", () => {
+  for (const location of ["file:///x", "gs:x", "memory:x", "ftp://x/y"]) {
+    const refused = { code: "unknown-scheme", message: /".*:" is not known, wanted a folder/ };
     for (const open of [openStore, openLocation])
       assert.throws(() => open(location), { name: "CheckpointError", ...refused });
-    // A wrong use, where the others are an input that is not there.
-    assert.throws(() => openOutput(location), { name: "BuildError", ...refused });
   }
+  for (const location of ["hf:a", "hf:a/b/c", "hf:a/b@../c", "https://", "http://[bad"])
+    assert.throws(() => openStore(location), { name: "CheckpointError", code: "bad-url" }, location);
+  // A wrong use, where the others are an input that is not there.
+  for (const location of ["hf:a/b", "https://x/y", "file:///x"])
+    assert.throws(() => openOutput(location), { name: "BuildError", code: "unknown-scheme" });
   for (const open of [openStore, openOutput, openLocation])
     assert.throws(() => open(""), { code: "missing" });
 });

@@ -62,6 +62,10 @@ describe("a folder of a web server", () => {
       .result;
     assert.equal(status, 0, stderr);
     assert.match(stdout, /deepseek/i);
+    assert.match(stdout, /2 shards, 2[.,]9/);
+    assert.match(stdout, /501 tensors/);
+    const alone = await openCheckpoint(openStore(`${url}/model-00001-of-000002.safetensors`));
+    assert.equal(alone.shards.length, 1);
   });
 
   test("a query goes along, and is never shown", async () => {

@@ -107,7 +107,12 @@ export class RangeReader {
   async #ask(range: string, signal: AbortSignal | undefined): Promise<Reply> {
     const direct = this.#direct;
     if (direct && performance.now() < direct.until) {
-      const reply = await remoteClient().send(direct.url, { headers: { range }, signal });
+      const reply = await remoteClient()
+        .send(direct.url, { headers: { range }, signal })
+        .catch((error) => {
+          this.#direct = undefined; // that server may be gone, and another take its place
+          throw error;
+        });
       if (reply.status === 206 || reply.status >= 500 || reply.status === 429) return reply;
       reply.cancel();
       this.#direct = undefined;

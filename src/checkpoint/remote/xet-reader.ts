@@ -71,5 +71,7 @@ export class XetReader {
 /** The library's errors have the status of the answer: trying again mends no refusal. */
 function faultOfLibrary(error: unknown, url: string): RemoteFault | undefined {
   const status = (error as { statusCode?: unknown } | undefined)?.statusCode;
-  return typeof status === "number" && status >= 400 ? faultOfStatus({ status, headers: {}, url }) : undefined;
+  return typeof status === "number" && status >= 400
+    ? faultOfStatus({ status, headers: {}, url })
+    : undefined;
 }
