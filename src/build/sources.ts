@@ -6,15 +6,16 @@ import { CheckpointError } from "../base/errors.ts";
 import type { Source, Store } from "../checkpoint/source.ts";
 import { openStore } from "../checkpoint/stores.ts";
 import type { Operand } from "../logical/operand.ts";
-import type { PlanMerge, PlanOperand, PlanOutput, PlanParent, PlanTensor } from "../plan/plan.ts";
+import type { BuildPlan, PlanMerge, PlanOperand, PlanOutput, PlanParent, PlanTensor } from "../plan/plan.ts";
 import type { ShardTask } from "./assemble-shard.ts";
 import type { DirectReading } from "./direct.ts";
-import { neededExtents } from "./extents.ts";
+import { type Extent, neededExtents } from "./extents.ts";
 
 export class ParentSources {
   readonly #parents: readonly PlanParent[];
   readonly #stores: Store[];
   readonly #direct: DirectReading | undefined;
+  #expected: ((parent: number, shard: string) => Extent[]) | undefined;
   readonly #open = new Map<string, Promise<Source>>();
 
   /**
@@ -48,6 +49,7 @@ export class ParentSources {
     const source = await (this.#direct && !options.direct
       ? this.#direct.open(store, shard)
       : store.open(shard, options));
+    if (source.expect && this.#expected) source.expect(this.#expected(parent, shard));
     const planned = shards.find((entry) => entry.name === shard)?.identity;
     if (planned !== source.identity) {
       await source.close();
@@ -75,6 +77,26 @@ export class ParentSources {
       byteLength,
       ...(scale ? { scale: { ...scale, source: await this.get(parent, scale.shard) } } : {}),
       block: { rows, cols },
+    };
+  }
+
+  /** For who will read whatever the child is made from, in an order of his own: files are told when they are opened. */
+  expectAll(plan: Pick<BuildPlan, "shards" | "merges">): void {
+    let files: Map<string, Extent[]> | undefined;
+    this.#expected = (parent, shard) => {
+      if (!files) {
+        files = new Map();
+        for (const one of plan.shards)
+          for (const { parent: of, shard: name, extents } of neededExtents({
+            shard: one,
+            merges: plan.merges,
+          })) {
+            const known = files.get(`${of}/${name}`);
+            if (known) for (const extent of extents) known.push(extent);
+            else files.set(`${of}/${name}`, extents);
+          }
+      }
+      return files.get(`${parent}/${shard}`) ?? [];
     };
   }
 

@@ -78,6 +78,7 @@ class VirtualChild implements WeightSource {
     this.config = config;
     this.block = { rows, cols };
     this.#sources = new ParentSources(plan.parents);
+    this.#sources.expectAll(plan);
     const stored = plan.shards.flatMap(({ name: shard, tensors }) =>
       tensors.map((tensor) => ({ ...tensor, shard })),
     );

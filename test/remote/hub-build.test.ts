@@ -1,12 +1,13 @@
 /** Building from parents that lie on a Hub: the same bytes as from folders, read once, and no more than are needed. */
 import assert from "node:assert/strict";
-import { readdirSync, readFileSync } from "node:fs";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, beforeEach, describe, test } from "node:test";
 import { build } from "../../src/build/build.ts";
 import type { BuildPlan } from "../../src/plan/plan.ts";
 import { planRecipe } from "../../src/plan/plan-recipe.ts";
 import { parseRecipe } from "../../src/recipe/parse.ts";
+import { startMain } from "../cli/run-main.ts";
 import { type Fault, firstTimes } from "../support/hub/faults.ts";
 import { TestHub } from "../support/hub/hub-server.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
@@ -131,6 +132,18 @@ describe("a build from the Hub", () => {
     await build(plan, child, { workers: 1 });
     for (const name of readdirSync("models/mini-r1").filter((some) => some.endsWith(".safetensors")))
       assert.equal(readFileSync(join(child, name)).length, readFileSync(join("models/mini-r1", name)).length);
+  });
+
+  test("a child that is assembled as it is loaded asks for much at a time", async () => {
+    const file = join(folder, "remote.yaml");
+    writeFileSync(file, RECIPE.replaceAll("models/", "hf:chimera/"));
+    const args = ["-p", "What is 17 + 25?", "--temperature", "0", "--max-tokens", "8"];
+    const far = await startMain(["generate", file, ...args], { HF_ENDPOINT: hub.url }).result;
+    assert.equal(far.status, 0, far.stderr);
+    const near = await startMain(["generate", local, ...args]).result;
+    assert.equal(far.stdout, near.stdout);
+    const asked = hub.log.filter(isLargeFile).length;
+    assert.ok(asked < 60, `${asked} requests`);
   });
 
   test("gives up on a server that always ignores ranges, with one error", async () => {
