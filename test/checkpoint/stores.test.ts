@@ -13,15 +13,24 @@ test("openStore() makes a location whole, so that a worker elsewhere opens the s
 });
 
 test("openStore(), openOutput() and openLocation() refuse addresses and the empty text", () => {
-  for (const location of ["hf://a/b", "s3://b/c", "https://x", "file:///x", "gs:x", "memory:x"]) {
-    const refused = {
-      code: "unknown-scheme",
-      message: /".*:" is not known, wanted a folder/,
-    };
+  const code = "unknown-scheme";
+  for (const location of ["file:///x", "gs:x", "memory:x"]) {
+    const message = /".*:" is not known, wanted a folder/;
     for (const open of [openStore, openLocation])
-      assert.throws(() => open(location), { name: "CheckpointError", ...refused });
-    // A wrong use, where the others are an input that is not there.
-    assert.throws(() => openOutput(location), { name: "BuildError", ...refused });
+      assert.throws(() => open(location), { name: "CheckpointError", code, message });
+  }
+  // A wrong use, where the others are an input that is not there.
+  for (const location of ["hf://a/b", "https://x", "file:///x", "gs:x"]) {
+    const message = /".*:" cannot be written, wanted a folder or s3:/;
+    assert.throws(() => openOutput(location), { name: "BuildError", code, message });
+  }
+  for (const location of ["s3:", "s3://", "s3://a", "s3:a/b", "s3://b/../c", "s3://b/c?d", "s3://b/c//d"]) {
+    for (const open of [openStore, openOutput])
+      assert.throws(() => open(location), {
+        name: "CheckpointError",
+        code: "bad-url",
+        message: /wanted s3:/,
+      });
   }
   for (const open of [openStore, openOutput, openLocation])
     assert.throws(() => open(""), { code: "missing" });
