@@ -16,6 +16,9 @@ const WORKER_OPTIONS = process.execArgv.some((option) => option.startsWith("--in
   ? { execArgv: [] }
   : {};
 
+/** Of the flag that stops all. */
+const PATIENCE_MS = 2000;
+
 export interface PoolOptions {
   setup: Omit<WorkerSetup, "stop">;
   workers: number;
@@ -31,7 +34,15 @@ export interface PoolOptions {
 export async function runPool(tasks: readonly ShardTask[], options: PoolOptions): Promise<void> {
   const { setup, signal, onBytes, onRecord } = options;
   const stop = new SharedArrayBuffer(4);
-  const halt = () => void Atomics.store(new Int32Array(stop), 0, 1);
+  const running = new Set<Worker>();
+  let ending: NodeJS.Timeout | undefined;
+  const halt = () => {
+    Atomics.store(new Int32Array(stop), 0, 1);
+    // One that waits for a server that says nothing does not look at the flag.
+    ending ??= setTimeout(() => {
+      for (const worker of running) void worker.terminate();
+    }, PATIENCE_MS);
+  };
   signal?.addEventListener("abort", halt);
   if (signal?.aborted) halt();
   let next = 0;
@@ -47,6 +58,7 @@ export async function runPool(tasks: readonly ShardTask[], options: PoolOptions)
         workerData: { ...setup, stop },
         ...WORKER_OPTIONS,
       });
+      running.add(worker);
       let startedAt = 0;
       let isBusy = false;
       const mayGo = () => next < tasks.length && !failure && !signal?.aborted;
@@ -85,7 +97,8 @@ export async function runPool(tasks: readonly ShardTask[], options: PoolOptions)
       });
       worker.on("error", (error) => fail(died(error)));
       worker.on("exit", (code) => {
-        if (isBusy) fail(died(new Error(`exit status ${code}`)));
+        running.delete(worker);
+        if (isBusy) fail(ending ? new Interrupted("stopped") : died(new Error(`exit status ${code}`)));
         resolve();
       });
       void giveWhenRoom();
@@ -96,6 +109,7 @@ export async function runPool(tasks: readonly ShardTask[], options: PoolOptions)
     // A thread that cannot be started fails the build too, when those that were have ended.
     if (tasks.length > 0) await Promise.all(Array.from({ length: count }, () => runWorker().catch(fail)));
   } finally {
+    clearTimeout(ending);
     signal?.removeEventListener("abort", halt);
   }
   if (failure && !(failure instanceof Interrupted)) throw failure;

@@ -40,7 +40,10 @@ const decoder = new TextDecoder();
 /** A small JSON file; undefined when it is not there or is none. Each is written whole, so it was not us. */
 async function readJson<T>(target: OutputStore, name: string): Promise<T | undefined> {
   const bytes = await target.readSmall(name, 2_000_000_000);
-  if (!bytes) return undefined;
+  return bytes && parsed<T>(bytes);
+}
+
+function parsed<T>(bytes: Uint8Array): T | undefined {
   try {
     return (JSON.parse(decoder.decode(bytes)) as T | null) ?? undefined;
   } catch {
@@ -57,9 +60,17 @@ function stateOf({ digest, parents }: BuildPlan): State {
 
 /** Whose unfinished build lies here; undefined when there is none, "damaged" when nobody can tell. */
 export async function readState(target: OutputStore): Promise<State | "damaged" | undefined> {
-  const state = await readJson<State>(target, STATE_NAME);
+  // One look decides: between two, another part may make the file.
+  let bytes = await target.readSmall(STATE_NAME);
+  // Without links a file is there before its content is (see claim()).
+  for (let tries = 0; bytes?.length === 0 && tries < 20; tries++) {
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    bytes = await target.readSmall(STATE_NAME);
+  }
+  if (!bytes) return undefined;
+  const state = parsed<State>(bytes);
   if (typeof state?.planDigest === "string" && typeof state.parents === "string") return state;
-  return (await target.readSmall(STATE_NAME)) ? "damaged" : undefined;
+  return "damaged";
 }
 
 /** Whether an unfinished build is one of this plan with these parents. */

@@ -5,6 +5,7 @@
  * shards the header, the size and when they were written: a shard that is replaced is noticed, a bit that rots is not.
  */
 import { createHash, type Hash } from "node:crypto";
+import { PULLED_NAME, parsePulled } from "./pulled.ts";
 import type { Source } from "./source.ts";
 import { openStore } from "./stores.ts";
 
@@ -35,13 +36,18 @@ export async function folderFingerprint(
   const files = (await store.list()).filter(({ name }) => COUNTS.test(name) && !NOT.test(name));
   const total = files.reduce((sum, { byteLength }) => sum + byteLength, 0);
   const hash = createHash("sha256");
+  const list = files.some(({ name }) => name === PULLED_NAME) && (await store.readSmall(PULLED_NAME));
+  const pulled = list ? parsePulled(new TextDecoder().decode(list), PULLED_NAME).shards : {};
   for (const { name, byteLength } of files.sort((a, b) => (a.name < b.name ? -1 : 1))) {
     const source = await store.open(name);
     try {
       const isWhole = total <= wholeBytes || (byteLength <= SMALL_BYTES && !name.endsWith(".safetensors"));
       hash.update(`${name}\n${byteLength}\n`);
       if (!isWhole) hash.update(`${source.identity}\n`);
-      await hashStart(source, isWhole ? byteLength : Math.min(byteLength, headerBytes), hash);
+      const most = isWhole ? byteLength : Math.min(byteLength, headerBytes);
+      // Of what was pulled in parts, the parts: the list, which is hashed as well, says which.
+      const runs = Object.hasOwn(pulled, name) ? pulled[name]! : [[0, byteLength] as const];
+      for (const [from, to] of runs) await hashRun(source, { from, to: Math.min(to, most) }, hash);
     } finally {
       await source.close();
     }
@@ -49,10 +55,15 @@ export async function folderFingerprint(
   return hash.digest("hex");
 }
 
-async function hashStart(source: Source, byteLength: number, hash: Hash): Promise<void> {
-  const buffer = new Uint8Array(Math.min(READ_BYTES, byteLength));
-  for (let from = 0; from < byteLength; from += buffer.length) {
-    const some = buffer.subarray(0, Math.min(buffer.length, byteLength - from));
+async function hashRun(
+  source: Source,
+  { from: start, to: end }: { from: number; to: number },
+  hash: Hash,
+): Promise<void> {
+  if (end <= start) return;
+  const buffer = new Uint8Array(Math.min(READ_BYTES, end - start));
+  for (let from = start; from < end; from += buffer.length) {
+    const some = buffer.subarray(0, Math.min(buffer.length, end - from));
     await source.read(some, from);
     hash.update(some);
   }

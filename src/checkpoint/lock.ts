@@ -128,7 +128,7 @@ async function readOwner(target: OutputStore, name: string): Promise<Owner | und
 /** Everybody who holds a lock in a folder, or held one when they died. */
 export async function readLocks(target: OutputStore): Promise<LockOwner[]> {
   const owners: LockOwner[] = [];
-  for (const { name } of await target.listUnder(PREFIX)) {
+  for (const name of await lockNames(target)) {
     const owner = await readOwner(target, name);
     if (!owner) continue;
     const isHere = owner.host === hostname();
@@ -137,13 +137,19 @@ export async function readLocks(target: OutputStore): Promise<LockOwner[]> {
   return owners;
 }
 
+/** Locks that are held: one that is just being made has a temporary name. */
+async function lockNames(target: OutputStore): Promise<string[]> {
+  const entries = await target.listUnder(PREFIX);
+  return entries.map(({ name }) => name).filter((name) => name.endsWith(".json"));
+}
+
 /** Removes the locks of tasks that their scheduler has given up for good. */
 export async function removeTaskLocks(
   target: OutputStore,
   isOver: (task: string) => boolean,
 ): Promise<number> {
   let removed = 0;
-  for (const { name } of await target.listUnder(PREFIX)) {
+  for (const name of await lockNames(target)) {
     const owner = await readOwner(target, name);
     if (owner?.task === undefined || !isOver(owner.task)) continue;
     await target.remove(name);

@@ -144,10 +144,20 @@ export function writePulledFile(folder: string, name: string, bytes: Uint8Array 
 /** The folder is whole: nothing is left of the work on it. */
 export function endPull(folder: string): void {
   fs.rmSync(join(folder, STATE_FOLDER, PARTS), { recursive: true, force: true });
+}
+
+/** Removes the state's folder, unless there is something to go on with in it. */
+export function leavePull(folder: string): void {
+  const state = join(folder, STATE_FOLDER);
   try {
-    fs.rmdirSync(join(folder, STATE_FOLDER));
+    if (statOrNone(join(state, PARTS)) && fs.readdirSync(join(state, PARTS)).length === 0)
+      fs.rmdirSync(join(state, PARTS));
+    // Marks of those who took over the lock of one that was killed (lock.ts).
+    for (const name of fs.readdirSync(state).filter((some) => some.startsWith("dead-")))
+      fs.rmSync(join(state, name), { force: true });
+    fs.rmdirSync(state);
   } catch {
-    // A build's state lies there, too.
+    // Pieces lie there, or a build's state.
   }
 }
 

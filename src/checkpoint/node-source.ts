@@ -52,8 +52,9 @@ class FileSource implements Source {
     this.#pulled = readPulled(dirname(path))?.shards[name];
     const { fd, stat } = openRegular(path);
     this.#fd = fd;
-    this.#directFd = direct ? openDirect(path, fs.constants.O_RDONLY) : undefined;
-    this.alignment = direct ? DIRECT_ALIGNMENT : 1;
+    const isAligned = direct && !this.#pulled; // whole blocks would reach into holes
+    this.#directFd = isAligned ? openDirect(path, fs.constants.O_RDONLY) : undefined;
+    this.alignment = isAligned ? DIRECT_ALIGNMENT : 1;
     this.byteLength = Number(stat.size);
     this.identity = identityOf(stat);
     this.#inode = inodeOf(stat);

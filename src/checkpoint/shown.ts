@@ -5,3 +5,8 @@ export { printable, shown } from "../base/shown.ts";
 export function publicLocation(location: string): string {
   return location.replace(/^(https?:\/\/)(?:[^/@]*@)?([^?#]*).*$/i, "$1$2");
 }
+
+/** A text with such locations in it, a recipe's: verbatim but for what is secret in them. */
+export function publicText(text: string): string {
+  return text.replace(/https?:\/\/[^\s"'{}[\]]*[^\s"'{}[\],]/gi, publicLocation);
+}

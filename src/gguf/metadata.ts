@@ -1,7 +1,7 @@
 /** Looking values up in the metadata of a GGUF, each as the type that it must have. */
 import { CheckpointError } from "../base/errors.ts";
 import { shown } from "../base/shown.ts";
-import type { GgufNumbers, GgufValue } from "./header.ts";
+import type { GgufNumbers, GgufValue } from "./cursor.ts";
 import type { GgufModel } from "./model.ts";
 
 export class MetadataReader {

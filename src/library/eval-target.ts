@@ -2,6 +2,7 @@
 import { createHash } from "node:crypto";
 import { basename, extname, resolve } from "node:path";
 import { folderFingerprint } from "../checkpoint/fingerprint.ts";
+import { publicLocation } from "../checkpoint/shown.ts";
 import { localTarget } from "../eval/local-target.ts";
 import type { Target, TargetIdentity } from "../eval/target.ts";
 import { isPlanFile, loadPlan } from "../plan/load-recipe.ts";
@@ -76,7 +77,12 @@ async function identityOf(
   // A context that is too small ends answers.
   const options = { weights, cache, ...(context === undefined ? {} : { context }) };
   if (typeof what === "string")
-    return { kind: "checkpoint", location: what, digest: await folderFingerprint(what), options };
+    return {
+      kind: "checkpoint",
+      location: publicLocation(what),
+      digest: await folderFingerprint(what),
+      options,
+    };
   const location = typeof source === "string" ? source : (source.recipeFile ?? "");
   return { kind: "recipe", location, digest: await childFingerprint(what), options };
 }

@@ -4,6 +4,7 @@
 import { createHash } from "node:crypto";
 import { PlanError, type Problem } from "../base/errors.ts";
 import { nearest } from "../base/nearest.ts";
+import { publicText } from "../checkpoint/shown.ts";
 import type { Recipe } from "../recipe/recipe.ts";
 import { byteLengthOf, isFloat8 } from "../tensor/dtype.ts";
 import { accountFor, totalsOf } from "./accounts.ts";
@@ -100,7 +101,7 @@ function makePlan(recipe: Recipe, parents: readonly Parent[], donors: readonly P
     format: PLAN_FORMAT,
     version: 1,
     digest: "",
-    recipe: recipe.text,
+    recipe: publicText(recipe.text),
     recipeFile: recipe.file,
     parents: parents.map(describeParent),
     base: baseIndex,

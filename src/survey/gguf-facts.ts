@@ -1,7 +1,7 @@
 /** What a GGUF holds, as it is stored: the rest of a report is about what its tensors decode to. */
 import type { Architecture } from "../arch/architecture.ts";
 import { shown } from "../checkpoint/shown.ts";
-import type { GgufValue } from "../gguf/header.ts";
+import type { GgufValue } from "../gguf/cursor.ts";
 import type { GgufModel } from "../gguf/model.ts";
 import type { GgufType } from "../gguf/types.ts";
 import { viewOf } from "../gguf/view.ts";

@@ -7,6 +7,7 @@ import { architectureOf } from "../arch/architecture.ts";
 import type { Problem } from "../base/errors.ts";
 import { type Checkpoint, openCheckpoint } from "../checkpoint/checkpoint.ts";
 import { ggufOf } from "../checkpoint/gguf-store.ts";
+import { publicLocation } from "../checkpoint/shown.ts";
 import { openLocation } from "../checkpoint/stores.ts";
 import { type ConfigFacts, configFacts } from "./config-facts.ts";
 import { findings } from "./findings.ts";
@@ -84,7 +85,7 @@ export async function inspect(location: string): Promise<InspectReport> {
   const { tokenizer, chatTemplate, generationConfig, licences, lineage } = sideFiles;
   return {
     label: checkpoint.label,
-    location: store.location,
+    location: publicLocation(store.location),
     opened,
     ...(options.only ? { file: options.only } : {}),
     architecture: { id: arch.id, label: arch.label, known: arch.known },

@@ -6,6 +6,8 @@
 import { CheckpointError } from "../base/errors.ts";
 import { neededExtents } from "../build/extents.ts";
 import { type Checkpoint, openWholeCheckpoint } from "../checkpoint/checkpoint.ts";
+import { PULLED_NAME } from "../checkpoint/pulled.ts";
+import { publicLocation } from "../checkpoint/shown.ts";
 import type { Store } from "../checkpoint/source.ts";
 import { openStore } from "../checkpoint/stores.ts";
 import { planWindows, type Window } from "../checkpoint/windows.ts";
@@ -20,7 +22,7 @@ export interface PullFile {
 }
 
 export interface PullPlan {
-  /** Pinned, where it can be. */
+  /** Pinned, where it can be; without what is secret in it. */
   source: string;
   store: Store;
   shards: PullFile[];
@@ -67,11 +69,13 @@ function finish(checkpoint: Checkpoint, windowsOf: (name: string, byteLength: nu
     const bytes = sizeOf(windows);
     return { name, byteLength: header.fileBytes, windows, isWhole: bytes === header.fileBytes };
   });
-  const others = checkpoint.files.filter(({ byteLength }) => byteLength <= MOST_SIDE_BYTES);
+  const others = checkpoint.files.filter(
+    ({ name, byteLength }) => byteLength <= MOST_SIDE_BYTES && name !== PULLED_NAME,
+  );
   const sideBytes = others.reduce((sum, { byteLength }) => sum + byteLength, 0);
   const { store } = checkpoint;
   return {
-    ...{ source: store.location, store, shards, others },
+    ...{ source: publicLocation(store.location), store, shards, others },
     bytes: sideBytes + shards.reduce((sum, { windows }) => sum + sizeOf(windows), 0),
     bytesOfAll: sideBytes + shards.reduce((sum, { byteLength }) => sum + byteLength, 0),
     requests: others.length + shards.reduce((sum, { windows }) => sum + windows.length, 0),

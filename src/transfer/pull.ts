@@ -6,8 +6,10 @@ import { createHash } from "node:crypto";
 import { BuildError, CheckpointError, Interrupted } from "../base/errors.ts";
 import { formatBytes } from "../base/format.ts";
 import { mapLimited } from "../base/map-limited.ts";
+import { acquireLock } from "../checkpoint/lock.ts";
 import {
   endPull,
+  leavePull,
   lengthOf,
   PartialFile,
   preparePull,
@@ -15,9 +17,10 @@ import {
   removePulled,
   writePulledFile,
 } from "../checkpoint/node-partial.ts";
-import { readPulled } from "../checkpoint/node-source.ts";
+import { openFolder, readPulled } from "../checkpoint/node-source.ts";
 import { PULLED_NAME, type PulledRecord } from "../checkpoint/pulled.ts";
-import type { Source } from "../checkpoint/source.ts";
+import { printable } from "../checkpoint/shown.ts";
+import type { Source, Store } from "../checkpoint/source.ts";
 import { openOutput } from "../checkpoint/stores.ts";
 import { planWindows, type Window } from "../checkpoint/windows.ts";
 import { type PullFile, type PullPlan, sizeOf } from "./pull-plan.ts";
@@ -50,17 +53,22 @@ const HASHED_BYTES = 4 << 20;
 export async function pull(plan: PullPlan, folder: string, options: PullOptions = {}): Promise<PullReport> {
   const target = openOutput(folder);
   await target.checkPlace();
-  const before = readPulled(target.location);
-  await requireOwn(plan, before, folder);
-  const free = await target.freeBytes();
-  if (free !== undefined && free < plan.bytes - presentBytes(plan, target.location))
-    throw new BuildError(
-      "disk-space",
-      `Cannot pull into "${folder}": ${formatBytes(free)} are free, wanted ${formatBytes(plan.bytes)}`,
-    );
   preparePull(target.location);
-  const work = new Pulling(plan, { ...options, folder: target.location, before });
-  return work.run();
+  const lock = await acquireLock(target, { from: 0, to: 1 }, { verb: "pull", doing: "working" });
+  try {
+    const before = readPulled(target.location);
+    await requireOwn(plan, before, folder);
+    const free = await target.freeBytes();
+    if (free !== undefined && free < plan.bytes - presentBytes(plan, target.location))
+      throw new BuildError(
+        "disk-space",
+        `Cannot pull into "${folder}": ${formatBytes(free)} are free, wanted ${formatBytes(plan.bytes)}`,
+      );
+    return await new Pulling(plan, { ...options, folder: target.location, before }).run();
+  } finally {
+    await lock.release();
+    leavePull(target.location);
+  }
 }
 
 /** Another checkpoint's folder is not written into. */
@@ -97,21 +105,20 @@ class Pulling {
     const { source, bytes, shards, others, store } = this.#plan;
     const { onEvent } = this.#options;
     onEvent?.({ kind: "started", source, bytes, shards: shards.length });
-    // Before the first shard has its name: nobody may take a hole for weights.
+    await this.#requireSame();
+    // Before the first shard has its name: nobody may take a hole for weights, nor go on with another commit.
     const kept = this.#writeRecord();
     for (const { name, byteLength } of others) {
       this.#checkStop();
-      if (lengthOf(this.#folder, name) === byteLength) this.#found += byteLength;
-      else {
-        const content = await store.readSmall(name, byteLength);
-        if (content) writePulledFile(this.#folder, name, content);
-      }
+      const isOurs = this.#before !== undefined && lengthOf(this.#folder, name) === byteLength;
+      if (isOurs) this.#found += byteLength;
+      else writePulledFile(this.#folder, name, await readOther(store, { name, byteLength }));
       this.#tell(byteLength, name);
     }
     for (const file of shards) await this.#pullShard(file, kept.get(file.name));
     const isWhole = kept.size === 0;
-    if (isWhole) removePulled(this.#folder);
     endPull(this.#folder);
+    if (isWhole) removePulled(this.#folder);
     onEvent?.({ kind: "finished", folder: this.#folder, bytes });
     const fetchedBytes = this.#done - this.#found;
     return { folder: this.#folder, source, fetchedBytes, foundBytes: this.#found, isWhole };
@@ -133,8 +140,34 @@ class Pulling {
     const said = { ...Object.fromEntries(runs) };
     for (const [name, old] of Object.entries(this.#before?.shards ?? {}))
       if (lengthOf(this.#folder, name) !== undefined) said[name] = old;
-    if (Object.keys(said).length > 0) this.#write(said);
+    this.#write(said);
     return runs;
+  }
+
+  /**
+   * Shards that lie there without a record of ours: of a pull that ended, or of another checkpoint, whose shards have
+   * the same names and sizes as a rule.
+   */
+  async #requireSame(): Promise<void> {
+    if (this.#before !== undefined) return;
+    for (const { name, byteLength } of this.#plan.shards) {
+      if (lengthOf(this.#folder, name) !== byteLength) continue;
+      const [theirs, ours] = [await this.#plan.store.open(name), await openFolder(this.#folder).open(name)];
+      try {
+        const isSame =
+          theirs.sha256 !== undefined &&
+          (await this.#hashOf({ byteLength, read: (into, at) => ours.read(into, at) })) === theirs.sha256;
+        if (isSame) continue;
+      } finally {
+        await Promise.all([theirs.close(), ours.close()]);
+      }
+      const what = theirs.sha256 === undefined ? "which may be another's" : "which is another's";
+      throw new BuildError(
+        "other-source",
+        `Cannot pull into "${this.#folder}": it holds "${name}", ${what}, wanted what ${this.#plan.source} has`,
+        { note: "Take another folder, or remove what is there" },
+      );
+    }
   }
 
   #write(shards: Record<string, Run[]>): void {
@@ -153,6 +186,8 @@ class Pulling {
       return;
     }
     const source = await this.#plan.store.open(name);
+    const stop = () => void source.close().catch(() => {}); // requests that are under way end
+    this.#options.signal?.addEventListener("abort", stop);
     try {
       const partial = new PartialFile(this.#folder, {
         ...{ name, byteLength, identity: source.identity },
@@ -164,10 +199,12 @@ class Pulling {
         await source.checkUnchanged();
       } catch (error) {
         partial.close();
+        this.#checkStop();
         throw error;
       }
       partial.publish();
     } finally {
+      this.#options.signal?.removeEventListener("abort", stop);
       await source.close();
     }
     if (old !== undefined || runs !== undefined) this.#listNow(name, runs);
@@ -203,21 +240,31 @@ class Pulling {
   /** A whole shard is what the store says it is. */
   async #check({ sha256, byteLength, name }: Source, partial: PartialFile): Promise<void> {
     if (sha256 === undefined) return;
-    const hash = createHash("sha256");
-    const buffer = new Uint8Array(Math.min(HASHED_BYTES, byteLength));
-    for (let from = 0; from < byteLength; from += buffer.length) {
-      this.#checkStop();
-      const some = buffer.subarray(0, Math.min(buffer.length, byteLength - from));
-      partial.read(some, from);
-      hash.update(some);
-      await new Promise((resume) => setImmediate(resume)); // a signal gets its turn
-    }
-    const found = hash.digest("hex");
+    const found = await this.#hashOf({
+      byteLength,
+      read: async (into, offset) => partial.read(into, offset),
+    });
     if (found === sha256) return;
     partial.forget();
     throw new CheckpointError("damaged", `Cannot use "${name}": its SHA-256 is ${found}, wanted ${sha256}`, {
       note: "It was damaged on its way or where it lies; pull again",
     });
+  }
+
+  async #hashOf({
+    byteLength,
+    read,
+  }: Pick<Source, "byteLength"> & { read: Source["read"] }): Promise<string> {
+    const hash = createHash("sha256");
+    const buffer = new Uint8Array(Math.min(HASHED_BYTES, byteLength));
+    for (let from = 0; from < byteLength; from += buffer.length) {
+      this.#checkStop();
+      const some = buffer.subarray(0, Math.min(buffer.length, byteLength - from));
+      await read(some, from);
+      hash.update(some);
+      await new Promise((resume) => setImmediate(resume)); // a signal gets its turn
+    }
+    return hash.digest("hex");
   }
 
   #tell(bytes: number, file: string): void {
@@ -229,6 +276,17 @@ class Pulling {
     if (this.#options.signal?.aborted)
       throw new Interrupted("What is complete is kept: the same command goes on from there");
   }
+}
+
+/** A file beside the shards, of the length that it is to have. */
+async function readOther(
+  store: Store,
+  { name, byteLength }: { name: string; byteLength: number },
+): Promise<Uint8Array> {
+  const content = await store.readSmall(name, byteLength);
+  if (content?.length === byteLength) return content;
+  const what = content ? `${content.length} bytes came, wanted ${byteLength}` : "it is not there";
+  throw new CheckpointError("bad-answer", `Cannot pull "${printable(name)}": ${what}`);
 }
 
 /** Runs without gaps or overlaps, ascending. */

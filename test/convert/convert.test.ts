@@ -1,6 +1,6 @@
 /** A checkpoint as GGUF: what is written is read back, and rounded as its definition says. */
 import assert from "node:assert/strict";
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
@@ -10,6 +10,7 @@ import { tensorsOf } from "../../src/convert/deepseek2.ts";
 import { encodeBlocks } from "../../src/gguf/blocks.ts";
 import { encodeGgufHeader, u32 } from "../../src/gguf/write.ts";
 import { checkpointReference } from "../../src/logical/checkpoint-weights.ts";
+import type { WeightReference } from "../../src/logical/weight-source.ts";
 import { E4M3_VALUES } from "../../src/tensor/float8.ts";
 import { decodeBf16, decodeF16, encodeBf16, encodeF16 } from "../../src/tensor/float16.ts";
 import { readCheckpointTensors, type TensorContent } from "../support/safetensors.ts";
@@ -184,6 +185,66 @@ describe("convertToGguf() of a trained model", () => {
       false,
       "an MTP layer",
     );
+  });
+});
+
+describe("convertToGguf() refuses", () => {
+  const folder = temporaryFolder({ after });
+  const path = join(folder, "never.gguf");
+
+  /** mini-v3, one tensor changed. */
+  function changed(name: string, change: object): WeightReference {
+    const data = { location: MINI, name, ...change };
+    return { module: new URL("./changed-weights.js", import.meta.url).href, data };
+  }
+
+  const cases: [what: string, reference: WeightReference, type: OutputType, code: string, message: RegExp][] =
+    [
+      [
+        "NaN",
+        changed("model.norm.weight", { value: Number.NaN }),
+        "f32",
+        "not-finite",
+        /"output_norm.weight" as F32: "model.norm.weight" holds NaN/,
+      ],
+      [
+        "what F16 cannot hold",
+        changed("lm_head.weight", { value: 70000 }),
+        "f16",
+        "not-finite",
+        /"output.weight" as F16: "lm_head.weight" holds 70000/,
+      ],
+      [
+        "a weight that is not there",
+        changed("lm_head.weight", { isMissing: true }),
+        "bf16",
+        "missing-tensor",
+        /"lm_head.weight" of "mini-v3" is not there/,
+      ],
+      [
+        "another shape than the config's",
+        changed("lm_head.weight", { shape: [639, 128] }),
+        "bf16",
+        "shape-mismatch",
+        /"lm_head.weight" is \[639, 128\]/,
+      ],
+    ];
+  for (const [what, reference, type, code, message] of cases) {
+    test(`${what}, and leaves nothing`, async () => {
+      await assert.rejects(convertToGguf(reference, path, { type }), { code, message });
+      assert.deepEqual(readdirSync(folder), []);
+    });
+  }
+
+  test("to go on when it is told to stop, and leaves nothing", async () => {
+    const controller = new AbortController();
+    const options = {
+      type: "bf16",
+      signal: controller.signal,
+      onProgress: () => controller.abort(),
+    } as const;
+    await assert.rejects(convertToGguf(checkpointReference(MINI), path, options), { name: "Interrupted" });
+    assert.deepEqual(readdirSync(folder), []);
   });
 });
 

@@ -193,6 +193,26 @@ describe("blocks of quantised files", async () => {
     );
   });
 
+  test("attention of an older file is refused, its experts are taken", async () => {
+    await writeRandomGguf(folder, "old", { typeOf: kType, seed: 6, isOld: true });
+    await refuses(
+      "  - tensors: attention\n    weights: { b: 1 }",
+      /"blk.0.attn_k_b.weight": "b" has none of this name, wanted as in the base/,
+      { a, b: "old.gguf" },
+    );
+    const plan = await recipe("  - tensors: routed-experts\n    weights: { b: 1 }", { a, b: "old.gguf" });
+    assert.ok(
+      plan.warnings.some((warning) => warning.includes("n_group")),
+      plan.warnings.join(),
+    );
+    const path = join(folder, "of-old.gguf");
+    await stitchGguf(plan, path);
+    const [child, old] = [await bytesOf(path), await bytesOf(join(folder, "old.gguf"))];
+    assert.ok(
+      child.get("blk.1.ffn_up_exps.weight")!.bytes.equals(old.get("blk.1.ffn_up_exps.weight")!.bytes),
+    );
+  });
+
   test("a parent that changed since the plan is refused", async () => {
     await writeRandomGguf(folder, "changing", { typeOf: kType, seed: 4 });
     const plan = await recipe("  - tensors: routed-experts\n    weights: { b: 1 }", {

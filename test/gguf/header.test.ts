@@ -8,7 +8,8 @@ import { describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import fc from "fast-check";
 import { CheckpointError } from "../../src/base/errors.ts";
-import { type GgufHeader, MAX_HEAD_BYTES, readGgufHeader } from "../../src/gguf/header.ts";
+import { MAX_HEAD_BYTES } from "../../src/gguf/cursor.ts";
+import { type GgufHeader, readGgufHeader } from "../../src/gguf/header.ts";
 import { blockOf } from "../../src/gguf/types.ts";
 import { entry, gguf, type Head, longSource, pair, sourceOf, text, u8, u32, u64 } from "./source-of.ts";
 

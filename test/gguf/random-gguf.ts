@@ -57,13 +57,15 @@ export interface RandomGguf {
   /** Files. Default 1. */
   parts?: number;
   template?: string;
+  /** As files were before llama.cpp cut kv_b_proj by heads, lengths by head. */
+  isOld?: boolean;
 }
 
 /** Writes "NAME.gguf", or "NAME-00001-of-0000N.gguf" and so on; returns the path of the first. */
 export async function writeRandomGguf(
   folder: string,
   name: string,
-  { typeOf, seed, parts = 1, template }: RandomGguf,
+  { typeOf, seed, parts = 1, template, isOld }: RandomGguf,
 ): Promise<string> {
   const config = modelConfigOf(CONFIG);
   if ("problems" in config) throw new Error(config.problems[0]!.message);
@@ -72,7 +74,8 @@ export async function writeRandomGguf(
     state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
     return state >>> 24;
   };
-  const tensors = tensorsOf(config, "F32").map(({ name: of, shape }) => {
+  const layout = isOld ? oldLayout(tensorsOf(config, "F32")) : tensorsOf(config, "F32");
+  const tensors = layout.map(({ name: of, shape }) => {
     const wanted = shape.length === 1 || of.includes("ffn_gate_inp") ? "F32" : typeOf(of);
     const type = Number.isNaN(ggufByteLength(wanted, shape)) ? "Q8_0" : wanted;
     return { name: of, shape, type, bytes: blocks(type, ggufByteLength(type, shape), random) };
@@ -82,6 +85,13 @@ export async function writeRandomGguf(
     ...(await tokenizerMetadata(openStore(MINI), { numTokens: 640 })),
     ["quantize.made_by", string(name)],
   ]);
+  if (isOld) {
+    const lengths = { key_length: 32 + 16, value_length: 32, head_count_kv: 2 };
+    for (const [key, value] of Object.entries(lengths))
+      metadata.set(`deepseek2.attention.${key}`, u32(value));
+    for (const key of ["key_length_mla", "value_length_mla"]) metadata.delete(`deepseek2.attention.${key}`);
+    for (const key of ["expert_group_count", "expert_group_used_count"]) metadata.delete(`deepseek2.${key}`);
+  }
   if (template !== undefined) metadata.set("tokenizer.chat_template", string(template));
   const five = (n: number) => String(n).padStart(5, "0");
   const pathOf = (part: number) =>
@@ -102,6 +112,17 @@ export async function writeRandomGguf(
     writeFileSync(pathOf(part), Buffer.concat([encodeGgufHeader(keys, some), ...data]));
   }
   return pathOf(0);
+}
+
+/** kv_b_proj whole, in place of its two parts. */
+function oldLayout(tensors: readonly { name: string; shape: readonly number[] }[]): typeof tensors {
+  return tensors
+    .filter(({ name }) => !name.includes("attn_v_b"))
+    .map(({ name, shape }) =>
+      name.includes("attn_k_b")
+        ? { name: name.replace("attn_k_b", "attn_kv_b"), shape: [2 * (32 + 32), 256] }
+        : { name, shape },
+    );
 }
 
 /** Any bits, but for numbers of 16 and 32 bits that are scales: those are small and finite. */

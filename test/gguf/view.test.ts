@@ -4,12 +4,14 @@ import { copyFileSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
+import { EMBEDDING, FINAL_NORM, HEAD, layerNames, mtpNames } from "../../src/arch/deepseek-modules.ts";
 import { modelConfigOf } from "../../src/arch/model-config.ts";
 import { openWholeCheckpoint } from "../../src/checkpoint/checkpoint.ts";
 import { ggufOf } from "../../src/checkpoint/gguf-store.ts";
 import { openLocation, openStore } from "../../src/checkpoint/stores.ts";
 import { convertToGguf } from "../../src/convert/convert.ts";
 import { type DecodedType, decodeBlocks } from "../../src/gguf/blocks.ts";
+import { checkpointNameOf, expertsName, expertsOf, ggufNameOf } from "../../src/gguf/names.ts";
 import type { GgufType } from "../../src/gguf/types.ts";
 import { checkpointReference, openWeights } from "../../src/logical/checkpoint-weights.ts";
 import { inspect } from "../../src/survey/inspect.ts";
@@ -217,6 +219,57 @@ describe("a checkpoint that was converted and is read again", () => {
     const shapes = (all: Iterable<[string, { shape: readonly number[] }]>) =>
       Object.fromEntries([...all].map(([name, { shape }]) => [name, shape]));
     assert.deepEqual(shapes(tensors), shapes(wanted));
+  });
+});
+
+test("a file from before kv_b_proj was cut: the same checkpoint, one group of experts", async () => {
+  const path = await writeRandomGguf(folder, "old", { typeOf: () => "Q8_0", seed: 6, isOld: true });
+  const stored = await allValues(path);
+  const source = await openWeights({ location: path });
+  const bytes = new Uint8Array(4 * 128 * 256);
+  await source.read("model.layers.1.self_attn.kv_b_proj.weight", { from: 0, to: 128 }, bytes);
+  assert.deepEqual(decodeBlocks("F32", bytes), stored.get("blk.1.attn_kv_b.weight")!.values);
+  const config = modelConfigOf(source.config);
+  assert.ok(!("problems" in config));
+  const { sizes, router } = config;
+  assert.deepEqual([sizes.nopeDim, sizes.ropeDim, sizes.valueDim, sizes.latent], [32, 16, 32, 256]);
+  assert.equal(router!.numGroups, 1);
+  await source.close();
+});
+
+describe("names of deepseek2", () => {
+  test("lead back from every name that is written, MTP layers included", () => {
+    const names = layerNames(7, { hasQueryRank: true });
+    const { query, expert, ...rest } = names;
+    const whole = layerNames(7, { hasQueryRank: false }).query;
+    const grouped: (string | object)[] = [
+      query,
+      whole,
+      ...Object.values(rest),
+      ...Object.values(mtpNames(7)),
+    ];
+    const all = grouped.flatMap((each) =>
+      typeof each === "string" ? [each] : (Object.values(each) as string[]),
+    );
+    all.push(EMBEDDING, FINAL_NORM, HEAD);
+    assert.ok(all.length > 25);
+    for (const name of all) assert.equal(checkpointNameOf(ggufNameOf(name)!), name);
+    assert.deepEqual(all.length, new Set(all.map(ggufNameOf)).size);
+    for (const part of ["gate", "up", "down"] as const)
+      assert.equal(expertsOf(expertsName(7, part))!.nameOf(9), expert(9)[part]);
+  });
+
+  test("are nobody else's", () => {
+    for (const name of [
+      "blk.0.ssm_a",
+      "constructor.weight",
+      "blk.0.toString.weight",
+      "rope_freqs.weight",
+      "blk.0.attn_q",
+    ])
+      assert.equal(checkpointNameOf(name), undefined, name);
+    for (const name of ["model.layers.0.mlp.experts.0.up_proj.weight", "constructor.weight", "lm_head"])
+      assert.equal(ggufNameOf(name), undefined, name);
   });
 });
 

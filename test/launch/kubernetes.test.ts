@@ -235,7 +235,7 @@ describe("a manifest, played", () => {
     const child = join(data, "R1T");
     const holdsLock = () =>
       existsSync(join(child, ".chimera")) &&
-      readdirSync(join(child, ".chimera")).some((name) => name.startsWith("lock-000000"));
+      readdirSync(join(child, ".chimera")).some((name) => /^lock-000000-.*\.json$/.test(name));
 
     // Both Jobs at once, as one apply makes them: the finishing one waits.
     writeFileSync(gate, "");

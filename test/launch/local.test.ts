@@ -52,7 +52,7 @@ describe("launchLocal()", () => {
   };
   const owners = (child: string) => {
     const state = join(child, ".chimera");
-    const names = existsSync(state) ? readdirSync(state).filter((name) => name.startsWith("lock-")) : [];
+    const names = existsSync(state) ? readdirSync(state).filter((name) => /^lock-.*\.json$/.test(name)) : [];
     return names.map(
       (name) => JSON.parse(readFileSync(join(state, name), "utf8")) as { pid: number; from: number },
     );

@@ -54,7 +54,7 @@ describe("chimera launch slurm", { skip: noSlurm() }, () => {
   /** The process that builds a part, by its lock. */
   const lockOf = (child: string, task: string): { pid: number } | undefined => {
     const state = join(child, ".chimera");
-    const names = existsSync(state) ? readdirSync(state).filter((name) => name.startsWith("lock-")) : [];
+    const names = existsSync(state) ? readdirSync(state).filter((name) => /^lock-.*\.json$/.test(name)) : [];
     const texts = names.map((name) => {
       const path = join(state, name);
       return existsSync(path) ? readFileSync(path, "utf8") : "";

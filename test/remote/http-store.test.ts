@@ -78,6 +78,52 @@ describe("a folder of a web server", () => {
     assert.doesNotMatch(stderr, /s3cret/);
   });
 
+  test("a refusal for what need not be there is no fault: stores that may not be listed answer so", async () => {
+    intercept = ({ url: path = "" }, response) => {
+      if (files.has(path.slice("/models/v3/".length)) && !/tokenizer/.test(path)) return false;
+      response.writeHead(403).end();
+      return true;
+    };
+    await openWholeCheckpoint(openStore(url));
+    intercept = (_, response) => {
+      response.writeHead(403).end();
+      return true;
+    };
+    await assert.rejects(openStore(url).list(), { code: "not-authorised" });
+  });
+
+  const answers: [string, Record<string, string>, RegExp][] = [
+    ["no ETag any more", {}, /tells no ETag/],
+    ["another encoding", { etag: '"x"', "content-encoding": "gzip" }, /as "gzip", wanted it as it is/],
+  ];
+  for (const [what, extra, message] of answers) {
+    test(`a range with ${what} is refused`, async () => {
+      const name = "model-00001-of-000002.safetensors";
+      const source = await openStore(url).open(name);
+      intercept = (_, response) => {
+        const range = `bytes 0-7/${files.get(name)!.length}`;
+        response.writeHead(206, { "content-range": range, "content-length": 8, ...extra });
+        response.end(files.get(name)!.subarray(0, 8));
+        return true;
+      };
+      await assert.rejects(source.read(new Uint8Array(8), 0), message);
+    });
+  }
+
+  test("a server that breaks off after every byte is given up", async () => {
+    const source = await openStore(url).open("model-00001-of-000002.safetensors");
+    fault = { kind: "cut", after: 1 };
+    await assert.rejects(source.read(new Uint8Array(5000), 0), { code: "unreachable" });
+    assert.ok(log.length < 20, `${log.length} requests`);
+  });
+
+  test("what is no URL is told of, and a bad name without what is secret", async () => {
+    for (const text of [`${url}/%zz`, "http://%zz@127.0.0.1/x", "http://"])
+      assert.throws(() => openStore(text), { code: "bad-url" });
+    const { store, options } = openLocation(`${url}/a%3Fb.safetensors?sig=s3cret`);
+    await assert.rejects(openCheckpoint(store, options), (error: Error) => !/s3cret/.test(error.message));
+  });
+
   test("credentials of the URL go along, and to no other origin", async () => {
     const elsewhere: (string | undefined)[] = [];
     const other = createServer((request, response) => {

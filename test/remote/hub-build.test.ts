@@ -56,6 +56,25 @@ describe("a build from the Hub", () => {
     }
   });
 
+  test("stopped while the server is silent, it ends soon", async () => {
+    const plan = await planOf();
+    const stop = new AbortController();
+    hub.rules = [
+      (request) => {
+        if (!isLargeFile(request)) return undefined;
+        setTimeout(() => stop.abort(), 10);
+        return { kind: "slow", ms: 30_000 };
+      },
+    ];
+    const begun = performance.now();
+    const stopped = build(plan, join(folder, "silent"), { workers: 2, signal: stop.signal });
+    await assert.rejects(stopped, { name: "Interrupted" });
+    assert.ok(performance.now() - begun < 15_000);
+    hub.rules = [];
+    await build(plan, join(folder, "silent"), { workers: 1 });
+    assertSameShards(join(folder, "silent"), local);
+  });
+
   test("reads what it must and little more", async () => {
     const plan = await planOf();
     const headers = hub.log.filter(isLargeFile).reduce((sum, { bytes }) => sum + bytes, 0);

@@ -1,9 +1,10 @@
 /** chimera pull: whole checkpoints, and only what a recipe needs; stopped, resumed, damaged, and never a hole read. */
 import assert from "node:assert/strict";
-import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, beforeEach, describe, test } from "node:test";
 import { build } from "../../src/build/build.ts";
+import { folderFingerprint } from "../../src/checkpoint/fingerprint.ts";
 import { planRecipe } from "../../src/plan/plan-recipe.ts";
 import { parseRecipe } from "../../src/recipe/parse.ts";
 import { pull } from "../../src/transfer/pull.ts";
@@ -129,6 +130,91 @@ describe("pull", () => {
     const report = await pull(await planNeeded(await planRecipe(parseRecipe(RECIPE), {}), 1), to);
     assert.ok(report.foundBytes > 0);
     assert.equal(existsSync(join(to, ".chimera")), false);
+  });
+
+  test("stopped while the server is silent, it ends at once", async () => {
+    const to = join(folder, "silent");
+    const plan = await planWhole(R1);
+    const stop = new AbortController();
+    hub.rules = [
+      (request) => {
+        if (!isLargeFile(request)) return undefined;
+        setTimeout(() => stop.abort(), 10);
+        return { kind: "slow", ms: 30_000 };
+      },
+    ];
+    const begun = performance.now();
+    await assert.rejects(pull(plan, to, { signal: stop.signal }), { name: "Interrupted" });
+    assert.ok(performance.now() - begun < 15_000);
+  });
+
+  test("a branch that has moved meanwhile is not mixed in", async () => {
+    const to = join(folder, "moved");
+    const old = filesOf("models/mini-r1");
+    const repo = hub.add("chimera/moving", old);
+    const stop = new AbortController();
+    const onEvent = ({ kind }: { kind: string }) => {
+      if (kind === "pulled") stop.abort();
+    };
+    const stopped = pull(await planWhole("hf:chimera/moving"), to, { signal: stop.signal, onEvent });
+    await assert.rejects(stopped, { name: "Interrupted" });
+    const shards = [...old].filter(([name]) => name.endsWith(".safetensors"));
+    const moved = shards.map(([name, bytes]): [string, Uint8Array] => [name, bytes.slice()]);
+    for (const [, bytes] of moved) bytes[bytes.length - 1]! ^= 1;
+    const commit = repo.commit;
+    hub.commit(repo, new Map(moved), "moved");
+    await assert.rejects(pull(await planWhole("hf:chimera/moving"), to), { code: "other-source" });
+    await pull(await planWhole(`hf:chimera/moving@${commit}`), to);
+    assertSame(to, "models/mini-r1");
+  });
+
+  test("the shards of another checkpoint are not taken for its own", async () => {
+    const to = join(folder, "another");
+    cpSync("models/mini-v3", to, { recursive: true });
+    await assert.rejects(pull(await planWhole(R1), to), { code: "other-source" });
+    assertSame(to, "models/mini-v3");
+    const own = join(folder, "own");
+    cpSync("models/mini-r1", own, { recursive: true });
+    hub.forget();
+    await pull(await planWhole(R1), own);
+    assertSame(own, "models/mini-r1");
+    assert.equal(hub.log.filter((asked) => isLargeFile(asked) && asked.bytes > 100_000).length, 0);
+  });
+
+  test("a login page in place of a file gets no name", async () => {
+    const to = join(folder, "login");
+    const body = "<html>Sign in</html>";
+    hub.rules = [
+      ({ path }) =>
+        /resolve.*tokenizer.json/.test(path) ? { kind: "status", status: 200, body } : undefined,
+    ];
+    await assert.rejects(pull(await planWhole(R1), to), { code: "damaged" });
+    assert.equal(existsSync(join(to, "tokenizer.json")), false);
+  });
+
+  test("two at once in one folder: one of them", async () => {
+    const to = join(folder, "two");
+    const plans = [await planWhole(R1), await planWhole(R1)];
+    const results = await Promise.allSettled(plans.map((plan) => pull(plan, to)));
+    const failed = results.filter((result) => result.status === "rejected");
+    assert.deepEqual(
+      failed.map(({ reason }) => reason.code),
+      ["locked"],
+    );
+    assertSame(to, "models/mini-r1");
+  });
+
+  test("a part is enough for a build past the system's cache", async () => {
+    const to = join(folder, "direct");
+    await pull(await planNeeded(await planRecipe(parseRecipe(RECIPE), {}), 1), to);
+    const plan = await planRecipe(parseRecipe(RECIPE), { locations: { r1: to } });
+    const child = join(folder, "direct-child");
+    await build(plan, child, { workers: 1, direct: {} });
+    const wanted = join(folder, "plain-child");
+    await build(plan, wanted, { workers: 1 });
+    assertSame(child, wanted);
+    assert.match(await folderFingerprint(to), /^[0-9a-f]{64}$/); // reads no hole
+    assert.match(await folderFingerprint(to, { wholeBytes: 0 }), /^[0-9a-f]{64}$/);
   });
 
   test("a shard whose hash is wrong gets no name", async () => {

@@ -101,7 +101,7 @@ export class RemoteClient {
     };
     const names = ["http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"];
     const hasProxy = names.some((name) => process.env[name]);
-    this.#dispatcher = hasProxy ? new EnvHttpProxyAgent(options) : new Agent(options);
+    this.#dispatcher = hasProxy ? throughProxy(options) : new Agent(options);
   }
 
   /** For libraries that take a fetch(). */
@@ -152,6 +152,16 @@ export class RemoteClient {
   }
 }
 
+function throughProxy(options: ConstructorParameters<typeof EnvHttpProxyAgent>[0]): Dispatcher {
+  try {
+    return new EnvHttpProxyAgent(options);
+  } catch {
+    const what =
+      "Cannot use the proxy of HTTPS_PROXY or HTTP_PROXY: it is no URL of one, wanted http://host:port";
+    throw new CheckpointError("bad-url", what); // what they say is not shown: it may hold a password
+  }
+}
+
 function withoutCredentials({ headers = {}, ...rest }: Ask): Ask {
   const kept = Object.entries(headers).filter(([name]) => !/^(authorization|cookie)$/i.test(name));
   return { ...rest, headers: Object.fromEntries(kept) };
@@ -183,7 +193,7 @@ export function asFault(error: unknown, url: string, signal?: AbortSignal): Erro
   if (signal?.aborted) return new Interrupted("The request was stopped");
   const { code, message } = (error ?? {}) as NodeJS.ErrnoException;
   const isUrl = code === "UND_ERR_INVALID_ARG" || code === "ERR_INVALID_URL";
-  const reason = printable(message || code || String(error));
+  const reason = printable(withoutQueries(message || code || String(error)));
   return new RemoteFault(isUrl ? "bad-url" : "unreachable", `Cannot reach ${shownUrl(url)}: ${reason}`, {
     isPassing: !isUrl,
     cause: error,
@@ -199,6 +209,11 @@ export function shownUrl(url: string): string {
   } catch {
     return `"${printable(url)}"`;
   }
+}
+
+/** Libraries name URLs in their messages, signed ones among them. */
+function withoutQueries(text: string): string {
+  return text.replace(/(https?:\/\/)(?:[^\s/@?#]*@)?([^\s?#]*)[?#]\S*/gi, "$1$2");
 }
 
 export function header(headers: ReplyHeaders, name: string): string | undefined {

@@ -5,6 +5,7 @@
 import { CheckpointError } from "../../base/errors.ts";
 import { mapLimited } from "../../base/map-limited.ts";
 import { INDEX_NAME, MAX_INDEX_BYTES, parseShardIndex } from "../shard-index.ts";
+import { publicLocation } from "../shown.ts";
 import type { Source, Store, StoreEntry } from "../source.ts";
 import {
   faultOfStatus,
@@ -38,6 +39,9 @@ const SIDE_FILES = [
   "LICENSE",
   "README.md",
 ];
+const ONE_FILE = "model.safetensors";
+/** Asked for on the chance that they are there. */
+const GUESSES = new Set([ONE_FILE, ...SIDE_FILES]);
 /** Questions that are under way at a time. */
 const ASKING = 8;
 
@@ -73,11 +77,17 @@ export class HttpStore implements Store {
 
   async list(): Promise<StoreEntry[]> {
     const names = this.#only === undefined ? await this.#names() : [this.#only, ...SIDE_FILES];
+    let refusal: unknown;
     const found = await mapLimited(names, ASKING, async (name) => {
-      const known = await this.#look(name);
+      const known = await this.#look(name).catch((error) => {
+        if (!isRefusal(error) || !GUESSES.has(name)) throw error;
+        refusal = error;
+        return undefined;
+      });
       return known && { name, byteLength: known.byteLength };
     });
     const entries = found.filter((entry) => entry !== undefined);
+    if (entries.length === 0 && refusal !== undefined) throw refusal;
     if (!entries.some(({ name }) => name.endsWith(".safetensors") || name === INDEX_NAME)) {
       const what = `Cannot open ${shownUrl(this.location)}: it has neither ${INDEX_NAME} nor model.safetensors`;
       throw new CheckpointError("missing", what, {
@@ -88,8 +98,10 @@ export class HttpStore implements Store {
   }
 
   async #names(): Promise<string[]> {
-    const index = await this.readSmall(INDEX_NAME, MAX_INDEX_BYTES);
-    if (index === undefined) return ["model.safetensors", ...SIDE_FILES];
+    const index = await this.readSmall(INDEX_NAME, MAX_INDEX_BYTES).catch((error) => {
+      if (!isRefusal(error)) throw error;
+    });
+    if (index === undefined) return [ONE_FILE, ...SIDE_FILES];
     const { weightMap } = parseShardIndex(index, `${this.label}/${INDEX_NAME}`);
     return [INDEX_NAME, ...new Set(weightMap.values()), ...SIDE_FILES];
   }
@@ -129,7 +141,7 @@ export class HttpStore implements Store {
   }
 
   #urlOf(name: string): string {
-    return `${this.location.slice(0, this.location.length - this.#query.length)}/${remoteName(name, this.location)}${this.#query}`;
+    return `${this.location.slice(0, this.location.length - this.#query.length)}/${remoteName(name, publicLocation(this.location))}${this.#query}`;
   }
 
   /** What the server says of a file; undefined when there is none. */
@@ -165,6 +177,11 @@ export class HttpStore implements Store {
   }
 }
 
+/** Object stores answer 403 for what is not there to whoever may not list, and a signature is good for one file. */
+function isRefusal(error: unknown): boolean {
+  return error instanceof RemoteFault && error.code === "not-authorised";
+}
+
 function withoutLength({ url }: Reply): RemoteFault {
   return new RemoteFault(
     "bad-answer",
@@ -175,6 +192,7 @@ function withoutLength({ url }: Reply): RemoteFault {
 function parseUrl(text: string): URL {
   try {
     const url = new URL(text);
+    for (const part of [url.pathname, url.username, url.password]) decodeURIComponent(part);
     if (/^https?:$/.test(url.protocol)) return url;
   } catch {
     // told below

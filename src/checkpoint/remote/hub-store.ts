@@ -4,6 +4,7 @@
  *
  * Files that the Hub's own cache holds are read from there. A file's identity is its hash, wherever it is read.
  */
+import { createHash } from "node:crypto";
 import { CheckpointError } from "../../base/errors.ts";
 import { cachedCommit, cachedFiles, snapshotFolder } from "../node-hub.ts";
 import { openFolder } from "../node-source.ts";
@@ -23,6 +24,7 @@ export interface HubPlace {
   revision: string;
 }
 
+const HASH = /^([0-9a-f]{40}|[0-9a-f]{64})$/;
 const COMMIT = /^[0-9a-f]{40}$/;
 const REPO = /^[A-Za-z0-9][\w.-]{0,95}\/[A-Za-z0-9][\w.-]{0,95}$/;
 const REVISION = /^[\w-][\w.-]*(\/[\w-][\w.-]*)*$/;
@@ -90,12 +92,15 @@ export class HubStore implements Store {
 
   async readSmall(name: string, limitBytes = 50_000_000): Promise<Uint8Array | undefined> {
     const { commit, files, cached } = await this.#open();
-    if (!files.has(name)) return undefined;
+    const file = files.get(name);
+    if (!file) return undefined;
     if (cached.has(name))
       return openFolder(snapshotFolder(this.#place.repo, commit)).readSmall(name, limitBytes);
     try {
       const url = this.#urlOf(name, commit);
-      return (await readWhole(url, { headers: hubHeaders(), limitBytes })).bytes;
+      const { bytes } = await readWhole(url, { headers: hubHeaders(), limitBytes });
+      requireContent(bytes, file, this.location);
+      return bytes;
     } catch (error) {
       const fault =
         error instanceof RemoteFault && error.reply && hubFault(error.reply, { ...this.#place, name });
@@ -155,6 +160,22 @@ export class HubStore implements Store {
     ]);
     return { commit, files: new Map(files), cached: new Set(found.map(({ name }) => name)) };
   }
+}
+
+/** A login page or a proxy's notice may come in place of a file: it is what the listing says, or an error. */
+function requireContent(
+  bytes: Uint8Array,
+  { name, byteLength, oid, isLfs }: HubFile,
+  location: string,
+): void {
+  const hash = createHash(isLfs ? "sha256" : "sha1");
+  if (!isLfs) hash.update(`blob ${bytes.length}\0`);
+  const found = hash.update(bytes).digest("hex");
+  if (bytes.length === byteLength && (found === oid || !HASH.test(oid))) return;
+  const what = `${bytes.length} bytes with hash ${found} came, wanted ${byteLength} with ${printable(oid)}`;
+  throw new CheckpointError("damaged", `Cannot use "${printable(name)}" of "${location}": ${what}`, {
+    note: "It was damaged on its way, or a proxy or a login page stands between; run the same command again",
+  });
 }
 
 /** There may be no network at all where somebody mistyped the name of a folder. */

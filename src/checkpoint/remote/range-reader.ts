@@ -3,6 +3,7 @@
  * file's length, have its ETag, and bring every byte. What was cut off goes on from where it ended.
  */
 import { CheckpointError } from "../../base/errors.ts";
+import { printable } from "../shown.ts";
 import {
   type Ask,
   asFault,
@@ -34,6 +35,8 @@ export interface RemoteFile {
 /** A URL that a redirect led to is asked directly for so long: signed ones last an hour at the least. */
 const DIRECT_MS = 10 * 60_000;
 
+/** A try that brings less is no progress: a server may break off after each byte for ever. */
+const PROGRESS_BYTES = 1024;
 /** Of answers that are wrong and not merely cut off. */
 const BAD_RETRIES = 3;
 
@@ -66,7 +69,7 @@ export class RangeReader {
           this.received += bytes;
         });
       },
-      { hasProgress: () => done > before, signal },
+      { hasProgress: () => done - before >= PROGRESS_BYTES, signal },
     );
   }
 
@@ -132,6 +135,9 @@ export class RangeReader {
     if (total !== "*" && Number(total) !== this.file.byteLength) {
       throw this.#changed(`it has ${total} bytes now, and had ${this.file.byteLength}`);
     }
+    const encoding = header(headers, "content-encoding") ?? "identity";
+    if (encoding !== "identity")
+      throw this.#bad(`it sends it as "${printable(encoding)}", wanted it as it is`);
     const bytes = header(headers, "content-length");
     if (bytes !== undefined && Number(bytes) !== length) {
       throw this.#bad(`it announces ${bytes} bytes, wanted ${length}`);
@@ -141,7 +147,10 @@ export class RangeReader {
       throw this.#changed(`its content is ${bare(linked)} now, and was ${this.file.linkedEtag}`);
     }
     const etag = header(headers, "etag");
-    if (etag === undefined) return;
+    if (etag === undefined) {
+      if (this.#etag !== undefined) throw this.#bad(`it tells no ETag, wanted ${this.#etag}`);
+      return;
+    }
     this.#etag ??= etag;
     if (bare(etag) !== bare(this.#etag))
       throw this.#changed(`its ETag is ${etag} now, and was ${this.#etag}`);

@@ -4,7 +4,7 @@
  */
 
 import { hubToken } from "../node-hub.ts";
-import { asFault, cutOff, RemoteFault, retrying } from "./client.ts";
+import { asFault, cutOff, faultOfStatus, RemoteFault, retrying } from "./client.ts";
 import { hubFetch } from "./hub-fetch.ts";
 import { hubEndpoint } from "./hub-settings.ts";
 
@@ -39,7 +39,7 @@ export class XetReader {
             at += part.length;
           }
         } catch (error) {
-          throw asFault(error, place, signal);
+          throw faultOfLibrary(error, place) ?? asFault(error, place, signal);
         }
         if (at < into.length) throw cutOff(place, at, into.length);
       },
@@ -66,4 +66,10 @@ export class XetReader {
     if (blob) return blob;
     throw new RemoteFault("missing", `Cannot read "${this.#name}" of "${this.#repo}": it is not there`);
   }
+}
+
+/** The library's errors have the status of the answer: trying again mends no refusal. */
+function faultOfLibrary(error: unknown, url: string): RemoteFault | undefined {
+  const status = (error as { statusCode?: unknown } | undefined)?.statusCode;
+  return typeof status === "number" && status >= 400 ? faultOfStatus({ status, headers: {}, url }) : undefined;
 }

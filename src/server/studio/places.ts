@@ -5,6 +5,7 @@
 import { dirname, isAbsolute, join, resolve, sep } from "node:path";
 import { RecipeError } from "../../base/errors.ts";
 import { fileExists, folderExists, realLocation } from "../../checkpoint/node.ts";
+import { publicLocation } from "../../checkpoint/shown.ts";
 import { loadRecipe } from "../../plan/load-recipe.ts";
 import { parentLocation } from "../../plan/parents.ts";
 import { parseRecipe } from "../../recipe/parse.ts";
@@ -18,8 +19,8 @@ export class Places {
   readonly #models: Models;
   /** Real paths. */
   readonly #roots: readonly string[];
-  /** Of parents that served recipes name. */
-  readonly #known = new Set<string>();
+  /** Of parents that served recipes name: where they lie, by what clients see of that. */
+  readonly #known = new Map<string, string>();
 
   /** `folders`: those of the command line. */
   constructor(models: Models, folders: readonly string[]) {
@@ -29,7 +30,10 @@ export class Places {
 
   /** Lets the parents of a recipe be named that the command line has named. */
   know(recipe: Recipe): void {
-    for (const ref of recipe.parents) this.#known.add(realLocation(parentLocation(recipe, ref, {})));
+    for (const ref of recipe.parents) {
+      const location = realLocation(parentLocation(recipe, ref, {}));
+      this.#known.set(publicLocation(location), location);
+    }
   }
 
   /** The folder of a served checkpoint. Throws ApiError 404. */
@@ -54,7 +58,7 @@ export class Places {
 
   /** A path by the end of it. */
   shortOf(path: string): string {
-    return resolve(path).split(sep).slice(-2).join("/");
+    return resolve(publicLocation(path)).split(sep).slice(-2).join("/");
   }
 
   /** A recipe's text with its parents by the ids of served checkpoints, where they are. */
@@ -66,7 +70,7 @@ export class Places {
     }
     const parents = recipe.parents.map((ref) => {
       const location = realLocation(parentLocation(recipe, ref, {}));
-      return { name: ref.name, path: ids.get(location) ?? location };
+      return { name: ref.name, path: ids.get(location) ?? publicLocation(location) };
     });
     return writeRecipe({ ...recipe, parents });
   }
@@ -109,7 +113,8 @@ export class Places {
       .list()
       .find(({ source }) => source.kind === "checkpoint" && source.id === path);
     if (served) return realLocation(served.source.source as string);
-    if (this.#known.has(path)) return path; // of a served recipe, and perhaps not on this machine
+    const known = this.#known.get(path);
+    if (known !== undefined) return known; // of a served recipe, and perhaps not on this machine
     const candidates = isAbsolute(path)
       ? [path]
       : this.#roots.flatMap((root) => [join(root, path), join(dirname(root), path)]);
