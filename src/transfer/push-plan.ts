@@ -29,6 +29,8 @@ export interface FolderFiles {
   /** Of the checkpoint, in the order of their names. */
   shards: PushFile[];
   others: PushFile[];
+  /** Shards of a child that are not here: built with --discard-local, they are on the Hub. */
+  absent: ReadonlySet<string>;
   child: ChildRecord | undefined;
 }
 
@@ -56,13 +58,18 @@ export async function filesToPush(folder: string): Promise<FolderFiles> {
       "Run the build again to finish it",
     );
   const sizes = new Map(entries.map(({ name, byteLength }) => [name, byteLength]));
-  const lost = child?.shards.find(({ name, byteLength }) => sizes.get(name) !== byteLength)?.name;
+  const absent = new Set((child?.shards ?? []).map(({ name }) => name).filter((name) => !sizes.has(name)));
+  const lost = child?.shards.find(
+    ({ name, byteLength }) => !absent.has(name) && sizes.get(name) !== byteLength,
+  )?.name;
   const lostFile = lost ?? Object.keys(child?.files ?? {}).find((name) => !sizes.has(name));
   if (lostFile !== undefined)
     throw fail("damaged", `its file "${printable(lostFile)}" is missing or has another size`);
-  await openCheckpoint(store);
+  if (absent.size === 0) await openCheckpoint(store);
   const hashes = new Map<string, string>(Object.entries(child?.files ?? {}));
   for (const { name, sha256 } of child?.shards ?? []) hashes.set(name, sha256);
+  for (const { name, byteLength } of child?.shards ?? [])
+    if (absent.has(name)) entries.push({ name, byteLength });
   const files = entries.map(
     ({ name, byteLength }): PushFile => ({
       ...{ name, byteLength, sha256: hashes.get(name) },
@@ -73,7 +80,7 @@ export async function filesToPush(folder: string): Promise<FolderFiles> {
     files.filter(({ name }) => isShard(name)),
     files.filter(({ name }) => !isShard(name)),
   ];
-  return { location: store.location, shards, others, child };
+  return { location: store.location, shards, others, absent, child };
 }
 
 /** The files with a card that says more; chimera.json goes along with it, so that the child verifies. */

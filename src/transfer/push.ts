@@ -2,7 +2,7 @@
  * Pushes a folder to a repository of the Hub, in commits of a few shards. The repository says what is done: a push that
  * was stopped or killed goes on behind its last commit.
  */
-import { BuildError } from "../base/errors.ts";
+import { BuildError, CheckpointError } from "../base/errors.ts";
 import { folderFingerprint } from "../checkpoint/fingerprint.ts";
 import { HubPush, type PushedCommit, type PushFile } from "../checkpoint/remote/hub-push.ts";
 import { parseHubPlace } from "../checkpoint/remote/hub-store.ts";
@@ -82,11 +82,18 @@ export async function push(
   const files = await withCard(found, { results, baseModels: options.baseModels ?? {} });
   const title = `Upload ${files.child ? `child of plan ${files.child.planDigest.slice(0, 12)}` : "checkpoint"} with chimera`;
   const hub = await HubPush.open(name, {
-    ...{ branch: options.branch, isPrivate: options.isPrivate, dryRun, signal },
+    ...{ branch: options.branch, isPrivate: options.isPrivate, signal },
+    dryRun: dryRun || files.absent.size > 0, // what is not here must be there already
     pullRequest: options.createPr ? title : undefined,
   });
   const all = [...files.shards, ...files.others];
   const held = await heldOf(hub, all);
+  const lost = all.find((file) => files.absent.has(file.name) && !held.has(file))?.name;
+  if (lost !== undefined)
+    throw new CheckpointError(
+      "damaged",
+      `Cannot push "${printable(found.location)}": its file "${printable(lost)}" is missing, and not in the repository`,
+    );
   const removed = strangersOf(hub, files.shards, { held, force: options.force || options.createPr });
   const shards = batchesOf(files.shards.filter((file) => !held.has(file)));
   // While it is neither the old checkpoint nor the new one it must not look like any.

@@ -89,14 +89,14 @@ const FOLDERS: HostileFolder[] = [
   { what: "an empty path", make: () => "", code: "missing", says: /Cannot open "": it is empty/ },
   {
     what: "an address",
-    make: () => "hf://deepseek-ai/DeepSeek-R1",
+    make: () => "gs://deepseek-ai/DeepSeek-R1",
     code: "unknown-scheme",
-    says: /"hf:" is not known, wanted a folder/,
+    says: /"gs:" is not known, wanted a folder/,
   },
   {
     what: "an address with escape sequences",
     make: () => "s3:\u001b[2J",
-    code: "unknown-scheme",
+    code: "bad-url",
     says: /"s3:\\u001b\[2J"/,
   },
   {

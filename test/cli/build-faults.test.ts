@@ -65,7 +65,7 @@ describe("chimera build, given bad input,", () => {
       [join(folder, "parents"), /it holds parent "a"/],
       [join(folder, "full"), /it holds "inner", wanted an empty folder/],
       ["", /it is empty, wanted a folder/],
-      ["hf://org/model", /"hf:" is not known/],
+      ["hf://org/model", /"hf:" cannot be written, wanted a folder or s3:/],
     ];
     for (const [place, message] of places) {
       assert.match(failing(2, "build", recipe, "-o", place, "--json"), message);

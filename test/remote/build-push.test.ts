@@ -12,6 +12,7 @@ import { writeFileAtomically } from "../../src/checkpoint/node.ts";
 import type { BuildPlan } from "../../src/plan/plan.ts";
 import { planRecipe } from "../../src/plan/plan-recipe.ts";
 import { parseRecipe } from "../../src/recipe/parse.ts";
+import { push } from "../../src/transfer/push.ts";
 import { openShardPush } from "../../src/transfer/push-shards.ts";
 import { startMain } from "../cli/run-main.ts";
 import { firstTimes, type LoggedRequest } from "../support/hub/faults.ts";
@@ -138,6 +139,14 @@ describe("a build that is pushed", () => {
     assert.ok(report.shards.resumed >= before, `${report.shards.resumed} resumed, ${before} were there`);
     assertEquals(repo);
     const once = await openShardPush(plan, "chimera/stopped", { discardLocal: true });
+    hub.forget();
+    await assert.rejects(push(to, "chimera/elsewhere"), {
+      code: "damaged",
+      message: /not in the repository/,
+    });
+    assert.equal(hub.repos.has("chimera/elsewhere"), false);
+    const pushed = await push(to, "chimera/stopped"); // of what is here no more it asks nothing
+    assert.deepEqual([pushed.commits, pushed.present.files.length], [[], readdirSync(local).length]);
     hub.forget();
     const complete = await build(plan, to, { outlet: once });
     assert.deepEqual([complete.finished, complete.shards.written], [true, 0]);
