@@ -38,17 +38,22 @@ export function namesGguf(location: string): boolean {
 }
 
 export class GgufStore implements Store {
-  readonly location: string;
   readonly label: string;
+  readonly #location: string | undefined;
   readonly #folder: Store;
   readonly #file: string;
   #made: Promise<Made> | undefined;
 
-  constructor(location: string, { folder, file }: { folder: Store; file: string }) {
-    this.location = location;
+  /** Without a location it is the file's in the folder, whose own may come to name a commit. */
+  constructor(location: string | undefined, { folder, file }: { folder: Store; file: string }) {
+    this.#location = location;
     this.label = file;
     this.#folder = folder;
     this.#file = file;
+  }
+
+  get location(): string {
+    return this.#location ?? `${this.#folder.location}/${this.#file}`;
   }
 
   async list(): Promise<StoreEntry[]> {
@@ -203,6 +208,6 @@ export function ggufOf(store: Store): GgufStore | undefined {
 }
 
 /** The store of a GGUF in a folder. Whether it exists is seen when it is used. */
-export function openGgufStore(location: string, at: { folder: Store; file: string }): Store {
+export function openGgufStore(location: string | undefined, at: { folder: Store; file: string }): Store {
   return new GgufStore(location, at);
 }

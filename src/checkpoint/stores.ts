@@ -32,15 +32,26 @@ export function openStore(location: string): Store {
       const place = folderExists(location) ? undefined : parseHubPlace(location);
       return place ? new HubStore(place, { isGuess: true }) : openFolder(location);
     }
-    case "hf":
-      return openHub(location);
+    case "hf": {
+      const gguf = /^(hf:(?:\/\/)?[^/]+\/[^/]+)\/([^/]+)$/i.exec(location);
+      if (!gguf || !namesGguf(location)) return openHub(location);
+      return openGgufStore(undefined, { folder: openHub(gguf[1]!), file: gguf[2]! });
+    }
     case "http":
     case "https": {
+      const gguf = /^(https?:\/\/[^?#]+)\/([^/?#]+\.gguf)([?#].*)?$/i.exec(location);
+      if (gguf) {
+        const folder = new HttpStore(gguf[1]! + (gguf[3] ?? ""));
+        return openGgufStore(location, { folder, file: decodedName(gguf[2]!) });
+      }
       const one = urlOfFile(location);
       return one ? new HttpStore(one.folder, { only: one.name }) : new HttpStore(location);
     }
-    case "s3":
+    case "s3": {
+      const gguf = /^(s3:\/\/.+)\/([^/]+\.gguf)$/i.exec(location);
+      if (gguf) return openGgufStore(location, { folder: new S3Store(gguf[1]!), file: gguf[2]! });
       return new S3Store(location);
+    }
     default:
       throw fault("unknown-scheme", location, `"${scheme}:" is not known, ${WANTED}`);
   }
@@ -49,8 +60,9 @@ export function openStore(location: string): Store {
 /** The location with its commit, where it has one: several threads that open it open the same. */
 export async function pinnedLocation(location: string): Promise<string> {
   const store = openStore(location);
-  if (store instanceof HubStore && !store.isPinned) await store.list();
-  return store instanceof HubStore ? store.location : location;
+  if (store instanceof FolderStore || store.location === location) return location;
+  await store.list(); // of a branch the commit is asked for
+  return store.location;
 }
 
 /** Throws CheckpointError when nothing is there; opens no model. */
@@ -101,7 +113,7 @@ function fault(code: string, location: string, what: string): CheckpointError {
 
 /** A folder may be called so, too. */
 function isGgufFile(location: string): boolean {
-  return namesGguf(location) && !folderExists(location);
+  return namesGguf(location) && !SCHEME.test(location) && !folderExists(location);
 }
 
 function openGguf(location: string): Store {
