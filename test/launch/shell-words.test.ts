@@ -1,3 +1,4 @@
+/** Words for a shell, held to what bash makes of them. */
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { test } from "node:test";

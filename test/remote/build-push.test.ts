@@ -5,7 +5,7 @@
 import assert from "node:assert/strict";
 import { existsSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
-import { after, before, beforeEach, describe, test } from "node:test";
+import { after, before, describe, test } from "node:test";
 import { build } from "../../src/build/build.ts";
 import { verify } from "../../src/build/verify.ts";
 import { writeFileAtomically } from "../../src/checkpoint/node.ts";
@@ -18,19 +18,8 @@ import { startMain } from "../cli/run-main.ts";
 import { firstTimes, type LoggedRequest } from "../support/hub/faults.ts";
 import { type HubRepo, sha256, TestHub } from "../support/hub/hub-server.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
-import { filesOf, useHub } from "./use-hub.ts";
+import { filesOf, MANY_SHARDS, useWritableHub } from "./use-hub.ts";
 
-const RECIPE = `version: 1
-parents:
-  v3: ${process.cwd()}/models/mini-v3
-  r1: ${process.cwd()}/models/mini-r1
-base: v3
-rules:
-  - tensors: routed-experts
-    weights: { r1: 1 }
-  - { tensors: attention, weights: { r1: 0.5 } }
-output: { max_shard_size: 300KB }
-`;
 const isUpload = ({ method, path }: LoggedRequest) => method === "PUT" && path.startsWith("/upload/");
 const isCommit = ({ method, path }: LoggedRequest) => method === "POST" && /\/commit\//.test(path);
 const isShard = (name: string) => name.endsWith(".safetensors");
@@ -44,22 +33,13 @@ describe("a build that is pushed", () => {
 
   before(async () => {
     await hub.start();
-    await writeFileAtomically(recipe, RECIPE);
-    plan = await planRecipe(parseRecipe(RECIPE, { file: recipe }), {});
+    await writeFileAtomically(recipe, MANY_SHARDS);
+    plan = await planRecipe(parseRecipe(MANY_SHARDS, { file: recipe }), {});
     await build(plan, local);
     assert.ok(plan.shards.length >= 9, `${plan.shards.length} shards`);
   });
   after(() => hub.stop());
-  useHub(hub);
-  before(() => {
-    process.env.HF_TOKEN = "hf_test";
-  });
-  beforeEach(() => {
-    hub.rules = [];
-    hub.forget();
-    hub.blobs.clear();
-    hub.uploads.clear();
-  });
+  useWritableHub(hub);
 
   test("with --discard-local never has more shards on the disk than was said", async () => {
     const to = join(folder, "bounded");

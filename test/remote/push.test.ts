@@ -15,7 +15,7 @@ import { startMain } from "../cli/run-main.ts";
 import { type Fault, firstTimes, type LoggedRequest } from "../support/hub/faults.ts";
 import { sha256, TestHub, type VirtualFile } from "../support/hub/hub-server.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
-import { filesOf, useHub } from "./use-hub.ts";
+import { filesOf, useHub, useWritableHub } from "./use-hub.ts";
 
 const RECIPE = `version: 1
 parents:
@@ -44,16 +44,7 @@ describe("push", () => {
     assert.ok(shardsOf(child).length >= 7, `${shardsOf(child).length} shards`);
   });
   after(() => hub.stop());
-  useHub(hub);
-  before(() => {
-    process.env.HF_TOKEN = "hf_test";
-  });
-  beforeEach(() => {
-    hub.rules = [];
-    hub.forget();
-    hub.blobs.clear();
-    hub.uploads.clear();
-  });
+  useWritableHub(hub);
 
   test("makes the repository, and what is pulled from it is the same child", async () => {
     const report = await push(child, "chimera/whole", { isPrivate: true });

@@ -16,20 +16,9 @@ import { type Fault, firstTimes, type LoggedRequest } from "../support/hub/fault
 import { sha256 } from "../support/hub/hub-server.ts";
 import { TestS3 } from "../support/s3/s3-server.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
-import { filesOf } from "./use-hub.ts";
+import { filesOf, MANY_SHARDS } from "./use-hub.ts";
 import { useS3 } from "./use-s3.ts";
 
-const RECIPE = `version: 1
-parents:
-  v3: ${process.cwd()}/models/mini-v3
-  r1: ${process.cwd()}/models/mini-r1
-base: v3
-rules:
-  - tensors: routed-experts
-    weights: { r1: 1 }
-  - { tensors: attention, weights: { r1: 0.5 } }
-output: { max_shard_size: 300KB }
-`;
 const isPart = ({ method, path }: LoggedRequest) => method === "PUT" && path.includes("partNumber=");
 const isWrite = ({ method }: LoggedRequest) => method === "PUT" || method === "POST";
 
@@ -44,8 +33,8 @@ describe("an object store to build in", () => {
   before(async () => {
     await s3.start();
     s3.bucket("children");
-    writeFileSync(recipe, RECIPE);
-    plan = await planRecipe(parseRecipe(RECIPE, { file: recipe }), {});
+    writeFileSync(recipe, MANY_SHARDS);
+    plan = await planRecipe(parseRecipe(MANY_SHARDS, { file: recipe }), {});
     await build(plan, local);
     assert.ok(plan.shards.length >= 9);
   });

@@ -2,9 +2,22 @@
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { after, before } from "node:test";
+import { after, before, beforeEach } from "node:test";
 import type { LoggedRequest } from "../support/hub/faults.ts";
 import type { TestHub } from "../support/hub/hub-server.ts";
+
+/** A blend of the small family in nine shards and more. Paths are absolute: it is written elsewhere. */
+export const MANY_SHARDS: string = `version: 1
+parents:
+  v3: ${process.cwd()}/models/mini-v3
+  r1: ${process.cwd()}/models/mini-r1
+base: v3
+rules:
+  - tensors: routed-experts
+    weights: { r1: 1 }
+  - { tensors: attention, weights: { r1: 0.5 } }
+output: { max_shard_size: 300KB }
+`;
 
 /** In this process and its threads the Hub is that one; no token, an empty cache, short pauses. */
 export function useHub(hub: TestHub): void {
@@ -25,6 +38,20 @@ export function useHub(hub: TestHub): void {
       if (old[i] === undefined) delete process.env[name];
       else process.env[name] = old[i];
     }
+  });
+}
+
+/** As useHub(), with the token that may write, and an empty store before each test. */
+export function useWritableHub(hub: TestHub): void {
+  useHub(hub);
+  before(() => {
+    process.env.HF_TOKEN = hub.options.token;
+  });
+  beforeEach(() => {
+    hub.rules = [];
+    hub.forget();
+    hub.blobs.clear();
+    hub.uploads.clear();
   });
 }
 

@@ -27,6 +27,10 @@ export interface LoggedRequest {
   bytes: number;
 }
 
+export function loggedRequest({ method = "GET", url = "/", headers }: IncomingMessage): LoggedRequest {
+  return { method, path: url, range: headers.range, authorization: headers.authorization, bytes: 0 };
+}
+
 /** Undefined: nothing is wrong with it. `count`: how many requests came before. */
 export type FaultRule = (request: LoggedRequest, count: number) => Fault | undefined;
 

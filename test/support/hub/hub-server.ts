@@ -5,7 +5,7 @@
 import { createHash } from "node:crypto";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
-import { type FaultRule, type LoggedRequest, sendContent } from "./faults.ts";
+import { type FaultRule, type LoggedRequest, loggedRequest, sendContent } from "./faults.ts";
 import { handleUpload, type Upload } from "./hub-uploads.ts";
 
 export interface HubRepo {
@@ -157,14 +157,7 @@ export class TestHub {
   }
 
   note(request: IncomingMessage): LoggedRequest {
-    const { method = "GET", url = "/", headers } = request;
-    const logged = {
-      method,
-      path: url,
-      range: headers.range,
-      authorization: headers.authorization,
-      bytes: 0,
-    };
+    const logged = loggedRequest(request);
     this.log.push(logged);
     return logged;
   }

@@ -5,7 +5,7 @@
 import { createHash } from "node:crypto";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
-import { type Fault, type FaultRule, type LoggedRequest, sendContent } from "../hub/faults.ts";
+import { type Fault, type FaultRule, type LoggedRequest, loggedRequest, sendContent } from "../hub/faults.ts";
 import { type Keys, signatureFault } from "./signature.ts";
 
 export interface StoredObject {
@@ -83,13 +83,7 @@ export class TestS3 {
     for await (const part of request) parts.push(part as Buffer);
     const body = Buffer.concat(parts);
     const { method = "GET", url = "/", headers } = request;
-    const logged = {
-      method,
-      path: url,
-      range: headers.range,
-      authorization: headers.authorization,
-      bytes: 0,
-    };
+    const logged = loggedRequest(request);
     this.log.push(logged);
     const fault = this.#faultOf(logged);
     if (fault?.kind === "slow") await new Promise((resume) => setTimeout(resume, fault.ms));
