@@ -32,22 +32,38 @@ export interface HubOptions {
 
 export const sha256 = (bytes: Uint8Array | VirtualFile): string =>
   createHash("sha256")
-    .update(bytes instanceof VirtualFile ? `${bytes.length}:${sha256(bytes.head)}` : bytes)
+    .update(bytes instanceof VirtualFile ? `${bytes.length}:${sha256(bytes.head)}:${bytes.name}` : bytes)
     .digest("hex");
 
-/** A file of any size that is zeros behind its head. Its hash is none of its content. */
+/** A file of any size: behind its head, a block again and again. Its hash is none of its content. */
 export class VirtualFile {
   readonly head: Uint8Array;
   readonly length: number;
+  /** What makes its hash another one than that of a file with the same head. */
+  readonly name: string;
+  readonly #block: Uint8Array;
 
-  constructor(head: Uint8Array, length: number) {
+  constructor(
+    head: Uint8Array,
+    length: number,
+    { name = "", block = new Uint8Array(1 << 20) }: { name?: string; block?: Uint8Array } = {},
+  ) {
     this.head = head;
     this.length = length;
+    this.name = name;
+    this.#block = block;
   }
 
   subarray(from: number, to: number = this.length): Uint8Array {
     const bytes = new Uint8Array(to - from);
     if (from < this.head.length) bytes.set(this.head.subarray(from, to));
+    let at = Math.max(from, this.head.length);
+    while (at < to) {
+      const inBlock = (at - this.head.length) % this.#block.length;
+      const run = this.#block.subarray(inBlock, inBlock + to - at);
+      bytes.set(run, at - from);
+      at += run.length;
+    }
     return bytes;
   }
 }
