@@ -5,8 +5,9 @@
  * shards the header, the size and when they were written: a shard that is replaced is noticed, a bit that rots is not.
  */
 import { createHash, type Hash } from "node:crypto";
+import { ggufOf } from "./gguf-store.ts";
 import { PULLED_NAME, parsePulled } from "./pulled.ts";
-import type { Source } from "./source.ts";
+import type { Source, Store, StoreEntry } from "./source.ts";
 import { openStore } from "./stores.ts";
 
 /** Up to here everything is read: a moment's work. */
@@ -32,8 +33,7 @@ export async function folderFingerprint(
   location: string,
   { wholeBytes = WHOLE_BYTES, headerBytes = HEADER_BYTES }: FingerprintOptions = {},
 ): Promise<string> {
-  const store = openStore(location);
-  const files = (await store.list()).filter(({ name }) => COUNTS.test(name) && !NOT.test(name));
+  const { store, files } = await filesThatCount(openStore(location));
   const total = files.reduce((sum, { byteLength }) => sum + byteLength, 0);
   const hash = createHash("sha256");
   const list = files.some(({ name }) => name === PULLED_NAME) && (await store.readSmall(PULLED_NAME));
@@ -41,18 +41,27 @@ export async function folderFingerprint(
   for (const { name, byteLength } of files.sort((a, b) => (a.name < b.name ? -1 : 1))) {
     const source = await store.open(name);
     try {
-      const isWhole = total <= wholeBytes || (byteLength <= SMALL_BYTES && !name.endsWith(".safetensors"));
+      const isWhole =
+        total <= wholeBytes || (byteLength <= SMALL_BYTES && !/\.(safetensors|gguf)$/i.test(name));
       hash.update(`${name}\n${byteLength}\n`);
       if (!isWhole) hash.update(`${source.identity}\n`);
       const most = isWhole ? byteLength : Math.min(byteLength, headerBytes);
       // Of what was pulled in parts, the parts: the list, which is hashed as well, says which.
       const runs = Object.hasOwn(pulled, name) ? pulled[name]! : [[0, byteLength] as const];
+      source.expect?.(runs.map(([from, to]) => ({ offset: from, byteLength: Math.min(to, most) - from })));
       for (const [from, to] of runs) await hashRun(source, { from, to: Math.min(to, most) }, hash);
     } finally {
       await source.close();
     }
   }
   return hash.digest("hex");
+}
+
+/** Of a GGUF its files as they are, not the checkpoint that they are shown as: that would be decoded to be hashed. */
+async function filesThatCount(store: Store): Promise<{ store: Store; files: StoreEntry[] }> {
+  const gguf = ggufOf(store);
+  if (gguf) return gguf.stored();
+  return { store, files: (await store.list()).filter(({ name }) => COUNTS.test(name) && !NOT.test(name)) };
 }
 
 async function hashRun(

@@ -9,11 +9,13 @@ import { configOf } from "../gguf/config.ts";
 import { type GgufModel, openGguf } from "../gguf/model.ts";
 import { tokenizerFilesOf } from "../gguf/tokenizer.ts";
 import { type ViewTensor, viewOf } from "../gguf/view.ts";
-import { ViewReader } from "../gguf/view-source.ts";
+import { storedRanges, ViewReader } from "../gguf/view-source.ts";
 import { byteLengthOf } from "../tensor/dtype.ts";
+import { BytesSource } from "./bytes-source.ts";
 import { encodeHeader } from "./header.ts";
 import { formatShardIndex, INDEX_NAME } from "./shard-index.ts";
 import type { Source, Store, StoreEntry } from "./source.ts";
+import type { Extent } from "./windows.ts";
 
 /** About as much as people ship; shards are what workers share out. */
 const SHARD_BYTES = 5e9;
@@ -65,9 +67,11 @@ export class GgufStore implements Store {
   }
 
   async open(name: string): Promise<Source> {
-    const { model, shards } = await this.#make();
+    const { model, shards, files } = await this.#make();
     const shard = shards.get(name);
     if (shard) return new ViewSource(this.#folder, model, shard);
+    const file = files.get(name);
+    if (file) return new BytesSource(name, file, identityOf(model));
     throw new CheckpointError(
       "missing",
       `Cannot open "${shown(name)}" of "${shown(this.label)}": it is not there`,
@@ -81,6 +85,15 @@ export class GgufStore implements Store {
   /** The file itself. */
   async model(): Promise<GgufModel> {
     return (await this.#make()).model;
+  }
+
+  /** Its files as they lie in their folder. */
+  async stored(): Promise<{ store: Store; files: StoreEntry[] }> {
+    const { files } = await this.model();
+    return {
+      store: this.#folder,
+      files: files.map(({ name, header }) => ({ name, byteLength: header.fileBytes })),
+    };
   }
 
   #make(): Promise<Made> {
@@ -132,6 +145,11 @@ function shardOf(name: string, tensors: readonly ViewTensor[]): MadeShard {
   return { name, header, tensors: placed, byteLength: offset };
 }
 
+/** Each shard may hold tensors of any file. */
+function identityOf({ files }: GgufModel): string {
+  return files.map(({ identity }) => identity).join(" ");
+}
+
 /** A shard's bytes, made as they are read. */
 class ViewSource implements Source {
   readonly name: string;
@@ -143,14 +161,44 @@ class ViewSource implements Source {
   readonly #open = new Map<string, Promise<Source>>();
   readonly #reader = new ViewReader((file) => this.#file(file));
   #turn: Promise<void> = Promise.resolve();
+  /** What of each file will be read, where the reader has said it. */
+  #expected: Map<string, Extent[]> | undefined;
 
   constructor(folder: Store, model: GgufModel, shard: MadeShard) {
     this.#folder = folder;
     this.#shard = shard;
     this.name = shard.name;
     this.byteLength = shard.byteLength;
-    // Each shard may hold tensors of any file.
-    this.identity = model.files.map(({ identity }) => identity).join(" ");
+    this.identity = identityOf(model);
+  }
+
+  /** Told to the files, as what these bytes are made from. */
+  expect(extents: readonly Extent[]): void {
+    const { tensors } = this.#shard;
+    const expected = new Map<string, Extent[]>();
+    for (const { offset, byteLength } of extents) {
+      const end = offset + byteLength;
+      for (let i = firstEndingAfter(tensors, offset); i < tensors.length && tensors[i]!.offset < end; i++) {
+        const { tensor, offset: start } = tensors[i]!;
+        const range = {
+          from: Math.max(0, offset - start),
+          to: Math.min(tensors[i]!.byteLength, end - start),
+        };
+        for (const { file, ...extent } of storedRanges(tensor, range)) {
+          const known = expected.get(file) ?? [];
+          known.push(extent);
+          expected.set(file, known);
+        }
+      }
+    }
+    this.#expected = expected;
+    for (const [file, source] of this.#open)
+      void source.then((opened) => this.#tell(file, opened)).catch(() => {});
+  }
+
+  #tell(file: string, source: Source): Source {
+    if (this.#expected) source.expect?.(this.#expected.get(file) ?? []);
+    return source;
   }
 
   /** One after another: the reader keeps a part between reads. */
@@ -185,7 +233,7 @@ class ViewSource implements Source {
   }
 
   #file(name: string): Promise<Source> {
-    const source = this.#open.get(name) ?? this.#folder.open(name);
+    const source = this.#open.get(name) ?? this.#folder.open(name).then((opened) => this.#tell(name, opened));
     this.#open.set(name, source);
     return source;
   }

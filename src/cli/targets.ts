@@ -1,6 +1,6 @@
 /**
- * What commands that evaluate are pointed at: a checkpoint's folder, a recipe or plan, an endpoint as URL#MODEL, or
- * the folder of a run that was made before. NAME=… in front says what it is called.
+ * What commands that evaluate are pointed at: a checkpoint, here or elsewhere, a recipe or plan, an endpoint as
+ * URL#MODEL, or the folder of a run that was made before. NAME=… in front says what it is called.
  */
 import { type Command, InvalidArgumentError } from "commander";
 import { formatBytes, formatDuration } from "../base/format.ts";
@@ -72,7 +72,7 @@ export async function nameTargets(
     const isLabelled = label !== null && !fileExists(text);
     const location = isLabelled ? label[2]! : text;
     const own = isLabelled ? label[1]! : undefined;
-    if (/^https?:\/\//i.test(location)) {
+    if (/^https?:\/\//i.test(location) && (model !== undefined || !(await isCheckpoint(location)))) {
       const [url, fragment] = splitFragment(location);
       const asked = fragment ?? model;
       const name = own ?? asked ?? new URL(url).host;
@@ -82,6 +82,21 @@ export async function nameTargets(
     } else named.push({ name: own ?? nameOf(location), kind: "model", location });
   }
   return withUniqueNames(named);
+}
+
+/** Whether a URL is that of a checkpoint, not of an endpoint: one says which model of an endpoint is meant, or ends in /v1. */
+async function isCheckpoint(location: string): Promise<boolean> {
+  const path = location.split(/[?#]/)[0]!.replace(/\/+$/, "");
+  if (/\.(safetensors|gguf|index\.json)$/i.test(path)) return true;
+  if (location.includes("#") || /\/v\d\w*(\/|$)/.test(path)) return false;
+  try {
+    const { openStore } = await import("../checkpoint/stores.ts");
+    const config = await openStore(location).readSmall("config.json");
+    const { model_type } = JSON.parse(new TextDecoder().decode(config ?? new Uint8Array())) ?? {};
+    return typeof model_type === "string";
+  } catch {
+    return false; // what is wrong with it is told when it is used
+  }
 }
 
 function splitFragment(location: string): [url: string, model: string | undefined] {

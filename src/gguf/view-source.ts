@@ -11,6 +11,28 @@ import type { ViewPart, ViewTensor } from "./view.ts";
 /** Elements that are decoded together, about. */
 const STEP = 1 << 19;
 
+/** Bytes of the files that bytes `from` to `to` of a tensor are made from: whole blocks. */
+export function* storedRanges(
+  { dtype, parts }: ViewTensor,
+  { from, to }: { from: number; to: number },
+): Generator<{ file: string; offset: number; byteLength: number }> {
+  const size = dtype === "F32" ? 4 : 2;
+  let start = 0; // of the part, in bytes of the tensor
+  for (const { tensor, from: skipped, count, transposed } of parts) {
+    const end = start + count * size;
+    if (start < to && end > from) {
+      // What is turned round is read whole.
+      const first = transposed ? 0 : Math.floor((Math.max(from, start) - start) / size);
+      const last = transposed ? count : Math.ceil((Math.min(to, end) - start) / size);
+      const { elements, bytes } = blockOf(tensor.type);
+      const firstBlock = Math.floor((skipped + first) / elements);
+      const numBlocks = Math.ceil((skipped + last) / elements) - firstBlock;
+      yield { file: tensor.file, offset: tensor.offset + firstBlock * bytes, byteLength: numBlocks * bytes };
+    }
+    start = end;
+  }
+}
+
 export type SourceOf = (file: string) => Promise<Source>;
 
 /** Reads tensors of one model; keeps the last part that was turned round. */

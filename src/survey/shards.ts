@@ -6,6 +6,7 @@
 import { CheckpointError } from "../base/errors.ts";
 import type { Source } from "../checkpoint/source.ts";
 import { openStore } from "../checkpoint/stores.ts";
+import type { Extent } from "../checkpoint/windows.ts";
 import type { Operand } from "../logical/operand.ts";
 import type { Pair } from "./pair-up.ts";
 
@@ -47,6 +48,24 @@ export class Shards {
     };
     if (scale) operand.scale = { ...scale, source: await this.#source(side, scale.shard) };
     return operand;
+  }
+
+  /** Tells the files what of them these pairs are made of: a server is better asked for much at a time. */
+  async expect(pairs: readonly Pair[]): Promise<void> {
+    const files = new Map<string, { side: number; shard: string; extents: Extent[] }>();
+    const add = (side: number, { shard, offset, byteLength }: { shard: string } & Extent) => {
+      const key = `${side}/${shard}`;
+      const file = files.get(key) ?? { side, shard, extents: [] };
+      file.extents.push({ offset, byteLength });
+      files.set(key, file);
+    };
+    for (const pair of pairs)
+      for (const [side, stored] of [pair.base, pair.other].entries()) {
+        add(side, stored);
+        if (stored.scale) add(side, stored.scale);
+      }
+    for (const { side, shard, extents } of files.values())
+      (await this.#source(side, shard)).expect?.(extents);
   }
 
   async #source(side: number, shard: string): Promise<Source> {
