@@ -37,8 +37,14 @@ export interface EngineOptions {
   /** Bytes of one GPU. */
   gpuBytes: number;
   gpusPerNode: number;
-  /** The folder as a shell takes it. */
+  /** The folder, or the repository of the Hub (ORG/NAME), as a shell takes it. */
   location: string;
+  /** Of a repository, where one is asked for, as a shell takes it. */
+  revision?: string;
+  /** How the checkpoint comes to a folder called `name`, for engines that read folders alone. */
+  fetch?: string[];
+  /** It is one of GGUF files: what llama-server is told of it. */
+  gguf?: string[];
   /** What clients call the model, as a shell takes it. */
   name: string;
 }
@@ -160,6 +166,7 @@ function vllm(facts: EngineFacts, options: EngineOptions): Made {
       "--tensor-parallel-size",
       String(tensorParallel),
     ],
+    ...revisionOf(options),
     ...(nodes > 1 ? ["--pipeline-parallel-size", String(nodes)] : []),
     ...(facts.needsRemoteCode ? ["--trust-remote-code"] : []),
     ...(reasoning === undefined ? [] : ["--reasoning-parser", reasoning]),
@@ -206,6 +213,7 @@ function sglang(facts: EngineFacts, options: EngineOptions): Made {
   ];
   const base = [
     ...["python3", "-m", "sglang.launch_server", "--model-path", location, "--served-model-name", name],
+    ...revisionOf(options),
     ...["--tp", String(gpus)],
     ...(facts.needsRemoteCode ? ["--trust-remote-code"] : []),
     ...(reasoning === undefined ? [] : ["--reasoning-parser", reasoning]),
@@ -226,6 +234,10 @@ function sglang(facts: EngineFacts, options: EngineOptions): Made {
   return { notes, commands: ranks };
 }
 
+function revisionOf({ revision }: EngineOptions): string[] {
+  return revision === undefined ? [] : ["--revision", revision];
+}
+
 /** FP8 blocks are not cut: what a GPU gets of an expert's rows must be whole blocks. */
 function blockNote({ isFp8, expertRows, blockRows }: EngineFacts, tensorParallel: number): string[] {
   if (!isFp8 || expertRows === undefined || tensorParallel === 1) return [];
@@ -236,50 +248,38 @@ function blockNote({ isFp8, expertRows, blockRows }: EngineFacts, tensorParallel
   ];
 }
 
-function llamaCpp(facts: EngineFacts, { location, name, gpuBytes }: EngineOptions): Made {
+function llamaCpp(facts: EngineFacts, { location, name, gpuBytes, fetch, gguf }: EngineOptions): Made {
+  const server = (model: readonly string[]) => ({
+    about: "llama.cpp: the server",
+    command: [
+      ...["llama-server", ...model, "--alias", name, "-c", "16384", "-ngl", "99", "--jinja"],
+      ...(facts.thinking === "none" ? [] : ["--reasoning-format", "deepseek"]),
+      ...["--port", "8080"],
+    ],
+  });
+  if (gguf) return { notes: [], commands: [server(gguf)] };
   const wide = facts.isFp8 ? 2 * facts.bytes : facts.bytes;
+  const [full, small] = [`${name}-bf16.gguf`, `${name}-Q4_K_M.gguf`];
   const commands = [
+    ...(fetch ? [{ about: "the checkpoint, to this machine", command: fetch }] : []),
     {
       about: "llama.cpp: from the checkpoint to GGUF, in its own folder of sources",
       command: [
-        "python3",
-        "convert_hf_to_gguf.py",
-        location,
-        "--outtype",
-        "bf16",
-        "--outfile",
-        `${name}-bf16.gguf`,
+        ...["python3", "convert_hf_to_gguf.py", fetch ? name : location],
+        ...["--outtype", "bf16", "--outfile", full],
       ],
     },
     {
       about: "llama.cpp: to about 4.8 bits a weight",
-      command: ["llama-quantize", `${name}-bf16.gguf`, `${name}-Q4_K_M.gguf`, "Q4_K_M"],
+      command: ["llama-quantize", full, small, "Q4_K_M"],
     },
-    {
-      about: "llama.cpp: the server",
-      command: [
-        ...[
-          "llama-server",
-          "-m",
-          `${name}-Q4_K_M.gguf`,
-          "--alias",
-          name,
-          "-c",
-          "16384",
-          "-ngl",
-          "99",
-          "--jinja",
-        ],
-        ...(facts.thinking === "none" ? [] : ["--reasoning-format", "deepseek"]),
-        ...["--port", "8080"],
-      ],
-    },
+    server(["-m", small]),
   ];
-  const small = (wide * 4.8) / 16;
+  const smallBytes = (wide * 4.8) / 16;
   const notes = [
-    `The BF16 file has ${formatBytes(wide)}${facts.isFp8 ? ", twice the FP8" : ""}; Q4_K_M about ${formatBytes(small)}.`,
+    `The BF16 file has ${formatBytes(wide)}${facts.isFp8 ? ", twice the FP8" : ""}; Q4_K_M about ${formatBytes(smallBytes)}.`,
   ];
-  if (small > 0.9 * gpuBytes)
+  if (smallBytes > 0.9 * gpuBytes)
     notes.push(
       `That is more than one GPU of ${formatBytes(gpuBytes)}: several share it, or --n-cpu-moe N keeps the experts of N layers in main memory.`,
     );

@@ -88,7 +88,7 @@ export async function nameTargets(
 async function isCheckpoint(location: string): Promise<boolean> {
   const path = location.split(/[?#]/)[0]!.replace(/\/+$/, "");
   if (/\.(safetensors|gguf|index\.json)$/i.test(path)) return true;
-  if (location.includes("#") || /\/v\d\w*(\/|$)/.test(path)) return false;
+  if (location.includes("#") || /\/v1(\/chat\/completions)?$/.test(path)) return false;
   try {
     const { openStore } = await import("../checkpoint/stores.ts");
     const config = await openStore(location).readSmall("config.json");

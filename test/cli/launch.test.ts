@@ -246,7 +246,8 @@ test("chimera serve --print gives the commands of other engines", () => {
   assert.deepEqual([json.engine, json.facts.mtpLayers, json.commands.length], ["sglang", 1, 1]);
   assert.match(json.commands[0].command, /--served-model-name mine --tp 1/);
   for (const [pattern, ...args] of [
-    [/it is no folder, wanted a checkpoint/, R1T],
+    [/it is no checkpoint/, R1T],
+    [/engines read folders and the Hub/, "s3://models/r1"],
     [/with 0 places, wanted one checkpoint/],
     [/it holds no .safetensors file/, resolve("docs")],
   ] as const) {

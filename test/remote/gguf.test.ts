@@ -7,7 +7,7 @@ import { pinnedLocation } from "../../src/checkpoint/stores.ts";
 import { runMain, startMain } from "../cli/run-main.ts";
 import { TestHub } from "../support/hub/hub-server.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
-import { useHub } from "./use-hub.ts";
+import { isLargeFile, useHub } from "./use-hub.ts";
 
 describe("a GGUF on a server", () => {
   const hub = new TestHub({ lfsBytes: 1 << 19 });
@@ -37,6 +37,29 @@ describe("a GGUF on a server", () => {
       assert.equal(seen.status, 0, seen.stderr);
       assert.match(seen.stdout, /GGUF version 3/);
     }
+  });
+
+  test("is evaluated as it is here, and read in few requests", async () => {
+    const evalOf = async (location: string, out: string) => {
+      const args = ["eval", location, "--tasks", "tasks/mini/sums.yaml", "--n", "3", "-o", join(folder, out)];
+      const { status, stderr } = await startMain(args, { HF_ENDPOINT: hub.url }).result;
+      assert.equal(status, 0, stderr);
+      const read = (name: string) => readFileSync(join(folder, out, name), "utf8");
+      return [JSON.parse(read("config.json")).settings.target.digest, read("records.ndjson")];
+    };
+    hub.forget();
+    const far = await evalOf("hf:chimera/gguf/mini-r1.gguf", "far");
+    const asked = hub.log.filter(isLargeFile).length;
+    assert.ok(asked < 60, `${asked} requests for 70 tensors`);
+    assert.deepEqual(far, await evalOf(file, "near"));
+  });
+
+  test("commands of llama.cpp name the file and its repository", async () => {
+    const args = ["serve", "--print", "llama.cpp", "hf:chimera/gguf/mini-r1.gguf"];
+    const { stdout, stderr } = await startMain(args, { HF_ENDPOINT: hub.url }).result;
+    assert.match(stdout, /^llama-server --hf-repo chimera\/gguf --hf-file mini-r1\.gguf /m, stderr);
+    const vllm = runMain("serve", "--print", "vllm", file);
+    assert.deepEqual([vllm.status, /which is for llama\.cpp/.test(vllm.stderr)], [2, true]);
   });
 
   test("its repository is pinned to a commit", async () => {

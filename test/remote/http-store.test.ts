@@ -10,6 +10,7 @@ import { planWindows, WINDOW_BYTES } from "../../src/checkpoint/windows.ts";
 import { startMain } from "../cli/run-main.ts";
 import { type Fault, type LoggedRequest, sendContent } from "../support/hub/faults.ts";
 import { sha256 } from "../support/hub/hub-server.ts";
+import { temporaryFolder } from "../support/temporary-folder.ts";
 import { filesOf } from "./use-hub.ts";
 
 describe("a folder of a web server", () => {
@@ -52,6 +53,14 @@ describe("a folder of a web server", () => {
     assert.deepEqual(far.config, near.config);
     const sent = log.reduce((sum, { bytes }) => sum + bytes, 0);
     assert.ok(sent < 400_000, `${sent} bytes were sent`);
+  });
+
+  test("is evaluated, and not taken for an endpoint", async (t) => {
+    const out = temporaryFolder(t);
+    const args = ["eval", url, "--tasks", "tasks/mini/sums.yaml", "--n", "2", "-o", out];
+    const { status, stdout, stderr } = await startMain(args).result;
+    assert.equal(status, 0, stderr);
+    assert.match(stdout, /^v3 +2 questions/m);
   });
 
   test("one shard, or the index by its own URL", async () => {

@@ -43,8 +43,13 @@ describe("the Hub refuses, or is none", () => {
     const { status, stdout, stderr } = await inspect("chimera/open");
     assert.equal(status, 0, stderr);
     assert.match(stdout, /deepseek/i);
+    hub.forget();
     const compared = await startMain(["compare", "models/mini-v3", "hf:chimera/open", "--json"]).result;
     assert.equal(compared.status, 0, compared.stderr);
+    const near = await startMain(["compare", "models/mini-v3", "models/mini-r1", "--json"]).result;
+    assert.deepEqual(JSON.parse(compared.stdout).totals, JSON.parse(near.stdout).totals);
+    const asked = hub.log.filter(isLargeFile).length;
+    assert.ok(asked < 80, `${asked} requests for 501 tensors`);
     const args = [
       "generate",
       "hf:chimera/open",
@@ -55,12 +60,31 @@ describe("the Hub refuses, or is none", () => {
       "--temperature",
       "0",
     ];
-    const [far, near] = [
+    const [far, here] = [
       await startMain(args).result,
       await startMain(["generate", "models/mini-r1", ...args.slice(2)]).result,
     ];
     assert.equal(far.status, 0, far.stderr);
-    assert.equal(far.stdout, near.stdout);
+    assert.equal(far.stdout, here.stdout);
+  });
+
+  test("commands of other engines name the repository, or bring it here first", async () => {
+    const commandsFor = async (engine: string, place: string) => {
+      const { status, stdout, stderr } = await startMain(["serve", "--print", engine, place]).result;
+      assert.equal(status, 0, stderr);
+      return stdout;
+    };
+    assert.match(
+      await commandsFor("vllm", "hf:chimera/open@main"),
+      /^vllm serve chimera\/open .*--revision main /m,
+    );
+    assert.match(
+      await commandsFor("sglang", "chimera/open"),
+      /--model-path chimera\/open --served-model-name open --tp 1/,
+    );
+    const converted = await commandsFor("llama.cpp", "mine=hf:chimera/open");
+    assert.match(converted, /^chimera pull hf:chimera\/open -o mine$/m);
+    assert.match(converted, /^python3 convert_hf_to_gguf\.py mine /m);
   });
 
   const refusals: [string, string, Record<string, string>, number, RegExp, RegExp][] = [
