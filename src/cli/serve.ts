@@ -121,6 +121,7 @@ SIGINT and SIGTERM let the answers that run end (--grace), and the exit status i
 Examples:
   $ chimera serve                      # the small models that come with chimera, and the studio
   $ chimera serve models recipes/mini/r1t.yaml
+  $ chimera serve hf:my-org/R1T ./r1t-Q8_0.gguf
   $ chimera serve ./R1T --port 9000 --parallel 64 --queue 256
   $ CHIMERA_API_KEY=… chimera serve ./R1T --host 0.0.0.0
   $ chimera serve --print vllm ./R1T --gpu-memory 141GB
@@ -168,8 +169,11 @@ async function run(named: string[], given: ServeCommandOptions): Promise<void> {
       `Cannot listen on ${options.host} without an API key: everybody who reaches this machine could use it`,
       "Set CHIMERA_API_KEY or --api-key-file; --insecure does it all the same",
     );
-  const { discover } = await import("../server/discover.ts");
+  const { discover, isElsewhere } = await import("../server/discover.ts");
   const sources = discover(places);
+  const { requireLocation } = await import("../checkpoint/stores.ts");
+  for (const { source } of sources)
+    if (typeof source === "string" && isElsewhere(source)) await requireLocation(source);
   const log = await createLog(options);
   const { openServing } = await import("../server/open-serving.ts");
   const closing = new AbortController();

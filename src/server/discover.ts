@@ -1,7 +1,11 @@
-/** From what is named on the command line to the models that are served: checkpoints, recipes, folders of either. */
-import { basename, extname, join, resolve } from "node:path";
+/**
+ * From what is named on the command line to the models that are served: checkpoints, here or elsewhere, recipes, folders
+ * of either.
+ */
+import { basename, dirname, extname, join, resolve } from "node:path";
 import { CheckpointError } from "../base/errors.ts";
 import { fileStart, folderExists, listFolder } from "../checkpoint/node.ts";
+import { isHubPlace } from "../checkpoint/stores.ts";
 import { namesChild } from "../library/model-source.ts";
 import { PLAN_FORMAT } from "../plan/plan.ts";
 import type { ServedSource } from "./served-model.ts";
@@ -45,7 +49,16 @@ function exists(path: string): boolean {
   return folderExists(path) || fileStart(path, 1) !== "";
 }
 
+/**
+ * Whether it is no path: hf:, https:, s3:, or ORG/NAME. In a folder that is there, a name that is not is mistyped, and
+ * no repository. Whether it is there is not asked.
+ */
+export function isElsewhere(place: string): boolean {
+  return /^(hf|https?|s3):/i.test(place) || (isHubPlace(place) && !exists(place) && !exists(dirname(place)));
+}
+
 function single(path: string): Found {
+  if (isElsewhere(path)) return { id: remoteId(path), kind: "checkpoint", source: path };
   const kind = namesChild(path) ? "child" : "checkpoint";
   if (!exists(path))
     throw new CheckpointError(
@@ -60,18 +73,34 @@ function single(path: string): Found {
   };
 }
 
+/** The last part of its name, without revision and query: what is secret stands there. */
+function remoteId(place: string): string {
+  const path = place.replace(/^(https?:\/\/)[^/@]*@/i, "$1").split(/[?#]/)[0]!;
+  const parts = path.replace(/^[a-z0-9]+:\/{0,2}/i, "").split("/");
+  return parts.findLast((part) => part !== "")!.replace(/@.*$/, "") || "model";
+}
+
 function search(place: string): Found[] {
   if (!folderExists(place) || isCheckpoint(place)) return [single(place)];
   const found = listFolder(place)
     .map((name) => join(place, name))
     .filter((path) =>
-      folderExists(path) ? isCheckpoint(path) : namesChild(path) && IS_CHILD.test(fileStart(path, 4096)),
+      folderExists(path)
+        ? isCheckpoint(path)
+        : isGguf(path) || (namesChild(path) && IS_CHILD.test(fileStart(path, 4096))),
     )
     .map(single);
   if (found.length > 0) return found.sort((a, b) => (a.id < b.id ? -1 : 1));
   throw new CheckpointError(
     "empty",
     `Cannot serve "${place}": no checkpoint and no recipe is in it, wanted one`,
+  );
+}
+
+/** Of a file in parts, the first stands for all. */
+function isGguf(path: string): boolean {
+  return (
+    /\.gguf$/i.test(path) && !/-(?!00001)\d{5}-of-\d{5}\.gguf$/i.test(path) && fileStart(path, 4) === "GGUF"
   );
 }
 

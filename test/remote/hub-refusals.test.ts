@@ -1,5 +1,6 @@
 /** What may be wrong with a Hub, and what is said of it: one clear error, an exit status, bounded time and memory. */
 import assert from "node:assert/strict";
+import { once } from "node:events";
 import { mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, beforeEach, describe, test } from "node:test";
@@ -66,6 +67,24 @@ describe("the Hub refuses, or is none", () => {
     ];
     assert.equal(far.status, 0, far.stderr);
     assert.equal(far.stdout, here.stdout);
+  });
+
+  test("a repository is served", async () => {
+    const { child, result } = startMain(["serve", "hf:chimera/open", "--port", "0", "--json"]);
+    const [line] = await once(child.stdout!, "data");
+    const { url } = JSON.parse(String(line).split("\n")[0]!);
+    const answer = await fetch(`${url}/v1/completions`, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify({ model: "open", prompt: "1 + 1 =", max_tokens: 2 }),
+    });
+    assert.equal(answer.status, 200, await answer.clone().text());
+    const { usage } = (await answer.json()) as { usage: { completion_tokens: number } };
+    assert.equal(usage.completion_tokens, 2);
+    child.kill("SIGTERM");
+    assert.equal((await result).status, 0);
+    const none = await startMain(["serve", "hf:chimera/none", "--port", "0"]).result;
+    assert.deepEqual([none.status, /no such repository/.test(none.stderr)], [3, true]);
   });
 
   test("commands of other engines name the repository, or bring it here first", async () => {

@@ -60,6 +60,26 @@ test("discover() leaves other files alone: tasks, notes, folders without a confi
   );
 });
 
+test("discover() takes checkpoints that lie elsewhere, under the last part of their names", () => {
+  assert.deepEqual(
+    brief("hf:org/a@main", "org-of-nobody/b", "https://u:p@host/c/?sig=x", "s3://bucket/d", "e=hf:org/a").map(
+      ([id, kind]) => `${id} ${kind}`,
+    ),
+    ["a checkpoint", "b checkpoint", "c checkpoint", "d checkpoint", "e checkpoint"],
+  );
+});
+
+test("discover() finds GGUF files in a folder, one for all parts of a split one", (t) => {
+  const folder = temporaryFolder(t);
+  for (const name of ["a.gguf", "b-00001-of-00002.gguf", "b-00002-of-00002.gguf"])
+    writeFileSync(join(folder, name), "GGUF");
+  writeFileSync(join(folder, "c.gguf"), "none");
+  assert.deepEqual(
+    brief(folder).map(([id]) => id),
+    ["a.gguf", "b-00001-of-00002.gguf"],
+  );
+});
+
 test("discover() refuses what is not there, and two of one name", () => {
   fails(["models/mini-r2"], "missing", /there is nothing/);
   fails(["x=models/mini-r2"], "missing", /models\/mini-r2/);
