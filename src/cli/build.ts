@@ -7,7 +7,7 @@ import type { BuildPlan } from "../plan/plan.ts";
 import { type BuildPushOptions, openBuildPush, refusePushContradictions } from "./build-push.ts";
 import { UsageError } from "./exit.ts";
 import { interruptible } from "./interrupt.ts";
-import { parentOption, planOf, showDisk, showPlan, showWarnings } from "./plan.ts";
+import { parentOption, planOf, showDisk, showNetwork, showPlan, showWarnings } from "./plan.ts";
 import { createProgress, PROGRESS_MODES, type Progress, type ProgressMode } from "./progress.ts";
 import { note, paint, print, printJson, quoted } from "./terminal.ts";
 
@@ -122,6 +122,7 @@ async function runBuild(path: string | undefined, options: BuildCommandOptions):
   else if (dryRun) {
     showPlan(plan);
     if (report.finished) return print("The child is there already: nothing to do.");
+    await showNetwork(plan);
     if (!options.discardLocal && !/^s3:/i.test(options.output)) await showDisk(plan, options.output);
     const { resumed, total } = report.shards;
     if (resumed > 0) print(`resume     ${resumed} of ${total} shards are there already`);

@@ -43,9 +43,12 @@ async function runPlan(path: string, options: PlanCommandOptions): Promise<void>
     const store = openOutput(".");
     const freeBytes = (await store.freeBytes()) ?? null;
     const disk = { location: store.location, neededBytes: plan.totals.writeBytes, freeBytes };
-    process.stdout.write(`${JSON.stringify({ schemaVersion: 1, ...plan, disk })}\n`);
+    const { networkReads } = await import("../transfer/network.ts");
+    const network = await networkReads(plan);
+    process.stdout.write(`${JSON.stringify({ schemaVersion: 1, ...plan, disk, network })}\n`);
   } else {
     showPlan(plan);
+    await showNetwork(plan);
     await showDisk(plan, ".");
   }
   showWarnings(plan);
@@ -121,6 +124,15 @@ export function showPlan(plan: BuildPlan): void {
 /** To stderr: once for each run, before a build or after what was asked for. */
 export function showWarnings({ warnings }: { warnings: readonly string[] }): void {
   for (const warning of warnings) note(`${paintError("yellow", "warning:")} ${clean(warning)}`);
+}
+
+/** What parents that lie elsewhere will be asked for; nothing where all are here. */
+export async function showNetwork(plan: BuildPlan): Promise<void> {
+  const { networkReads } = await import("../transfer/network.ts");
+  for (const { parent, location, bytes, requests } of await networkReads(plan))
+    print(
+      `network    ${formatBytes(bytes)} of ${parent} in ${formatInteger(requests)} requests, from ${clean(location)}`,
+    );
 }
 
 /** Free space against need, for the folder of a child. */

@@ -15,6 +15,7 @@ import { encodeHeader } from "../../src/checkpoint/header.ts";
 import type { BuildPlan, PlanTensor } from "../../src/plan/plan.ts";
 import { planRecipe } from "../../src/plan/plan-recipe.ts";
 import { parseRecipe } from "../../src/recipe/parse.ts";
+import { networkReads } from "../../src/transfer/network.ts";
 import { planNeeded, sizeOf } from "../../src/transfer/pull-plan.ts";
 import { startMain } from "../cli/run-main.ts";
 import { firstTimes } from "../support/hub/faults.ts";
@@ -80,6 +81,19 @@ describe("parents of the real size on a Hub", () => {
     assert.ok(sent <= headerBytes + indexes, `${sent} bytes, wanted ${headerBytes} of headers`);
     assert.ok(hub.log.length < 1500, `${hub.log.length} requests`);
     assert.deepEqual(plan.totals.readBytes, [FROM_V3, FROM_R1]);
+  });
+
+  test("and tells what the build will ask the network for", async () => {
+    const reads = await networkReads(plan);
+    assert.deepEqual(
+      reads.map(({ parent, bytes }) => [parent, bytes >= FROM_V3]),
+      [
+        ["v3", true],
+        ["r1", true],
+      ],
+    );
+    const [v3, r1] = reads;
+    assert.ok(v3!.bytes <= FROM_V3 * 1.0625 && r1!.bytes <= FROM_R1 * 1.0625, JSON.stringify(reads));
   });
 
   test("of V3-0324 it takes 5 % and some hundred requests", async () => {

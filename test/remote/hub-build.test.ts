@@ -7,6 +7,7 @@ import { build } from "../../src/build/build.ts";
 import type { BuildPlan } from "../../src/plan/plan.ts";
 import { planRecipe } from "../../src/plan/plan-recipe.ts";
 import { parseRecipe } from "../../src/recipe/parse.ts";
+import { networkReads } from "../../src/transfer/network.ts";
 import { startMain } from "../cli/run-main.ts";
 import { type Fault, firstTimes } from "../support/hub/faults.ts";
 import { TestHub } from "../support/hub/hub-server.ts";
@@ -87,6 +88,15 @@ describe("a build from the Hub", () => {
     const needed = neededBytes(plan);
     assert.ok(read >= needed, `${read} bytes were read, the child is made of ${needed}`);
     assert.ok(read <= needed * 1.07, `${read} bytes were read, wanted at most 7 % more than ${needed}`);
+    const told = await networkReads(plan);
+    assert.equal(
+      told.reduce((sum, { bytes }) => sum + bytes, 0),
+      read,
+    );
+    assert.equal(
+      told.reduce((sum, { requests }) => sum + requests, 0),
+      hub.log.filter(isLargeFile).length,
+    );
   });
 
   const survived: [string, Fault, number][] = [
