@@ -1,6 +1,6 @@
 /**
- * The same against a store of somebody else's make, when there is one: CHIMERA_TEST_S3 is its endpoint, keys and region
- * come from the usual variables. A bucket is made for it and removed.
+ * The same against a store of somebody else's make, when there is one on this machine, or at CHIMERA_TEST_S3 (keys and
+ * region come from the usual variables then). A bucket is made for it and removed.
  */
 import assert from "node:assert/strict";
 import { readdirSync } from "node:fs";
@@ -22,10 +22,10 @@ import { pull } from "../../src/transfer/pull.ts";
 import { planWhole } from "../../src/transfer/pull-plan.ts";
 import { outputStoreSuite } from "../checkpoint/output-store.case.ts";
 import { sha256 } from "../support/hub/hub-server.ts";
+import { noOtherS3, type OtherS3, startOtherS3 } from "../support/s3/others-server.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 import { filesOf } from "./use-hub.ts";
 
-const ENDPOINT = process.env.CHIMERA_TEST_S3;
 const RECIPE = `version: 1
 parents: { v3: models/mini-v3, r1: models/mini-r1 }
 base: v3
@@ -34,17 +34,20 @@ rules:
     weights: { r1: 1 }
 `;
 
-describe("another's object store", { skip: ENDPOINT === undefined && "CHIMERA_TEST_S3 names none" }, () => {
+describe("another's object store", { skip: noOtherS3() }, () => {
   const folder = temporaryFolder({ after });
   const Bucket = `chimera-test-${process.pid}-${Date.now()}`;
   const old = process.env.AWS_ENDPOINT_URL;
   let client: S3Client;
+  let other: OtherS3;
   let places = 0;
 
   before(async () => {
-    process.env.AWS_ENDPOINT_URL = ENDPOINT;
+    other = await startOtherS3(join(folder, "store"));
+    const { endpoint } = other;
+    process.env.AWS_ENDPOINT_URL = endpoint;
     client = new S3Client({
-      endpoint: ENDPOINT!,
+      endpoint,
       forcePathStyle: true,
       region: process.env.AWS_REGION ?? "us-east-1",
     });
@@ -55,6 +58,7 @@ describe("another's object store", { skip: ENDPOINT === undefined && "CHIMERA_TE
     for (const { Key } of Contents) await client.send(new DeleteObjectCommand({ Bucket, Key }));
     await client.send(new DeleteBucketCommand({ Bucket }));
     client.destroy();
+    other.stop();
     if (old === undefined) delete process.env.AWS_ENDPOINT_URL;
     else process.env.AWS_ENDPOINT_URL = old;
   });

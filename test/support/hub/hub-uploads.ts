@@ -60,6 +60,7 @@ export async function handleUpload(
     const files = JSON.parse(text).files.map(({ path, size }: { path: string; size: number }) => ({
       path,
       uploadMode: size >= hub.options.lfsBytes ? "lfs" : "regular",
+      shouldIgnore: false,
     }));
     return json(response, { files });
   }
