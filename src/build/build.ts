@@ -124,7 +124,8 @@ async function runBuild(plan: BuildPlan, location: string, options: BuildOptions
   refuseParents(plan, target);
   const found = await inspectTarget(target, plan, options);
   if (found.complete) {
-    if (outlet && !options.dryRun) await sendChild(target, found.child!, outlet);
+    // Parts would all send the same: the one that finishes does.
+    if (outlet && !options.dryRun && !options.part) await sendChild(target, found.child!, outlet);
     if (found.unfinished !== undefined && !options.dryRun) await sweep(target, plan);
     return report({ finished: true, resumed: plan.shards.length });
   }

@@ -26,11 +26,13 @@ export async function finishWhenReady(
   { seconds, everySeconds = 5, openOutlet, ...options }: WaitOptions,
 ): Promise<BuildReport> {
   const deadline = performance.now() + 1000 * seconds;
-  for (;;) {
+  for (let isFirst = true; ; isFirst = false) {
     const isLast = performance.now() >= deadline;
+    const isReady = await isBuilt(plan, location, openOutlet !== undefined);
+    // The first try tells what no waiting mends, the last one what is missing.
+    const isTry = isFirst || isLast || isReady;
     // Parts that are built may still upload for long, and a repository is not to be asked all the time.
-    const isTry = !openOutlet || isLast || (await isBuilt(plan, location));
-    const pause = 1000 * everySeconds * (openOutlet && isTry ? 12 : 1);
+    const pause = 1000 * everySeconds * (openOutlet && isReady ? 12 : 1);
     try {
       const outlet = isTry ? await openOutlet?.() : undefined;
       if (isTry)
@@ -46,9 +48,13 @@ export async function finishWhenReady(
   }
 }
 
-/** By the journal, which also knows shards that have left the folder. */
-async function isBuilt(plan: BuildPlan, location: string): Promise<boolean> {
+/** By a look that costs little: the names of shards, or, where these leave the folder, their records. */
+async function isBuilt(plan: BuildPlan, location: string, isLeaving: boolean): Promise<boolean> {
   const target = openOutput(location);
-  const records = await completeShards(target, plan, { holds: () => true });
-  return records.size === plan.shards.length || (await readChildRecord(target)) !== undefined;
+  if (isLeaving) {
+    const records = await completeShards(target, plan, { holds: () => true });
+    return records.size === plan.shards.length || (await readChildRecord(target)) !== undefined;
+  }
+  const present = new Map((await target.list()).map(({ name, byteLength }) => [name, byteLength]));
+  return plan.shards.every(({ name, byteLength }) => present.get(name) === byteLength);
 }

@@ -9,7 +9,6 @@ import type { ClusterTask } from "../launch/kubernetes-tasks.ts";
 import type { BuildPlan } from "../plan/plan.ts";
 import type { Recipe } from "../recipe/recipe.ts";
 import { pushWishes } from "./build-push.ts";
-import { refuseWaiting } from "./eval.ts";
 import { UsageError } from "./exit.ts";
 import type { KubernetesCommandOptions } from "./launch-kubernetes.ts";
 
@@ -36,6 +35,11 @@ export async function clusterBuildOf(
   if (output === undefined)
     throw new UsageError("Cannot launch a build without -o, wanted where the child goes");
   const push = await pushWishes(options, output);
+  if (push && options.secret === undefined)
+    throw new UsageError(
+      "Cannot push from pods without a token, wanted a Secret with HF_TOKEN",
+      "kubectl create secret generic hub --from-literal=HF_TOKEN=…, and --secret hub",
+    );
   const { isPlanFile, loadPlan, loadRecipe } = await import("../plan/load-recipe.ts");
   const isPlan = await isPlanFile(path!);
   if (isPlan && options.parent)
@@ -94,6 +98,12 @@ interface StudyWords {
   json?: boolean;
 }
 
+const OF_LAUNCH: readonly [keyof StudyWords, string][] = [
+  ["part", "--part"],
+  ["wait", "--wait"],
+  ["dryRun", "--dry-run"],
+];
+
 /** The whole sweep or eval command. Throws UsageError for what pods would not find. */
 export async function clusterStudyOf(
   words: readonly string[],
@@ -109,8 +119,12 @@ export async function clusterStudyOf(
     );
   const { operands, given } = await readWords(kind, words.slice(1));
   const { pvc } = options;
-  const { out, tasks = [], parent = {}, part } = given;
-  refuseWaiting({ wait: 1, ...(part ? { part } : {}), ...(given.dryRun ? { dryRun: true } : {}) });
+  const { out, tasks = [], parent = {} } = given;
+  const own = OF_LAUNCH.find(([key]) => given[key] !== undefined);
+  if (own)
+    throw new UsageError(
+      `Cannot launch ${kind} with ${own[1]} after --: the launch says it, wanted it before`,
+    );
   if (out === undefined)
     throw new UsageError(`Cannot launch ${kind} without -o, wanted a folder that all pods share`);
   await requireFolder(out, pvc);

@@ -130,7 +130,8 @@ async function watching({ launch }: Wanted, progress: Progress): Promise<{ end: 
       isBusy = false;
     }
   };
-  const timer = setInterval(look, 1000);
+  // Of an object store a look is a request for each shard.
+  const timer = setInterval(look, target.staging === undefined ? 1000 : 15_000);
   return { end: () => clearInterval(timer) };
 }
 

@@ -132,7 +132,8 @@ export async function wantedLaunch(
     ...(push ? { push } : {}),
   });
   const what = `${plan.shards.length} shards, ${formatBytes(plan.totals.writeBytes)}`;
-  return { launch, what, isFinished: finished, write: () => writePlanOnce(launch, plan) };
+  // Whether a finished child is on the Hub as well, its last step finds out.
+  return { launch, what, isFinished: finished && !push, write: () => writePlanOnce(launch, plan) };
 }
 
 /** The command itself says what it would run. */

@@ -91,6 +91,27 @@ describe("a launch whose child goes to the Hub", () => {
     assert.deepEqual(shardsIn(to), []);
   });
 
+  test("of a child that was there before, parts send nothing: the last step sends it", async () => {
+    const to = join(folder, "whole");
+    const open = () => openShardPush(whole.plan, "chimera/before");
+    const part = await build(whole.plan, to, { outlet: await open(), part: { index: 0, count: 2 } });
+    assert.deepEqual([part.finished, part.shards.written], [true, 0]);
+    assert.deepEqual([...hub.repos.get("chimera/before")!.files.keys()].filter(isShard), []);
+    await build(whole.plan, to, { outlet: await open(), finish: true });
+    assertPushed("chimera/before");
+  });
+
+  test("chimera launch slurm --push: every script says it", async () => {
+    const args = ["launch", "slurm", whole.recipe, "-o", join(folder, "scripts"), "--dry-run", "--json"];
+    const { status, stdout, stderr } = await run([...args, ...pushing("scripts")]);
+    assert.equal(status, 0, stderr);
+    const texts = (JSON.parse(stdout).scripts as { text: string }[]).map(({ text }) => text);
+    const wanted = " --push chimera/scripts --discard-local --local-shards 3 ";
+    assert.deepEqual([texts.length, texts.map((text) => text.includes(wanted))], [3, [true, true, false]]);
+    assert.match(texts[2]!, / verify hf:chimera\/scripts &$/m);
+    assert.equal(hub.repos.has("chimera/scripts"), false);
+  });
+
   test("what cannot be pushed is told before anything is launched, or waited for", async () => {
     const to = join(folder, "never");
     const launch = ["launch", "local", whole.recipe, "-o"];

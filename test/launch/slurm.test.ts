@@ -180,7 +180,8 @@ describe("chimera launch slurm", { skip: noSlurm() }, () => {
       Object.entries(hashesOf(join(folder, name))).filter(([path]) => /records\.ndjson$|\.svg$/.test(path));
     assert.ok(records("sweep-whole").length >= 5);
     assert.deepEqual(records("sweep"), records("sweep-whole"));
-    assert.deepEqual((await status(join(folder, "sweep"))).runs, { done: 4, total: 4 });
+    const { finished, runs } = await status(join(folder, "sweep"));
+    assert.deepEqual([finished, runs.done, runs.open, runs.total], [true, 4, 0, 4]);
   });
 
   test("what the cluster or sbatch refuses is told, and nothing is launched", async () => {
