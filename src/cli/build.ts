@@ -78,6 +78,7 @@ Examples:
   $ seq 0 7 | xargs -P8 -I{} chimera build plan.json -o ./R1T --part {}/8
   $ chimera build plan.json -o ./R1T --finish
   $ chimera build recipes/r1t.yaml -o ./R1T --push my-org/R1T --discard-local
+  $ chimera build plan.json -o ./R1T --finish --wait 86400 --push my-org/R1T --discard-local
   $ chimera launch local plan.json -o ./R1T --tasks 8    # all three, with repetitions, and verified`,
     )
     .action((path: string | undefined, options: BuildCommandOptions) => runBuild(path, options));

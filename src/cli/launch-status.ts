@@ -41,9 +41,12 @@ async function run(given: string, { json }: { json?: boolean }): Promise<void> {
   const { launchFolder } = await import("../launch/job.ts");
   const { readRecord } = await import("../launch/prepare.ts");
   const { openOutput } = await import("../checkpoint/stores.ts");
-  const target = openOutput(given.replace(/\.launch\/*$/, ""));
-  const record = await readRecord(launchFolder(target.location));
-  const status = await statusOf(target, record);
+  // The launch's own folder is as good: that of an object store's lies where it was launched.
+  const named = /\.launch\/*$/.test(given) ? await readRecord(given) : undefined;
+  const target = openOutput(named?.job.output ?? given.replace(/\.launch\/*$/, ""));
+  const folder = named ? given : launchFolder(target.location);
+  const record = named ?? (await readRecord(folder));
+  const status = await statusOf(target, record, folder);
   const submission = lastSlurm(record);
   const queue = submission && (await askQueue(submission));
   if (json) return printJson({ ...status, submission: submission ?? null, queue: queue ?? null });
@@ -72,6 +75,7 @@ function lastSlurm(record: LaunchRecord | undefined): SlurmSubmission | undefine
 async function statusOf(
   target: OutputStore,
   record: LaunchRecord | undefined,
+  folder: string,
 ): Promise<BuildStatus | StudyStatus> {
   const { studyStatus } = await import("../launch/study-status.ts");
   const { location: output } = target;
@@ -80,10 +84,9 @@ async function statusOf(
     return (await studyStatus(output, { kind, runs: runs ?? tasks }))!;
   }
   const { buildStatus } = await import("../launch/status.ts");
-  const { launchFolder } = await import("../launch/job.ts");
   const { loadPlan, parsePlan } = await import("../plan/load-recipe.ts");
   if (record) {
-    const plan = await loadPlan(`${launchFolder(output)}/plan.json`);
+    const plan = await loadPlan(`${folder}/plan.json`);
     return buildStatus(target, plan, { tasks: record.job.tasks });
   }
   const { statePlan } = await import("../build/state.ts");

@@ -226,6 +226,38 @@ test("chimera eval and sweep --part refuse what a part cannot be", () => {
   assert.match(sweep.stderr, /wanted i\/n with i from 0 to n-1/);
 });
 
+test("chimera sweep and eval --wait ask nobody, end when their time is over, and take no other run", (t) => {
+  const out = join(temporaryFolder(t), "out");
+  const evaluation = (n: number) => [
+    "eval",
+    "models/mini-v3",
+    "--n",
+    String(n),
+    "--max-tokens",
+    "4",
+    "-o",
+    out,
+  ];
+  assert.equal(runMain(...evaluation(1)).status, 0);
+  const waited = runMain(...evaluation(1), "--wait", "1");
+  assert.deepEqual([waited.status, /mini-v3 .* 1 questions/.test(waited.stdout)], [0, true], waited.stderr);
+  const cases: [number, RegExp, string[]][] = [
+    [2, /holds another run: .*\n/, [...evaluation(2), "--wait", "60"]],
+    [
+      3,
+      /Cannot report: the run of "v3" is not complete in/,
+      ["sweep", R1T, "--lambda", "r1=1", "-o", `${out}2`, "--wait", "1"],
+    ],
+    [2, /Cannot use --wait without -o/, ["eval", "models/mini-v3", "--wait", "1"]],
+    [2, /Cannot use --wait with --part, wanted one/, [...evaluation(1), "--wait", "1", "--part", "0/2"]],
+  ];
+  for (const [wanted, message, args] of cases) {
+    const { status, stdout, stderr } = runMain(...args);
+    assert.deepEqual([status, stdout, message.test(stderr)], [wanted, "", true], stderr);
+  }
+  assert.equal(existsSync(`${out}2`), false);
+});
+
 test("chimera build --finish --wait ends when its time is over, and refuses to wait for nothing", (t) => {
   const child = join(temporaryFolder(t), "child");
   const late = runMain("build", R1T, "-o", child, "--finish", "--wait", "1");

@@ -178,8 +178,11 @@ describe("a launch whose child goes into an object store", () => {
     assert.deepEqual(Object.fromEntries(hashes), whole.hashes);
     // What the launch needs is neither in the bucket nor in a folder that is called like it.
     assert.deepEqual([readdirSync(here), readdirSync(elsewhere)], [["s3-children-r1t.launch"], []]);
-    for (const cwd of [here, elsewhere]) {
-      const told = await run(["launch", "status", place], { cwd });
+    for (const [name, cwd] of [
+      [place, elsewhere],
+      [join(here, "s3-children-r1t.launch"), elsewhere],
+    ] as const) {
+      const told = await run(["launch", "status", name], { cwd });
       assert.match(told.stdout, /^s3:\/\/children\/r1t: finished, 11 of 11 shards/, told.stderr);
     }
   });
