@@ -1,6 +1,6 @@
 /** Finishing where nothing says when the parts are done: tried again until they are. */
 import { setTimeout as sleep } from "node:timers/promises";
-import { BuildError, Interrupted } from "../base/errors.ts";
+import { BuildError, CheckpointError, Interrupted } from "../base/errors.ts";
 import { openOutput } from "../checkpoint/stores.ts";
 import type { BuildPlan } from "../plan/plan.ts";
 import { type BuildOptions, type BuildReport, build } from "./build.ts";
@@ -28,18 +28,21 @@ export async function finishWhenReady(
   const deadline = performance.now() + 1000 * seconds;
   for (let isFirst = true; ; isFirst = false) {
     const isLast = performance.now() >= deadline;
-    const isReady = await isBuilt(plan, location, openOutlet !== undefined);
-    // The first try tells what no waiting mends, the last one what is missing.
-    const isTry = isFirst || isLast || isReady;
-    // Parts that are built may still upload for long, and a repository is not to be asked all the time.
-    const pause = 1000 * everySeconds * (openOutlet && isReady ? 12 : 1);
+    let pause = 1000 * everySeconds;
     try {
-      const outlet = isTry ? await openOutlet?.() : undefined;
-      if (isTry)
+      const isReady = await isBuilt(plan, location, openOutlet !== undefined);
+      // Parts that are built may still upload for long, and a repository is not to be asked all the time.
+      if (openOutlet && isReady) pause *= 12;
+      // The first try tells what no waiting mends, the last one what is missing.
+      if (isFirst || isLast || isReady) {
+        const outlet = await openOutlet?.();
         return await build(plan, location, { ...options, finish: true, ...(outlet ? { outlet } : {}) });
+      }
     } catch (error) {
+      // In a day's waiting a server may be away for a while.
+      const isAway = !isFirst && error instanceof CheckpointError && error.code === "unreachable";
       const isOpen = error instanceof BuildError && OPEN.has(error.code);
-      if (!isOpen || isLast) throw error;
+      if (isLast || !(isOpen || isAway)) throw error;
     }
     const wait = Math.max(0, Math.min(pause, deadline - performance.now()));
     await sleep(wait, undefined, options.signal ? { signal: options.signal } : {}).catch(() => {

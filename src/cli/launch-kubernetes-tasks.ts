@@ -8,7 +8,7 @@ import type { VolumeClaim } from "../launch/kubernetes.ts";
 import type { ClusterTask } from "../launch/kubernetes-tasks.ts";
 import type { BuildPlan } from "../plan/plan.ts";
 import type { Recipe } from "../recipe/recipe.ts";
-import { pushWishes } from "./build-push.ts";
+import { pushWishes, refusePushContradictions } from "./build-push.ts";
 import { UsageError } from "./exit.ts";
 import type { KubernetesCommandOptions } from "./launch-kubernetes.ts";
 
@@ -117,6 +117,7 @@ export async function clusterStudyOf(
     throw new UsageError(
       `Cannot use --${refused === "stagingSize" ? "staging-size" : refused} with ${kind}: it is for builds, wanted the command's own options after --`,
     );
+  refusePushContradictions(options, { output: "" });
   const { operands, given } = await readWords(kind, words.slice(1));
   const { pvc } = options;
   const { out, tasks = [], parent = {} } = given;

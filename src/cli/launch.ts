@@ -3,7 +3,13 @@ import { availableParallelism } from "node:os";
 import { resolve } from "node:path";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import type { PreparedLaunch } from "../launch/prepare.ts";
-import { addPushOptions, type BuildPushOptions, openBuildPush, pushWishes } from "./build-push.ts";
+import {
+  addPushOptions,
+  type BuildPushOptions,
+  openBuildPush,
+  pushWishes,
+  refusePushContradictions,
+} from "./build-push.ts";
 import { ExitStatus, UsageError } from "./exit.ts";
 import { addKubernetes } from "./launch-kubernetes.ts";
 import { addLocal } from "./launch-local.ts";
@@ -54,7 +60,10 @@ Examples:
 export function addLaunchOptions(command: Command): Command {
   command
     .argument("<what...>", "a recipe or a plan to build; or, after --, a whole sweep or eval command")
-    .option("-o, --output <folder>", "where the child goes; what the launch needs goes to FOLDER.launch")
+    .option(
+      "-o, --output <folder>",
+      "where the child goes, or s3://BUCKET/PREFIX; what the launch needs goes to FOLDER.launch",
+    )
     .option(
       "--tasks <n>",
       "parts; of a sweep one for each child, of an evaluation one for each target",
@@ -147,6 +156,7 @@ async function wantedStudy(
     throw new UsageError(
       `Cannot use --${refused} with ${words[0]}, wanted it after --, where the command has its own options`,
     );
+  refusePushContradictions(options, { output: "" });
   const { readStudyRuns, studyJob } = await import("../launch/study-job.ts");
   const said = await readStudyRuns(words, { program, cwd: process.cwd() });
   if ("status" in said) {

@@ -92,6 +92,8 @@ test("chimera launch refuses what it cannot mean", (t) => {
   refused(/Cannot launch "b" beside "a", wanted one/, "local", "a", "b", ...out);
   refused(/wanted a whole number from 1/, "local", R1T, ...out, "--tasks", "0");
   refused(/use --output with sweep/, "slurm", ...out, "--", "sweep", R1T);
+  refused(/use --push with sweep/, "local", "--push", "a/b", "--", "sweep", R1T);
+  refused(/use --discard-local without --push/, "local", "--discard-local", "--", "sweep", R1T);
   refused(
     /Cannot use --time soon, wanted one as sbatch takes it/,
     "slurm",

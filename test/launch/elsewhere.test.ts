@@ -3,7 +3,9 @@ import assert from "node:assert/strict";
 import { existsSync, mkdirSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
+import { CheckpointError } from "../../src/base/errors.ts";
 import { build } from "../../src/build/build.ts";
+import { finishWhenReady } from "../../src/build/finish-when-ready.ts";
 import { openOutput } from "../../src/checkpoint/stores.ts";
 import { buildStatus } from "../../src/launch/status.ts";
 import { openShardPush } from "../../src/transfer/push-shards.ts";
@@ -80,6 +82,26 @@ describe("a launch whose child goes to the Hub", () => {
     assert.match(stdout, /pushed {2}hf:chimera\/waited\n/);
     assertPushed("chimera/waited");
     assert.deepEqual(shardsIn(to), []);
+  });
+
+  test("waiting goes on while the repository cannot be reached for a while", async () => {
+    const to = join(folder, "away");
+    let opened = 0;
+    const openOutlet = async () => {
+      opened++;
+      if (opened === 2) throw new CheckpointError("unreachable", "Cannot reach it");
+      return openShardPush(whole.plan, "chimera/away", { discardLocal: true });
+    };
+    const waiting = finishWhenReady(whole.plan, to, { seconds: 60, everySeconds: 0.02, openOutlet });
+    for (const index of [0, 1]) await build(whole.plan, to, { part: { index, count: 2 }, workers: 1 });
+    assert.equal((await waiting).finished, true);
+    assert.ok(opened >= 3, `${opened}`);
+    assertPushed("chimera/away");
+    const never = finishWhenReady(whole.plan, join(folder, "none"), {
+      ...{ seconds: 60, everySeconds: 0.02 },
+      openOutlet: () => Promise.reject(new CheckpointError("unreachable", "Cannot reach it")),
+    });
+    await assert.rejects(never, { code: "unreachable" });
   });
 
   test("finishing sends what a part has built and not sent", async () => {
