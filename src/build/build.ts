@@ -26,6 +26,7 @@ import {
   completeShards,
   readState,
   recordFiles,
+  recordOutlet,
   removeLeftovers,
   type ShardRecord,
 } from "./state.ts";
@@ -123,7 +124,8 @@ async function runBuild(plan: BuildPlan, location: string, options: BuildOptions
   refuseParents(plan, target);
   const found = await inspectTarget(target, plan, options);
   if (found.complete) {
-    if (outlet && !options.dryRun) await sendChild(target, found.child!, outlet);
+    // Parts would all send the same: the one that finishes does.
+    if (outlet && !options.dryRun && !options.part) await sendChild(target, found.child!, outlet);
     if (found.unfinished !== undefined && !options.dryRun) await sweep(target, plan);
     return report({ finished: true, resumed: plan.shards.length });
   }
@@ -158,7 +160,12 @@ async function runBuild(plan: BuildPlan, location: string, options: BuildOptions
       wanted.map(({ name }) => name),
     );
     await checkSpace(target, plan, { wanted: missing, reclaimed: 0, most });
-    if (outlet) outlet.begin(target, await localShards(target, wanted, { done, outlet }));
+    if (outlet) {
+      await recordOutlet(target, outlet);
+      // A part may have ended before its last shards were there: finishing sends what is left.
+      const own = options.finish ? plan.shards : wanted;
+      outlet.begin(target, await localShards(target, own, { done, outlet }));
+    }
     const written = await buildShards(plan, missing, { target, options, emit, done, wanted, direct }).catch(
       async (error) => {
         await removeLeftovers(

@@ -15,6 +15,8 @@ export interface FinishedShard {
 }
 
 export interface Outlet {
+  /** Where it is, as openStore() takes it. */
+  readonly location: string;
   /** Shards in work or in the folder at a time, at the most; without end where they stay there. */
   readonly mostLocal: number;
   /** Whether it is there, so that it may be missing in the folder. */

@@ -12,6 +12,7 @@ import type { Outcome } from "./resolve.ts";
 const STATE_NAME = `${STATE_FOLDER}/state.json`;
 const PLAN_NAME = `${STATE_FOLDER}/plan.json`;
 const FILES_NAME = `${STATE_FOLDER}/files.json`;
+const OUTLET_NAME = `${STATE_FOLDER}/outlet.json`;
 
 /** What is known of a finished shard. */
 export interface ShardRecord {
@@ -107,6 +108,20 @@ export async function recordFiles(target: OutputStore, names: readonly string[])
 export async function recordedFiles(target: OutputStore): Promise<string[]> {
   const names = await readJson<unknown>(target, FILES_NAME);
   return Array.isArray(names) ? names.filter((name) => typeof name === "string") : [];
+}
+
+/** Notes where shards go, so that who looks at the journal knows where those are that have left the folder. */
+export async function recordOutlet(
+  target: OutputStore,
+  { location }: Pick<Outlet, "location">,
+): Promise<void> {
+  await target.writeSmall(OUTLET_NAME, encoder.encode(`${JSON.stringify({ location })}\n`));
+}
+
+/** Where the shards of this unfinished build go besides; undefined: nowhere. */
+export async function recordedOutlet(target: OutputStore): Promise<string | undefined> {
+  const { location } = (await readJson<{ location?: unknown }>(target, OUTLET_NAME)) ?? {};
+  return typeof location === "string" ? location : undefined;
 }
 
 function recordName(shard: string): string {

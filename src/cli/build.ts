@@ -4,7 +4,13 @@ import { formatBytes, formatDuration, parseBytes } from "../base/format.ts";
 import type { BuildOptions, BuildReport } from "../build/build.ts";
 import type { BuildEvent } from "../build/events.ts";
 import type { BuildPlan } from "../plan/plan.ts";
-import { type BuildPushOptions, openBuildPush, refusePushContradictions } from "./build-push.ts";
+import {
+  addPushOptions,
+  type BuildPushOptions,
+  openBuildPush,
+  parseCount,
+  refusePushContradictions,
+} from "./build-push.ts";
 import { UsageError } from "./exit.ts";
 import { interruptible } from "./interrupt.ts";
 import { parentOption, planOf, showDisk, showNetwork, showPlan, showWarnings } from "./plan.ts";
@@ -29,7 +35,7 @@ export interface BuildCommandOptions extends BuildPushOptions {
 }
 
 export function addBuild(program: Command): void {
-  program
+  const command = program
     .command("build")
     .description("build the child that a recipe describes; run again to resume")
     .argument("[recipe]", "a recipe (.yaml) or a plan (.json); not needed with --finish")
@@ -48,15 +54,8 @@ export function addBuild(program: Command): void {
     .option(
       "--staging <folder>",
       "with s3://: where shards are put together (default: the system's temporary one)",
-    )
-    .option("--push <repository>", "upload shards to ORG/NAME as they are finished, all other files last")
-    .option("--discard-local", "with --push: free the disk of what is uploaded")
-    .option(
-      "--local-shards <n>",
-      "with --discard-local: shards on the disk at most (workers + 3)",
-      parseCount,
-    )
-    .option("--private", "with --push: make the repository private")
+    );
+  addPushOptions(command)
     .option("--force", "replace what another build of chimera left in the folder")
     .addOption(parentOption("where a parent lies, instead of where the recipe says; repeatable"))
     .addOption(new Option("--progress <mode>", "progress on stderr").choices(PROGRESS_MODES).default("auto"))
@@ -79,6 +78,7 @@ Examples:
   $ seq 0 7 | xargs -P8 -I{} chimera build plan.json -o ./R1T --part {}/8
   $ chimera build plan.json -o ./R1T --finish
   $ chimera build recipes/r1t.yaml -o ./R1T --push my-org/R1T --discard-local
+  $ chimera build plan.json -o ./R1T --finish --wait 86400 --push my-org/R1T --discard-local
   $ chimera launch local plan.json -o ./R1T --tasks 8    # all three, with repetitions, and verified`,
     )
     .action((path: string | undefined, options: BuildCommandOptions) => runBuild(path, options));
@@ -96,10 +96,11 @@ async function runBuild(path: string | undefined, options: BuildCommandOptions):
   const { workers, part, finish, dryRun, force, direct, wait, staging } = options;
   const report = await interruptible(async (signal) => {
     const state = { isBuilt: false };
-    const outlet = options.push ? await openBuildPush(plan, options, { signal, progress, state }) : undefined;
+    const openOutlet = () => openBuildPush(plan, options, { signal, progress, state });
+    // Also before waiting: a token that may not write is to be told today.
+    const outlet = options.push ? await openOutlet() : undefined;
     const wishes: BuildOptions = {
       signal,
-      ...(outlet ? { outlet } : {}),
       onEvent: (event) => {
         if (event.kind === "progress") state.isBuilt = event.bytesDone >= event.bytesTotal;
         show(event, progress);
@@ -112,10 +113,11 @@ async function runBuild(path: string | undefined, options: BuildCommandOptions):
       ...(staging ? { staging } : {}),
       ...(direct ? { direct: directOptions(options) } : {}),
     };
+    const waiting = { ...wishes, ...(outlet ? { openOutlet } : {}) };
     const done =
       wait === undefined
-        ? build(plan, options.output, wishes)
-        : finishWhenReady(plan, options.output, { ...wishes, seconds: wait });
+        ? build(plan, options.output, { ...wishes, ...(outlet ? { outlet } : {}) })
+        : finishWhenReady(plan, options.output, { ...waiting, seconds: wait });
     return done.finally(() => progress.end());
   });
   if (options.json) printJson({ ...report, dryRun: dryRun ?? false, part: part ?? null, ...pushed(options) });
@@ -237,14 +239,7 @@ function parseReadSize(text: string): number {
   return bytes;
 }
 
-function parseCount(text: string): number {
-  const value = Number(text);
-  if (!Number.isInteger(value) || value < 1 || value > 1024)
-    throw new InvalidArgumentError("wanted a whole number from 1 to 1024");
-  return value;
-}
-
-function parseSeconds(text: string): number {
+export function parseSeconds(text: string): number {
   const value = Number(text);
   if (Number.isInteger(value) && value >= 1 && value <= 31_536_000) return value;
   throw new InvalidArgumentError("wanted a whole number of seconds");

@@ -2,12 +2,13 @@
 import { join } from "node:path";
 import { type Command, InvalidArgumentError } from "commander";
 import { formatInteger } from "../base/format.ts";
+import type { Patience } from "../eval/await-run.ts";
 import type { RunComparison } from "../eval/compare-runs.ts";
 import type { EvaluateEvent, EvaluateOptions } from "../eval/evaluate.ts";
 import type { RefusalJudge } from "../eval/judge.ts";
 import type { FinishedRun } from "../eval/run-folder.ts";
 import type { GenerationSettings, Task } from "../tasks/task.ts";
-import { parsePart } from "./build.ts";
+import { parsePart, parseSeconds } from "./build.ts";
 import { comparisonTable, overviewTable, topicTable } from "./eval-tables.ts";
 import { ExitStatus, UsageError } from "./exit.ts";
 import { interruptible } from "./interrupt.ts";
@@ -15,6 +16,7 @@ import { parseCount, parseNumber } from "./model.ts";
 import { createProgress, type ProgressMode } from "./progress.ts";
 import {
   addTargetOptions,
+  identifyTarget,
   type NamedTarget,
   nameTargets,
   openTarget,
@@ -39,6 +41,7 @@ interface EvalCommandOptions extends TargetCommandOptions, QuestionOptions {
   out?: string;
   rescore?: boolean;
   part?: { index: number; count: number };
+  wait?: number;
   dryRun?: boolean;
   json?: boolean;
 }
@@ -88,6 +91,11 @@ export function addEval(program: Command): void {
     )
     .option("--rescore", "score the answers of runs again by the tasks as they are now; nobody is asked")
     .option("--part <i/n>", "ask only every n-th target, from the i-th on; with -o", parsePart)
+    .option(
+      "--wait <seconds>",
+      "ask nobody: compare when the parts have run everything, at most so long from now; with -o",
+      parseSeconds,
+    )
     .option("--dry-run", "say which runs there would be and where, and ask nobody; with -o")
     .option("--json", "summaries and comparisons as JSON on stdout")
     .addHelpText(
@@ -106,17 +114,20 @@ Examples:
   $ chimera eval ./R1T --tasks gsm8k_test.jsonl --n 200 --max-tokens 8192
   $ chimera eval http://localhost:8000/v1#r1t ./R1T --tasks my-task.yaml
   $ chimera eval runs/mini-v3-0f3a… runs/mini-r1-77c1…     compare two runs
-  $ chimera eval runs/mini-r1-77c1… --rescore --tasks tasks/mini`,
+  $ chimera eval runs/mini-r1-77c1… --rescore --tasks tasks/mini
+  $ seq 0 2 | xargs -P3 -I{} chimera eval ./V3 ./R1 ./R1T -o runs/three --part {}/3
+  $ chimera eval ./V3 ./R1 ./R1T -o runs/three --wait 86400    # compares when they are done`,
     )
     .action(run);
 }
 
 async function run(texts: string[], options: EvalCommandOptions): Promise<void> {
+  refuseWaiting(options);
   const all = await nameTargets(texts, options);
   await requireTargets(all);
-  const { part, out } = options;
-  if ((part || options.dryRun) && out === undefined) {
-    const option = part ? "--part" : "--dry-run";
+  const { part, out, wait } = options;
+  if ((part || options.dryRun || wait !== undefined) && out === undefined) {
+    const option = part ? "--part" : options.dryRun ? "--dry-run" : "--wait";
     throw new UsageError(`Cannot use ${option} without -o, wanted the folder that all parts share`);
   }
   if (options.dryRun) return showRuns(all, options);
@@ -127,11 +138,16 @@ async function run(texts: string[], options: EvalCommandOptions): Promise<void> 
     throw new UsageError("Cannot score again what is no run, wanted the folders of runs with --rescore");
   const tasks = isAllRuns && !options.rescore ? [] : await loadQuestions(options);
   await interruptible(async (signal) => {
+    const { removeParts, writeParts } = await import("../eval/parts-record.ts");
+    // A folder of one run says itself how far it is.
+    const isShared = out !== undefined && all.length > 1;
+    if (part && isShared) await writeParts(out, { kind: "eval", runs: all.map(({ name }) => name) });
     const judge = await openRefusalJudge(options);
+    const waits = wait === undefined ? undefined : (await import("../eval/await-run.ts")).patience(wait);
     const runs: FinishedRun[] = [];
     for (const target of targets) {
       if (targets.length > 1) options.progress !== "none" && note(paintError("dim", clean(target.name)));
-      runs.push(await runOf(target, tasks, { options, signal, judge, isOne: all.length === 1 }));
+      runs.push(await runOf(target, tasks, { options, signal, judge, waits, isOne: all.length === 1 }));
     }
     const { compareRuns } = await import("../eval/compare-runs.ts");
     const names = targets.map(({ name }) => name);
@@ -143,7 +159,23 @@ async function run(texts: string[], options: EvalCommandOptions): Promise<void> 
     }
     show(names, runs, comparisons, options.json === true);
     if (runs.some(({ summary }) => !summary?.complete)) throw new ExitStatus(75);
+    if (!part && isShared) await removeParts(out);
   });
+}
+
+/** Waiting is what a part or a dry run never does. */
+export function refuseWaiting({
+  wait,
+  part,
+  dryRun,
+}: {
+  wait?: number;
+  part?: object;
+  dryRun?: boolean;
+}): void {
+  const other = part ? "--part" : dryRun ? "--dry-run" : undefined;
+  if (wait !== undefined && other)
+    throw new UsageError(`Cannot use --wait with ${other}, wanted one of them`);
 }
 
 /** With what reports when every run is complete: it reads them, and loads no model. */
@@ -201,13 +233,14 @@ interface RunContext {
   options: EvalCommandOptions;
   signal: AbortSignal;
   judge: RefusalJudge | undefined;
+  waits: Patience | undefined;
   isOne: boolean;
 }
 
 async function runOf(
   target: NamedTarget,
   tasks: readonly Task[],
-  { options, signal, judge, isOne }: RunContext,
+  { options, signal, judge, waits, isOne }: RunContext,
 ): Promise<FinishedRun> {
   const { out } = options;
   const within = out === undefined ? undefined : isOne ? out : join(out, target.name);
@@ -220,6 +253,12 @@ async function runOf(
     return rescore(held, tasks, { folder, ...(judge ? { judge } : {}) });
   }
   const { evaluate, runConfigOf } = await import("../eval/evaluate.ts");
+  if (waits) {
+    const { awaitRun } = await import("../eval/await-run.ts");
+    const identified = { name: target.name, identity: await identifyTarget(target, options) };
+    const wishes = { ...questionsOf(options), ...(judge ? { judge } : {}) };
+    return awaitRun(within!, await runConfigOf(identified, tasks, wishes), waits, signal);
+  }
   const opened = await openTarget(target, { ...options, signal });
   const progress = evalProgress(options.progress, target.name);
   try {

@@ -73,6 +73,7 @@ const EVAL_STATUS: Record<string, number> = {
   incomplete: 75,
   "bad-answer": 3,
   "model-changed": 3,
+  "parts-missing": 3,
   "not-authorised": 3,
   refused: 3,
   damaged: 3,

@@ -4,7 +4,7 @@ import type { LocalEvent, LocalReport } from "../launch/local.ts";
 import { ExitStatus } from "./exit.ts";
 import { interruptible } from "./interrupt.ts";
 import type { Wanted } from "./launch.ts";
-import { addLaunchOptions, cores, jsonOption, type LaunchOptions, wantedLaunch } from "./launch.ts";
+import { addLaunchOptions, cores, isStudy, jsonOption, type LaunchOptions, wantedLaunch } from "./launch.ts";
 import { createProgress, PROGRESS_MODES, type Progress, type ProgressMode } from "./progress.ts";
 import { clean, note, paint, paintError, print, printJson } from "./terminal.ts";
 
@@ -29,13 +29,15 @@ the step, that failed for good.
 
 Examples:
   $ chimera launch local recipes/r1t.yaml -o ./R1T --tasks 8 --parallel 4
+  $ chimera launch local recipes/r1t.yaml -o s3://bucket/R1T --tasks 8
+  $ chimera launch local recipes/r1t.yaml -o ./R1T --push my-org/R1T --discard-local
   $ chimera launch local --tasks 13 --parallel 2 -- sweep recipes/mini/r1t.yaml --lambda r1=0:1:0.1 --n 200`,
     )
     .action(run);
 }
 
 async function run(words: string[], options: LocalCommandOptions): Promise<void> {
-  const isBuild = words[0] !== "sweep" && words[0] !== "eval";
+  const isBuild = !isStudy(words);
   // A model takes all cores by itself, a build's worker one.
   const parallel = options.parallel ?? (isBuild ? Math.min(options.tasks ?? cores(), cores()) : 1);
   const workers = options.workers ?? Math.max(1, Math.floor(cores() / parallel));
@@ -128,7 +130,8 @@ async function watching({ launch }: Wanted, progress: Progress): Promise<{ end: 
       isBusy = false;
     }
   };
-  const timer = setInterval(look, 1000);
+  // Of an object store a look is a request for each shard.
+  const timer = setInterval(look, target.staging === undefined ? 1000 : 15_000);
   return { end: () => clearInterval(timer) };
 }
 

@@ -3,7 +3,14 @@ import type { Command } from "commander";
 import type { LaunchJob } from "../launch/job.ts";
 import type { SlurmOptions, SlurmScript } from "../launch/slurm-script.ts";
 import { UsageError } from "./exit.ts";
-import { addLaunchOptions, jsonOption, type LaunchOptions, parseTasks, wantedLaunch } from "./launch.ts";
+import {
+  addLaunchOptions,
+  isStudy,
+  jsonOption,
+  type LaunchOptions,
+  parseTasks,
+  wantedLaunch,
+} from "./launch.ts";
 import { paint, print, printJson, quoted } from "./terminal.ts";
 
 interface SlurmCommandOptions extends LaunchOptions {
@@ -48,7 +55,7 @@ Examples:
 }
 
 async function run(words: string[], options: SlurmCommandOptions): Promise<void> {
-  const isBuild = words[0] !== "sweep" && words[0] !== "eval";
+  const isBuild = !isStudy(words);
   const workers = options.workers ?? options.cpus ?? 2;
   const wanted = await wantedLaunch(words, isBuild ? { ...options, workers } : options, {
     // A shard takes seconds: four of them are worth a job.

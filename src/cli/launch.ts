@@ -3,6 +3,13 @@ import { availableParallelism } from "node:os";
 import { resolve } from "node:path";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import type { PreparedLaunch } from "../launch/prepare.ts";
+import {
+  addPushOptions,
+  type BuildPushOptions,
+  openBuildPush,
+  pushWishes,
+  refusePushContradictions,
+} from "./build-push.ts";
 import { ExitStatus, UsageError } from "./exit.ts";
 import { addKubernetes } from "./launch-kubernetes.ts";
 import { addLocal } from "./launch-local.ts";
@@ -12,7 +19,7 @@ import { parentOption, planOf, showWarnings } from "./plan.ts";
 import { note } from "./terminal.ts";
 
 /** What every way to launch knows. */
-export interface LaunchOptions {
+export interface LaunchOptions extends BuildPushOptions {
   output?: string;
   tasks?: number;
   parallel?: number;
@@ -51,9 +58,12 @@ Examples:
 
 /** The argument and the options that local and slurm share. */
 export function addLaunchOptions(command: Command): Command {
-  return command
+  command
     .argument("<what...>", "a recipe or a plan to build; or, after --, a whole sweep or eval command")
-    .option("-o, --output <folder>", "where the child goes; what the launch needs goes to FOLDER.launch")
+    .option(
+      "-o, --output <folder>",
+      "where the child goes, or s3://BUCKET/PREFIX; what the launch needs goes to FOLDER.launch",
+    )
     .option(
       "--tasks <n>",
       "parts; of a sweep one for each child, of an evaluation one for each target",
@@ -61,7 +71,8 @@ export function addLaunchOptions(command: Command): Command {
     )
     .option("--parallel <n>", "parts that run at a time", parseTasks)
     .option("--workers <n>", "worker threads of each part", parseTasks)
-    .addOption(parentOption("where a parent lies, instead of where the recipe says; repeatable"))
+    .addOption(parentOption("where a parent lies, instead of where the recipe says; repeatable"));
+  return addPushOptions(command)
     .option("--chimera <command>", "how parts call chimera, as a shell takes it (default: this installation)")
     .option("--verify-all", "at the end, compute every merged tensor again, not a sample")
     .option("--no-verify", "do not verify the child at the end");
@@ -90,6 +101,13 @@ export interface Wanted {
 
 const STUDIES: ReadonlySet<string> = new Set(["sweep", "eval"]);
 
+/** Options that a study has not, or after --. */
+const BUILD_ONLY = ["output", "parent", "workers", "push", "private"] as const;
+
+export function isStudy(words: readonly string[]): boolean {
+  return STUDIES.has(words[0]!);
+}
+
 /** From what was said to a job. Throws what planning throws, before anything is written. */
 export async function wantedLaunch(
   words: readonly string[],
@@ -97,7 +115,7 @@ export async function wantedLaunch(
   { defaultTasks }: { defaultTasks: (most: number) => number },
 ): Promise<Wanted> {
   const program = await programOf(options);
-  if (STUDIES.has(words[0]!)) return wantedStudy(words, options, { program, defaultTasks });
+  if (isStudy(words)) return wantedStudy(words, options, { program, defaultTasks });
   const [path, ...more] = words;
   if (more.length > 0)
     throw new UsageError(
@@ -107,20 +125,24 @@ export async function wantedLaunch(
   const { output } = options;
   if (output === undefined)
     throw new UsageError("Cannot launch a build without -o, wanted the child's folder");
+  const push = await pushWishes(options, output);
   const plan = await planOf(path!, options.parent);
   showWarnings(plan);
   const { build } = await import("../build/build.ts");
   const { buildJob, writePlanOnce } = await import("../launch/prepare.ts");
   const { formatBytes } = await import("../base/format.ts");
   // The folder, the parents and the disk, looked at once here and not first by every part.
-  const { finished } = await build(plan, output, { dryRun: true });
+  const outlet = push ? await openBuildPush(plan, { ...options, dryRun: true }) : undefined;
+  const { finished } = await build(plan, output, { dryRun: true, ...(outlet ? { outlet } : {}) });
   const launch = buildJob(plan, {
     ...{ output, program, verify: options.verify, tasks: options.tasks ?? defaultTasks(plan.shards.length) },
     ...(options.verifyAll ? { verifyAll: true } : {}),
     ...(options.workers === undefined ? {} : { workers: options.workers }),
+    ...(push ? { push } : {}),
   });
   const what = `${plan.shards.length} shards, ${formatBytes(plan.totals.writeBytes)}`;
-  return { launch, what, isFinished: finished, write: () => writePlanOnce(launch, plan) };
+  // Whether a finished child is on the Hub as well, its last step finds out.
+  return { launch, what, isFinished: finished && !push, write: () => writePlanOnce(launch, plan) };
 }
 
 /** The command itself says what it would run. */
@@ -129,11 +151,12 @@ async function wantedStudy(
   options: LaunchOptions,
   { program, defaultTasks }: { program: string[]; defaultTasks: (most: number) => number },
 ): Promise<Wanted> {
-  const refused = (["output", "parent", "workers"] as const).find((key) => options[key] !== undefined);
+  const refused = BUILD_ONLY.find((key) => options[key] !== undefined);
   if (refused !== undefined)
     throw new UsageError(
       `Cannot use --${refused} with ${words[0]}, wanted it after --, where the command has its own options`,
     );
+  refusePushContradictions(options, { output: "" });
   const { readStudyRuns, studyJob } = await import("../launch/study-job.ts");
   const said = await readStudyRuns(words, { program, cwd: process.cwd() });
   if ("status" in said) {

@@ -24,6 +24,8 @@ export interface StudyCommandOptions extends ModelCommandOptions, QuestionOption
   out?: string;
   json?: boolean;
   dryRun?: boolean;
+  /** Of sweeps. */
+  wait?: number;
 }
 
 export function addStudyOptions(command: Command): Command {
@@ -83,6 +85,7 @@ export async function openStudy(
   const { loadRecipe } = await import("../plan/load-recipe.ts");
   const { RunPool } = await import("../study/run-pool.ts");
   const { chooseQuestions } = await import("../eval/choose-questions.ts");
+  const { patience } = await import("../eval/await-run.ts");
   const { nameOf } = await import("../library/eval-target.ts");
   const { folderExists } = await import("../checkpoint/node.ts");
   if (folderExists(recipePath))
@@ -104,6 +107,7 @@ export async function openStudy(
     ...{ folder, tasks, signal, onEvent, opener: await openerOf(options, signal) },
     questions: { ...questionsOf(options), ...(judge ? { judge } : {}) },
     ...(parent ? { locations: parent } : {}),
+    ...(options.wait === undefined ? {} : { waits: patience(options.wait) }),
   });
   const isQuiet = options.progress === "json" || options.progress === "none";
   return {

@@ -6,7 +6,8 @@ import { accuracyInWords, functionalInWords, thinkingInWords } from "../study/fi
 import type { PoolRun } from "../study/run-pool.ts";
 import type { LambdaAxis, SweepSettings } from "../study/sweep.ts";
 import type { SweepFile } from "../study/sweep-file.ts";
-import { parsePart } from "./build.ts";
+import { parsePart, parseSeconds } from "./build.ts";
+import { refuseWaiting } from "./eval.ts";
 import { UsageError } from "./exit.ts";
 import { interruptible } from "./interrupt.ts";
 import {
@@ -43,6 +44,11 @@ export function addSweep(program: Command): void {
       "--part <i/n>",
       "ask only every n-th child or parent, from the i-th on, and report nothing",
       parsePart,
+    )
+    .option(
+      "--wait <seconds>",
+      "ask nobody: report when the parts have run everything, at most so long from now",
+      parseSeconds,
     );
   addStudyOptions(command)
     .addHelpText(
@@ -51,13 +57,15 @@ export function addSweep(program: Command): void {
 The folder (default runs/sweep-RECIPE) gets a run for each child, points.csv,
 sweep.json, the plots as SVG and report.html, which needs no network. The same
 command goes on where it was stopped. Parts may run on many machines that share
-the folder; the command without --part then finds their runs and reports
-(chimera launch does both).
+the folder; the command without --part then finds their runs and reports, with
+--wait as soon as they are complete (chimera launch does both).
 
 Examples:
   $ chimera sweep recipes/mini/r1t.yaml --lambda r1=0:1:0.1 --n 200
   $ chimera sweep recipes/mini/r1t.yaml --lambda r1=0:1:0.1 --roles routed-experts --roles all
-  $ chimera sweep my-sweep.yaml -o runs/my-sweep`,
+  $ chimera sweep my-sweep.yaml -o runs/my-sweep
+  $ seq 0 12 | xargs -P2 -I{} chimera sweep my-sweep.yaml -o runs/my-sweep --part {}/13
+  $ chimera sweep my-sweep.yaml -o runs/my-sweep --wait 86400    # from anywhere, meanwhile`,
     )
     .action(run);
 }
@@ -68,6 +76,7 @@ function gather(text: string, all: string[] = []): string[] {
 }
 
 async function run(path: string, given: SweepCommandOptions, command: Command): Promise<void> {
+  refuseWaiting(given);
   const { namesRecipe } = await import("../study/study-file.ts");
   const { readSweepFile } = await import("../study/sweep-file.ts");
   const file = (await namesRecipe(path)) ? undefined : await readSweepFile(path);
@@ -97,7 +106,9 @@ async function run(path: string, given: SweepCommandOptions, command: Command): 
     }
     study.say(figuresHead());
     const { part } = options;
+    const { removeParts, writeParts } = await import("../eval/parts-record.ts");
     if (part) {
+      await writeParts(folder, { kind: "sweep", runs: (await runsOf(settings)).map(({ name }) => name) });
       const say = (name: string, { run, isFound }: PoolRun) =>
         study.say(figuresLine(name, run.summary!, isFound));
       const found = await sweepPart(settings, pool, { part, onRun: say }).finally(study.endProgress);
@@ -120,6 +131,7 @@ async function run(path: string, given: SweepCommandOptions, command: Command): 
     if (options.json) printJson({ folder, ...result, findings });
     else show(findings, files);
     requireComplete([...result.points, ...result.parents].map(({ summary }) => summary));
+    await removeParts(folder);
   });
 }
 

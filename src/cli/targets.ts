@@ -4,7 +4,8 @@
  */
 import { type Command, InvalidArgumentError } from "commander";
 import { formatBytes, formatDuration } from "../base/format.ts";
-import type { Target } from "../eval/target.ts";
+import type { Target, TargetIdentity } from "../eval/target.ts";
+import type { BuildPlan } from "../plan/plan.ts";
 import type { LoadEvent } from "../runtime/model-options.ts";
 import { UsageError } from "./exit.ts";
 import { addModelOptions, type ModelCommandOptions, parseCount, parseNumber } from "./model.ts";
@@ -162,10 +163,8 @@ export async function openTarget(
     });
   }
   const { openEvalTarget } = await import("../library/eval-target.ts");
-  const { namesChild } = await import("../library/model-source.ts");
-  const { planOf } = await import("./plan.ts");
-  const { batch, threads, context, cache, weights, expertMemory, parent, signal } = options;
-  const source = parent && namesChild(location) ? await planOf(location, parent) : location;
+  const { batch, threads, context, cache, weights, expertMemory, signal } = options;
+  const source = await sourceOf(location, options);
   const progress = createProgress(options.progress, "load");
   return openEvalTarget(source, {
     ...{ name, weights },
@@ -177,6 +176,34 @@ export async function openTarget(
     ...(expertMemory === undefined ? {} : { expertMemory }),
     ...(signal ? { signal } : {}),
   }).finally(() => progress.end());
+}
+
+async function sourceOf(
+  location: string,
+  { parent }: Pick<TargetCommandOptions, "parent">,
+): Promise<BuildPlan | string> {
+  const { namesChild } = await import("../library/model-source.ts");
+  if (!parent || !namesChild(location)) return location;
+  return (await import("./plan.ts")).planOf(location, parent);
+}
+
+/** What decides a target's answers. No model is loaded for it; an endpoint is asked what it serves. */
+export async function identifyTarget(
+  target: NamedTarget,
+  options: TargetCommandOptions,
+): Promise<TargetIdentity> {
+  if (target.kind === "endpoint") {
+    const opened = await openTarget(target, options);
+    await opened.close();
+    return opened.identity;
+  }
+  const { identifyEvalTarget } = await import("../library/eval-target.ts");
+  const { context, cache, weights } = options;
+  return identifyEvalTarget(await sourceOf(target.location, options), {
+    weights,
+    ...(context ? { context } : {}),
+    ...(cache ? { cache } : {}),
+  });
 }
 
 function show(event: LoadEvent, progress: ReturnType<typeof createProgress>): void {

@@ -234,7 +234,8 @@ async function heldConfig(folder: string, wanted: RunConfig): Promise<RunConfig 
   return held;
 }
 
-function otherRun(folder: string, held: RunConfig, wanted: RunConfig): EvaluationError {
+/** That a folder holds a run of other settings, and which. */
+export function otherRun(folder: string, held: RunConfig, wanted: RunConfig): EvaluationError {
   const [first, ...more] = settingsDifferences(held.settings, wanted.settings);
   const what = [first ?? "other settings", ...more].join("; ");
   return new EvaluationError(

@@ -4,6 +4,7 @@
  * Every scheduler gets the same job. A part is `…task --part I/N`; it may be run twice, killed, or run again anywhere:
  * what it makes is decided by the plan alone. Nothing is reported back: the last steps look into the folder.
  */
+import { resolve } from "node:path";
 import { BuildError } from "../base/errors.ts";
 
 export const LAUNCH_FORMAT = "chimera-launch";
@@ -57,9 +58,15 @@ export function partArguments({ task, tasks }: LaunchJob, index: number | string
   return [...task, "--part", `${index}/${tasks}`];
 }
 
-/** Where everything lies that a launch needs and a child must not hold: beside the output, never in it. */
+/**
+ * Where everything lies that a launch needs and a child must not hold: beside the output, never in it. Of an object store in
+ * the current folder.
+ */
 export function launchFolder(output: string): string {
-  return `${output.replace(/(?<=.)\/+$/, "")}.launch`;
+  const place = output.replace(/(?<=.)\/+$/, "");
+  const remote = /^([a-z][a-z0-9+.-]+):\/\/(.+)$/i.exec(place);
+  if (!remote) return `${place}.launch`;
+  return resolve(`${remote[1]}-${remote[2]!.replaceAll(/[^\w.-]+/g, "-")}.launch`);
 }
 
 /** Reads a launch.json. Throws BuildError for what is none. */

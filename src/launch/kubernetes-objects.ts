@@ -72,7 +72,7 @@ export type EnvironmentVariable =
 export type Volume = { name: string } & (
   | { persistentVolumeClaim: { claimName: string; readOnly?: boolean } }
   | { configMap: { name: string } }
-  | { emptyDir: object }
+  | { emptyDir: { sizeLimit: string } }
 );
 
 export type KubernetesObject = ConfigMap | Job;

@@ -1,16 +1,16 @@
 /**
- * A build as objects of Kubernetes: a ConfigMap with the recipe, an Indexed Job with an index for each part, and a Job that
+ * A task as objects of Kubernetes: a ConfigMap with the recipe, an Indexed Job with an index for each part, and a Job that
  * finishes.
  *
- * Kubernetes knows no order between Jobs. The finishing one is there from the start and waits (`build --finish --wait`) for
- * the shards, which it sees in the folder: a small pod that sleeps, in exchange for one `kubectl apply` and no controller.
- * Verifying is its main container, finishing its init container, so that the one follows the other.
+ * The finishing Job is there from the start and waits: a small pod that sleeps, in exchange for one `kubectl apply` and no
+ * controller. Of its steps the last is its container, those before are init containers, so that they follow each other.
  *
  * Every pod plans for itself from the recipe: plans are functions of recipe and headers, and the first pod writes its own
  * into the folder, where any other that differed would be refused. A plan of a large model would be too large for a ConfigMap.
  */
 import { createHash } from "node:crypto";
 import { FINAL_STATUSES, MOST_RETRIES } from "./exit-rules.ts";
+import type { LaunchStep } from "./job.ts";
 import type {
   Container,
   EnvironmentVariable,
@@ -20,18 +20,15 @@ import type {
   PodSpec,
   Volume,
 } from "./kubernetes-objects.ts";
+import { type ClusterTask, SOURCE_FOLDER, STAGING_FOLDER } from "./kubernetes-tasks.ts";
 
-export interface KubernetesWishes {
-  /** Text of a recipe, or of a small plan, and what it is called in the pods. */
-  source: { text: string; fileName: "recipe.yaml" | "plan.json" };
-  /** As a pod sees it, like everything below. */
-  output: string;
-  parents: Readonly<Record<string, string>>;
+export interface ClusterWishes {
   image: string;
   /** Instead of the image's entry point. */
   program?: readonly string[];
   tasks: number;
   parallel: number;
+  /** Cores of each part. */
   workers: number;
   claims: readonly VolumeClaim[];
   namespace?: string;
@@ -39,12 +36,10 @@ export interface KubernetesWishes {
   name?: string;
   /** A quantity: "2Gi". */
   memory: string;
+  /** Variables that anybody may read: regions, endpoints. */
+  env?: Readonly<Record<string, string>>;
   /** A Secret whose entries become variables: keys of an object store. */
   secret?: string;
-  verify: boolean;
-  verifyAll?: boolean;
-  /** Seconds that finishing waits for all parts. */
-  waitSeconds: number;
 }
 
 export interface VolumeClaim {
@@ -53,68 +48,65 @@ export interface VolumeClaim {
   readOnly: boolean;
 }
 
-const SOURCE_FOLDER = "/etc/chimera";
-/** Where shards lie that go to an object store; a worker has one or two of them, of up to 6 GB in DeepSeek's layout. */
-const STAGING_FOLDER = "/staging";
-const STAGED_GIB = 14;
 /** What a shard in work needs to be given up, with much to spare. */
 const GRACE_SECONDS = 120;
 const KEEP_SECONDS = 7 * 86_400;
+/** Of a pod that puts nothing together: logs. */
+const LITTLE_DISK = "64Mi";
 
-export function kubernetesObjects(wishes: KubernetesWishes): KubernetesObject[] {
-  const name = wishes.name ?? defaultName(wishes);
-  const metadata = (suffix: string) => ({
-    name: `${name}${suffix}`,
-    ...(wishes.namespace === undefined ? {} : { namespace: wishes.namespace }),
-    labels: labelsOf(name),
-  });
-  const { source, tasks, parallel } = wishes;
-  return [
-    {
-      ...{ apiVersion: "v1", kind: "ConfigMap", metadata: metadata("") },
-      ...{ immutable: true, data: { [source.fileName]: source.text } },
-    },
-    {
-      ...{ apiVersion: "batch/v1", kind: "Job", metadata: metadata("") },
-      spec: {
-        ...{ completionMode: "Indexed", completions: tasks, parallelism: Math.min(parallel, tasks) },
-        ...{ backoffLimitPerIndex: MOST_RETRIES, maxFailedIndexes: Math.max(1, Math.ceil(tasks / 10)) },
-        ...{
-          podReplacementPolicy: "Failed",
-          podFailurePolicy: { rules: failureRules("FailIndex", ["build"]) },
-        },
-        ttlSecondsAfterFinished: KEEP_SECONDS,
-        template: {
-          metadata: { labels: labelsOf(name) },
-          spec: podSpec(name, wishes, [partContainer(name, wishes)]),
-        },
-      },
-    },
-    finishingJob(name, wishes, metadata("-finish")),
-  ];
+/** Both, and what the objects are called. */
+interface Launch extends ClusterWishes {
+  task: ClusterTask;
+  objectName: string;
 }
 
-function finishingJob(name: string, wishes: KubernetesWishes, metadata: Job["metadata"]): Job {
-  const { output, verify, verifyAll, waitSeconds } = wishes;
-  const finish = container("finish", wishes, {
-    args: ["build", ...buildArguments(wishes), "--finish", "--wait", String(waitSeconds)],
-    env: [{ name: "CHIMERA_TASK", value: `kubernetes/${wishes.namespace ?? ""}/${name}/finish` }],
-  });
-  const verifying = container("verify", wishes, {
-    args: ["verify", output, ...(verifyAll ? ["--all"] : [])],
-    env: [],
-  });
-  const [containers, first] = verify ? [[verifying], [finish]] : [[finish], []];
-  const names = [...first, ...containers].map(({ name }) => name);
+export function kubernetesObjects(task: ClusterTask, wishes: ClusterWishes): KubernetesObject[] {
+  const objectName = wishes.name ?? defaultName(task, wishes);
+  const launch: Launch = { ...wishes, task, objectName };
+  const hasFiles = Object.keys(task.files).length > 0;
+  const config: KubernetesObject[] = [
+    {
+      ...{ apiVersion: "v1", kind: "ConfigMap", metadata: metadataOf(launch) },
+      ...{ immutable: true, data: { ...task.files } },
+    },
+  ];
+  return [...(hasFiles ? config : []), partsJob(launch), finishingJob(launch)];
+}
+
+function partsJob(launch: Launch): Job {
+  const { task, tasks, parallel, objectName } = launch;
   return {
-    ...{ apiVersion: "batch/v1", kind: "Job", metadata },
+    ...{ apiVersion: "batch/v1", kind: "Job", metadata: metadataOf(launch) },
+    spec: {
+      ...{ completionMode: "Indexed", completions: tasks, parallelism: Math.min(parallel, tasks) },
+      ...{ backoffLimitPerIndex: MOST_RETRIES, maxFailedIndexes: Math.max(1, Math.ceil(tasks / 10)) },
+      podReplacementPolicy: "Failed",
+      podFailurePolicy: { rules: failureRules("FailIndex", [task.kind]) },
+      ttlSecondsAfterFinished: KEEP_SECONDS,
+      template: {
+        metadata: { labels: labelsOf(objectName) },
+        spec: podSpec(launch, [partContainer(launch)], { stagingGib: stagingGib(task) }),
+      },
+    },
+  };
+}
+
+function finishingJob(launch: Launch): Job {
+  const { task, objectName } = launch;
+  const containers = task.finish.map((step) => stepContainer(launch, step));
+  const [first, last] = [containers.slice(0, -1), containers.slice(-1)];
+  const names = containers.map(({ name }) => name);
+  return {
+    ...{ apiVersion: "batch/v1", kind: "Job", metadata: metadataOf(launch, "-finish") },
     spec: {
       ...{ backoffLimit: MOST_RETRIES, podReplacementPolicy: "Failed" },
-      ...{
-        podFailurePolicy: { rules: failureRules("FailJob", names) },
-        ttlSecondsAfterFinished: KEEP_SECONDS,
+      podFailurePolicy: { rules: failureRules("FailJob", names) },
+      ttlSecondsAfterFinished: KEEP_SECONDS,
+      template: {
+        metadata: { labels: labelsOf(objectName) },
+        // No shard is put together there, but the folder for it is asked for.
+        spec: podSpec(launch, last, { first, ...(task.stagingBytes === undefined ? {} : { stagingGib: 1 }) }),
       },
-      template: { metadata: { labels: labelsOf(name) }, spec: podSpec(name, wishes, containers, first) },
     },
   };
 }
@@ -131,11 +123,11 @@ function failureRules(action: "FailIndex" | "FailJob", containers: readonly stri
   ];
 }
 
-function partContainer(name: string, wishes: KubernetesWishes): Container {
-  const { tasks, workers, namespace = "" } = wishes;
-  const part = ["--workers", String(workers), "--part", `$(JOB_COMPLETION_INDEX)/${tasks}`];
-  return container("build", wishes, {
-    args: ["build", ...buildArguments(wishes), ...part],
+function partContainer(launch: Launch): Container {
+  const { task, tasks, workers, memory } = launch;
+  const gib = stagingGib(task);
+  return container(task.kind, launch, {
+    args: [...task.task.map(verbatim), "--part", `$(JOB_COMPLETION_INDEX)/${tasks}`],
     env: [
       // The controller would add it as the last one, where the next could not refer to it.
       {
@@ -144,67 +136,88 @@ function partContainer(name: string, wishes: KubernetesWishes): Container {
           fieldRef: { fieldPath: "metadata.annotations['batch.kubernetes.io/job-completion-index']" },
         },
       },
-      { name: "CHIMERA_TASK", value: `kubernetes/${namespace}/${name}/$(JOB_COMPLETION_INDEX)` },
+      // The same each time that the index is run: what an earlier pod of it has left on another node is its own.
+      { name: "CHIMERA_TASK", value: taskOf(launch, "$(JOB_COMPLETION_INDEX)") },
     ],
+    ...{ cpu: String(workers), memory, disk: gib === undefined ? LITTLE_DISK : `${gib}Gi` },
   });
 }
 
-function buildArguments({ source, output, parents }: KubernetesWishes): string[] {
-  // A plan has its parents in it.
-  const moved = source.fileName === "plan.json" ? [] : Object.entries(parents);
-  return [
-    ...[`${SOURCE_FOLDER}/${source.fileName}`, "-o", output],
-    ...moved.flatMap(([parent, location]) => ["--parent", `${parent}=${location}`]),
-    ...(isElsewhere(output) ? ["--staging", STAGING_FOLDER] : []),
-  ];
+function stepContainer(launch: Launch, { name, command }: LaunchStep): Container {
+  const { task, workers, memory } = launch;
+  return container(name, launch, {
+    args: command.map(verbatim),
+    env: [{ name: "CHIMERA_TASK", value: taskOf(launch, name) }],
+    // Verifying computes; the others wait, mostly.
+    cpu: name === "verify" ? String(workers) : "100m",
+    ...{ memory: task.stepMemory ?? memory, disk: LITTLE_DISK },
+  });
 }
 
-/** An object store: shards are put together on the node before they go there. */
-function isElsewhere(output: string): boolean {
-  return /^[a-z][a-z0-9+.-]+:\/\//i.test(output);
+function taskOf({ namespace = "", objectName }: Launch, of: string): string {
+  return `kubernetes/${namespace}/${objectName}/${of}`;
 }
 
-function container(
-  name: string,
-  { image, program, workers, memory, claims, secret, output }: KubernetesWishes,
-  { args, env }: { args: string[]; env: EnvironmentVariable[] },
-): Container {
-  // Finishing waits, mostly; verifying computes.
-  const cpu = name === "finish" ? "100m" : String(workers);
-  const isStaging = isElsewhere(output);
-  const disk = isStaging && name === "build" ? `${STAGED_GIB * workers}Gi` : "64Mi";
+/** The kubelet reads $(NAME) as a variable, and $$ as $. */
+function verbatim(text: string): string {
+  return text.replaceAll("$", "$$$$");
+}
+
+/** Whole ones, with room for the state of uploads. */
+function stagingGib({ stagingBytes }: ClusterTask): number | undefined {
+  return stagingBytes === undefined ? undefined : Math.ceil((stagingBytes + 2 ** 28) / 2 ** 30);
+}
+
+interface ContainerWishes {
+  args: string[];
+  env: EnvironmentVariable[];
+  cpu: string;
+  memory: string;
+  disk: string;
+}
+
+function container(name: string, launch: Launch, wishes: ContainerWishes): Container {
+  const { image, program, secret } = launch;
+  const { args, cpu, memory, disk } = wishes;
+  const given = Object.entries(launch.env ?? {}).map(([name, value]) => ({ name, value: verbatim(value) }));
   return {
-    ...{ name, image, ...(program ? { command: [...program] } : {}), args, env },
+    ...{ name, image, ...(program ? { command: program.map(verbatim) } : {}), args },
+    env: [...given, ...wishes.env],
     ...(secret === undefined ? {} : { envFrom: [{ secretRef: { name: secret } }] }),
     resources: { requests: { cpu, memory, "ephemeral-storage": disk }, limits: { memory } },
     securityContext: {
       ...{ allowPrivilegeEscalation: false, readOnlyRootFilesystem: true },
       capabilities: { drop: ["ALL"] },
     },
-    volumeMounts: [
-      { name: "source", mountPath: SOURCE_FOLDER, readOnly: true },
-      ...claims.map(({ mountPath, readOnly }, i) => ({
-        ...{ name: `claim-${i}`, mountPath },
-        ...(readOnly ? { readOnly } : {}),
-      })),
-      ...(isStaging ? [{ name: "staging", mountPath: STAGING_FOLDER }] : []),
-    ],
+    volumeMounts: mountsOf(launch),
   };
 }
 
+function mountsOf({ claims, task }: Launch): Container["volumeMounts"] {
+  const hasFiles = Object.keys(task.files).length > 0;
+  return [
+    ...(hasFiles ? [{ name: "source", mountPath: SOURCE_FOLDER, readOnly: true }] : []),
+    ...claims.map(({ mountPath, readOnly }, i) => ({
+      ...{ name: `claim-${i}`, mountPath },
+      ...(readOnly ? { readOnly } : {}),
+    })),
+    ...(task.stagingBytes === undefined ? [] : [{ name: "staging", mountPath: STAGING_FOLDER }]),
+  ];
+}
+
 function podSpec(
-  name: string,
-  { claims, output }: KubernetesWishes,
+  { claims, task, objectName }: Launch,
   containers: Container[],
-  first: Container[] = [],
+  { first = [], stagingGib }: { first?: Container[]; stagingGib?: number | undefined },
 ): PodSpec {
+  const hasFiles = Object.keys(task.files).length > 0;
   const volumes: Volume[] = [
-    { name: "source", configMap: { name } },
+    ...(hasFiles ? [{ name: "source", configMap: { name: objectName } }] : []),
     ...claims.map(({ claim, readOnly }, i) => ({
       name: `claim-${i}`,
       persistentVolumeClaim: { claimName: claim, ...(readOnly ? { readOnly } : {}) },
     })),
-    ...(isElsewhere(output) ? [{ name: "staging", emptyDir: {} }] : []),
+    ...(stagingGib === undefined ? [] : [{ name: "staging", emptyDir: { sizeLimit: `${stagingGib}Gi` } }]),
   ];
   return {
     ...{ restartPolicy: "Never", terminationGracePeriodSeconds: GRACE_SECONDS },
@@ -220,14 +233,21 @@ function podSpec(
   };
 }
 
+function metadataOf({ objectName, namespace }: Launch, suffix = ""): Job["metadata"] {
+  return {
+    name: `${objectName}${suffix}`,
+    ...(namespace === undefined ? {} : { namespace }),
+    labels: labelsOf(objectName),
+  };
+}
+
 function labelsOf(name: string): Record<string, string> {
   return { "app.kubernetes.io/name": "chimera", "app.kubernetes.io/instance": name };
 }
 
 /** The same wishes give the same name, so that applying them again changes nothing; others get another one. */
-function defaultName(wishes: KubernetesWishes): string {
-  const { source, output, parents, tasks, image } = wishes;
-  const hash = createHash("sha256").update(JSON.stringify([source, output, parents, tasks, image]));
+function defaultName({ files, task, finish, output }: ClusterTask, { tasks, image }: ClusterWishes): string {
+  const hash = createHash("sha256").update(JSON.stringify([files, task, finish, tasks, image]));
   const last = output.split("/").findLast((part) => part !== "") ?? "child";
   const base = last
     .toLowerCase()

@@ -2,7 +2,7 @@
  * The folder of a launch: the plan, written once and never changed, what is run, and the logs. It lies beside the child,
  * because finishing removes the state of a build and a child holds nothing but its own files.
  */
-import { join, resolve } from "node:path";
+import { join } from "node:path";
 import { BuildError } from "../base/errors.ts";
 import { fileExists, readTextFile, writeFileAtomically } from "../checkpoint/node.ts";
 import { makeFolder } from "../checkpoint/node-append.ts";
@@ -38,22 +38,50 @@ export interface BuildWishes {
   verify: boolean;
   /** verify computes every merged tensor again. */
   verifyAll?: boolean;
+  push?: PushWishes;
+}
+
+/** Shards that go to the Hub as they are finished. */
+export interface PushWishes {
+  /** ORG/NAME */
+  repo: string;
+  discardLocal?: boolean | undefined;
+  localShards?: number | undefined;
+  isPrivate?: boolean | undefined;
+}
+
+/** As options of chimera build. */
+export function pushArguments(push: PushWishes | undefined): string[] {
+  if (!push) return [];
+  const { repo, discardLocal, localShards, isPrivate } = push;
+  return [
+    ...["--push", repo],
+    ...(discardLocal ? ["--discard-local"] : []),
+    ...(localShards === undefined ? [] : ["--local-shards", String(localShards)]),
+    ...(isPrivate ? ["--private"] : []),
+  ];
+}
+
+/** Where the whole child is at the end: what has left the folder is on the Hub. */
+export function placeToVerify(output: string, push: PushWishes | undefined): string {
+  return push?.discardLocal ? `hf:${push.repo}` : output;
 }
 
 /** The job of a build in parts. Parts beyond the number of shards would have nothing to do: there are no such. */
 export function buildJob(plan: BuildPlan, wishes: BuildWishes): PreparedLaunch {
-  const { location: output } = openOutput(resolve(wishes.output));
+  const { location: output } = openOutput(wishes.output);
   const folder = launchFolder(output);
   const planFile = join(folder, PLAN_FILE);
-  const { workers, verify, verifyAll, program } = wishes;
-  const steps: LaunchStep[] = [{ name: "finish", command: ["build", planFile, "-o", output, "--finish"] }];
+  const { workers, verify, verifyAll, program, push } = wishes;
+  const building = ["build", planFile, "-o", output, ...pushArguments(push)];
+  const steps: LaunchStep[] = [{ name: "finish", command: [...building, "--finish"] }];
   if (verify) {
     const all = verifyAll ? ["--all"] : [];
-    steps.push({ name: "verify", command: ["verify", output, ...all] });
+    steps.push({ name: "verify", command: ["verify", placeToVerify(output, push), ...all] });
   }
   const job: LaunchJob = {
     ...{ kind: "build", program: [...program] },
-    task: ["build", planFile, "-o", output, ...(workers ? ["--workers", String(workers)] : [])],
+    task: [...building, ...(workers ? ["--workers", String(workers)] : [])],
     tasks: Math.min(wishes.tasks, plan.shards.length),
     finish: steps,
     // The child's parent folder may not be there yet; that of the launch is.

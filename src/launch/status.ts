@@ -4,7 +4,7 @@
  */
 import { partRange } from "../build/build.ts";
 import { readChildRecord } from "../build/child.ts";
-import { completeShards } from "../build/state.ts";
+import { completeShards, recordedOutlet } from "../build/state.ts";
 import { type LockOwner, readLocks } from "../checkpoint/lock.ts";
 import type { OutputStore } from "../checkpoint/source.ts";
 import type { BuildPlan } from "../plan/plan.ts";
@@ -17,6 +17,8 @@ export interface BuildStatus {
   finished: boolean;
   shards: { done: number; total: number };
   bytes: { done: number; total: number };
+  /** Of those that are done: which have left the folder, and where they are. */
+  elsewhere?: { location: string; shards: number };
   parts: PartStatus[];
   /** Locks over shards, and whose they are. */
   owners: Worker[];
@@ -33,7 +35,7 @@ export interface PartStatus {
 
 export type Worker = Pick<LockOwner, "host" | "pid" | "state" | "from" | "to"> & { task?: string };
 
-/** Reads the journal; nothing is written. */
+/** Reads the journal; nothing is written, and no repository asked. */
 export async function buildStatus(
   target: OutputStore,
   plan: BuildPlan,
@@ -41,7 +43,10 @@ export async function buildStatus(
 ): Promise<BuildStatus> {
   const child = await readChildRecord(target);
   const finished = child?.planDigest === plan.digest;
-  const records = finished ? undefined : await completeShards(target, plan);
+  const outlet = finished ? undefined : await recordedOutlet(target);
+  // A record without its shard is that of one that has left the folder, in a build whose shards do.
+  const outside = outlet === undefined ? undefined : { holds: () => true };
+  const records = finished ? undefined : await completeShards(target, plan, outside);
   const isDone = ({ name }: { name: string }) => records?.has(name) ?? true;
   const owners = finished ? [] : (await readLocks(target)).map(workerOf);
   const sum = (shards: BuildPlan["shards"]) =>
@@ -62,7 +67,24 @@ export async function buildStatus(
     };
   });
   const { location: output } = target;
-  return { kind: "build", output, planDigest: plan.digest, finished, ...count(plan.shards), parts, owners };
+  const whole = count(plan.shards);
+  const elsewhere =
+    outlet === undefined ? undefined : { location: outlet, shards: await absent(target, plan, records!) };
+  return {
+    ...{ kind: "build", output, planDigest: plan.digest, finished, ...whole },
+    ...(elsewhere ? { elsewhere } : {}),
+    ...{ parts, owners },
+  };
+}
+
+/** How many of the complete shards are not in the folder. */
+async function absent(
+  target: OutputStore,
+  { shards }: BuildPlan,
+  records: ReadonlyMap<string, unknown>,
+): Promise<number> {
+  const present = new Set((await target.list()).map(({ name }) => name));
+  return shards.filter(({ name }) => records.has(name) && !present.has(name)).length;
 }
 
 function workerOf({ host, pid, state, from, to, task }: LockOwner): Worker {

@@ -1,22 +1,57 @@
-/** How many runs of a sweep or an evaluation are complete, from what lies in its folder. */
+/** How far the runs of a sweep or an evaluation are, from what lies in its folder. */
 import { join } from "node:path";
-import { folderExists, listFolder } from "../checkpoint/node.ts";
+import { readLocks } from "../checkpoint/lock.ts";
+import { fileExists, folderExists, listFolder } from "../checkpoint/node.ts";
+import { openOutput } from "../checkpoint/stores.ts";
+import { readParts } from "../eval/parts-record.ts";
 import { isRunFolder, readRunHead } from "../eval/run-folder.ts";
 
-/** Runs lie in `runs/` of a sweep, in the folder itself of an evaluation of several targets, or it is one. */
-export async function completeRuns(folder: string): Promise<number> {
-  if (!folderExists(folder)) return 0;
-  if (isRunFolder(folder)) return (await isComplete(folder)) ? 1 : 0;
-  const runs = join(folder, "runs");
-  const within = folderExists(runs) ? runs : folder;
-  let done = 0;
-  for (const name of listFolder(within)) {
-    const path = join(within, name);
-    if (folderExists(path) && isRunFolder(path) && (await isComplete(path))) done++;
-  }
-  return done;
+export interface StudyStatus {
+  kind: "sweep" | "eval";
+  output: string;
+  /** The report is there. */
+  finished: boolean;
+  /** `stopped`: begun, and nobody is at them; `open`: not begun. */
+  runs: { done: number; running: number; stopped: number; open: number; total: number };
 }
 
-async function isComplete(folder: string): Promise<boolean> {
-  return (await readRunHead(folder)).summary?.complete === true;
+type RunState = "done" | "running" | "stopped";
+
+/** `job`: of the launch, where one is known; else parts say what they run. Undefined for what is no study. */
+export async function studyStatus(
+  output: string,
+  job?: { kind: "sweep" | "eval"; runs: number },
+): Promise<StudyStatus | undefined> {
+  const parts = await readParts(output);
+  const states = await runStates(output);
+  const isReported =
+    !parts && ["sweep.json", "comparison.json"].some((name) => fileExists(join(output, name)));
+  const isRun = isRunFolder(output);
+  if (!job && !parts && !isReported && !isRun) return undefined;
+  const count = (state: RunState) => states.filter((each) => each === state).length;
+  const [done, running, stopped] = [count("done"), count("running"), count("stopped")];
+  const finished = isReported || (isRun && done === 1);
+  // Points that make the same child share a run: of what is reported nothing is open.
+  const wanted = finished ? 0 : (job?.runs ?? parts?.runs.length ?? 0);
+  const total = Math.max(states.length, wanted);
+  const kind = job?.kind ?? parts?.kind ?? (fileExists(join(output, "sweep.json")) ? "sweep" : "eval");
+  return { kind, output, finished, runs: { done, running, stopped, open: total - states.length, total } };
+}
+
+/** Runs lie in `runs/` of a sweep, in the folder itself of an evaluation of several targets, or it is one. */
+async function runStates(folder: string): Promise<RunState[]> {
+  if (!folderExists(folder)) return [];
+  if (isRunFolder(folder)) return [await stateOf(folder)];
+  const runs = join(folder, "runs");
+  const within = folderExists(runs) ? runs : folder;
+  const paths = listFolder(within).map((name) => join(within, name));
+  const states: RunState[] = [];
+  for (const path of paths) if (folderExists(path) && isRunFolder(path)) states.push(await stateOf(path));
+  return states;
+}
+
+async function stateOf(folder: string): Promise<RunState> {
+  if ((await readRunHead(folder)).summary?.complete) return "done";
+  const locks = await readLocks(openOutput(folder));
+  return locks.some(({ state }) => state !== "dead") ? "running" : "stopped";
 }

@@ -4,6 +4,7 @@
  * that was killed goes on from what lies in its folder.
  */
 import { join } from "node:path";
+import { awaitRun, type Patience } from "../eval/await-run.ts";
 import { type EvaluateEvent, type EvaluateOptions, evaluate, runConfigOf } from "../eval/evaluate.ts";
 import { type FinishedRun, isRunFolder, readRun } from "../eval/run-folder.ts";
 import type { Target, TargetIdentity } from "../eval/target.ts";
@@ -29,6 +30,8 @@ export interface RunPoolOptions {
   locations?: Readonly<Record<string, string>>;
   signal?: AbortSignal;
   onEvent?: (event: PoolEvent) => void;
+  /** Others make the runs: nobody is asked here, they are waited for. */
+  waits?: Patience;
 }
 
 export type PoolEvent = { name: string } & EvaluateEvent;
@@ -48,12 +51,13 @@ export class RunPool {
 
   /** The run of a recipe's child, or of a checkpoint by its location. `name`: for tables. */
   async runOf(source: Recipe | string, name: string): Promise<PoolRun> {
-    const { folder, tasks, questions, opener, locations, signal, onEvent } = this.#options;
+    const { folder, tasks, questions, opener, locations, signal, onEvent, waits } = this.#options;
     const what =
       typeof source === "string" ? source : await planRecipe(source, locations ? { locations } : {});
     const identity = await opener.identify(what);
     const config = await runConfigOf({ name, identity }, tasks, questions);
     const runFolder = join(folder, "runs", config.digest.slice(0, 12));
+    if (waits) return { run: await awaitRun(runFolder, config, waits, signal), isFound: true };
     if (isRunFolder(runFolder)) {
       const held = await readRun(runFolder);
       if (held.summary?.complete && held.config.digest === config.digest) return { run: held, isFound: true };

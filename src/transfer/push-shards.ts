@@ -57,6 +57,7 @@ function other(repo: string, name: string): BuildError {
 
 export class ShardPush implements Outlet {
   readonly mostLocal: number;
+  readonly location: string;
   readonly url: string;
   readonly #plan: BuildPlan;
   readonly #hub: HubPush;
@@ -74,6 +75,7 @@ export class ShardPush implements Outlet {
     this.#plan = plan;
     this.#hub = hub;
     this.#options = options;
+    this.location = `hf:${hub.repo}`;
     this.url = hub.url;
     this.mostLocal = options.discardLocal
       ? Math.max(1, options.mostLocal ?? Number.POSITIVE_INFINITY)

@@ -13,6 +13,8 @@ export interface StartOptions {
   /** A module of this folder that is loaded first, also into worker threads. */
   preload?: "slow" | "dying";
   env?: Record<string, string>;
+  /** Default: that of the test. */
+  cwd?: string;
   /** Options of node itself. */
   flags?: readonly string[];
 }
@@ -22,11 +24,12 @@ const beside = (name: string) => fileURLToPath(new URL(`./${name}.js`, import.me
 /** Starts `chimera …args`. `done` resolves when it has ended, whatever its status. */
 export function start(
   args: readonly string[],
-  { preload, env, flags = [] }: StartOptions = {},
+  { preload, env, cwd, flags = [] }: StartOptions = {},
 ): { child: ChildProcess; done: Promise<Run> } {
   const first = preload ? ["--import", beside(preload)] : [];
   const child = spawn(process.execPath, [...flags, ...first, beside("command"), ...args], {
     stdio: ["ignore", "pipe", "pipe"],
+    ...(cwd === undefined ? {} : { cwd }),
     env: { ...process.env, NO_COLOR: "1", ...env },
   });
   const texts = { stdout: "", stderr: "" };

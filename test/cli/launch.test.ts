@@ -26,7 +26,9 @@ test("chimera launch local builds in parts, verifies, and has the bytes of one b
   const child = join(folder, "it's my child");
   const { status, stdout, stderr } = runMain("launch", "local", R1T, "-o", child, "--tasks", "2");
   assert.equal(status, 0, stderr);
-  assert.match(stderr, /^finish …\n(launch: .+\n)?verify …\n(launch: .+\n)?$/); // on a slow machine with progress
+  // On a slow machine with progress between them.
+  const lines = stderr.split("\n").filter((line) => line !== "" && !line.startsWith("launch: "));
+  assert.deepEqual(lines, ["finish …", "verify …"]);
   assert.match(stdout, /^launched {2}.*my child: 2 parts \(2 shards, 2.94 MB\); finish, verify\n$/);
   assert.equal(runMain("build", R1T, "-o", join(folder, "whole")).status, 0);
   assert.deepEqual(hashesOf(child), hashesOf(join(folder, "whole")));
@@ -90,6 +92,8 @@ test("chimera launch refuses what it cannot mean", (t) => {
   refused(/Cannot launch "b" beside "a", wanted one/, "local", "a", "b", ...out);
   refused(/wanted a whole number from 1/, "local", R1T, ...out, "--tasks", "0");
   refused(/use --output with sweep/, "slurm", ...out, "--", "sweep", R1T);
+  refused(/use --push with sweep/, "local", "--push", "a/b", "--", "sweep", R1T);
+  refused(/use --discard-local without --push/, "local", "--discard-local", "--", "sweep", R1T);
   refused(
     /Cannot use --time soon, wanted one as sbatch takes it/,
     "slurm",
@@ -201,7 +205,7 @@ test("chimera launch local -- sweep has the files of a sweep in one go", (t) => 
   assert.ok(records("whole").length >= 5);
   assert.deepEqual(records("parts"), records("whole"));
   const told = runMain("launch", "status", join(folder, "parts"));
-  assert.match(told.stdout, /parts: 4 of 4 runs are complete\n$/);
+  assert.match(told.stdout, /parts: finished, 4 of 4 runs are complete\n$/);
 });
 
 test("chimera launch local -- eval asks each target in a part, and compares them", (t) => {
@@ -212,7 +216,7 @@ test("chimera launch local -- eval asks each target in a part, and compares them
   assert.equal(status, 0, stderr);
   assert.deepEqual(readdirSync(out).sort(), ["comparison.json", "mini-v3", "other"]);
   assert.match(readFileSync(join(`${out}.launch`, "logs", "report.log"), "utf8"), /mini-v3 → other/);
-  assert.match(runMain("launch", "status", out).stdout, /2 of 2 runs are complete/);
+  assert.match(runMain("launch", "status", out).stdout, /eval: finished, 2 of 2 runs are complete\n$/);
 });
 
 test("chimera eval and sweep --part refuse what a part cannot be", () => {
@@ -224,6 +228,38 @@ test("chimera eval and sweep --part refuse what a part cannot be", () => {
   assert.match(sweep.stderr, /wanted i\/n with i from 0 to n-1/);
 });
 
+test("chimera sweep and eval --wait ask nobody, end when their time is over, and take no other run", (t) => {
+  const out = join(temporaryFolder(t), "out");
+  const evaluation = (n: number) => [
+    "eval",
+    "models/mini-v3",
+    "--n",
+    String(n),
+    "--max-tokens",
+    "4",
+    "-o",
+    out,
+  ];
+  assert.equal(runMain(...evaluation(1)).status, 0);
+  const waited = runMain(...evaluation(1), "--wait", "1");
+  assert.deepEqual([waited.status, /mini-v3 .* 1 questions/.test(waited.stdout)], [0, true], waited.stderr);
+  const cases: [number, RegExp, string[]][] = [
+    [2, /holds another run: .*\n/, [...evaluation(2), "--wait", "60"]],
+    [
+      3,
+      /Cannot report: the run of "v3" is not complete in/,
+      ["sweep", R1T, "--lambda", "r1=1", "-o", `${out}2`, "--wait", "1"],
+    ],
+    [2, /Cannot use --wait without -o/, ["eval", "models/mini-v3", "--wait", "1"]],
+    [2, /Cannot use --wait with --part, wanted one/, [...evaluation(1), "--wait", "1", "--part", "0/2"]],
+  ];
+  for (const [wanted, message, args] of cases) {
+    const { status, stdout, stderr } = runMain(...args);
+    assert.deepEqual([status, stdout, message.test(stderr)], [wanted, "", true], stderr);
+  }
+  assert.equal(existsSync(`${out}2`), false);
+});
+
 test("chimera build --finish --wait ends when its time is over, and refuses to wait for nothing", (t) => {
   const child = join(temporaryFolder(t), "child");
   const late = runMain("build", R1T, "-o", child, "--finish", "--wait", "1");
@@ -232,6 +268,54 @@ test("chimera build --finish --wait ends when its time is over, and refuses to w
   const alone = runMain("build", R1T, "-o", child, "--wait", "1");
   assert.equal(alone.status, 2);
   assert.match(alone.stderr, /Cannot use --wait without --finish, wanted both/);
+});
+
+test("chimera launch kubernetes refuses what pods would not find, and what all could read", (t) => {
+  const folder = temporaryFolder(t);
+  const mine = join(folder, "mine.yaml");
+  writeFileSync(mine, "recipe: r1t.yaml\n");
+  const image = ["--image", "i", "--tasks", "2"];
+  const pvc = ["--pvc", "models=/data", "--pvc", "old=/old:ro"];
+  const parents = ["--parent", "v3=/data/v3", "--parent", "r1=/data/r1"];
+  const sweep = (...more: string[]) => ["--", "sweep", R1T, "--lambda", "r1=0,1", ...more];
+  const cases: [RegExp, string[]][] = [
+    [
+      /wanted it in a Secret: --secret/,
+      [R1T, ...image, "-o", "s3://b/x", "--env", "AWS_SECRET_ACCESS_KEY=x"],
+    ],
+    [/CHIMERA_TASK is set by the launch itself/, [R1T, ...image, "--env", "CHIMERA_TASK=x"]],
+    [/without -o, wanted where the child goes/, [R1T, ...image]],
+    [/wanted a Secret with HF_TOKEN/, [R1T, ...image, "-o", "/data/x", "--push", "a/b"]],
+    [
+      /Cannot use --staging-size with "\/data\/x"/,
+      [R1T, ...image, ...pvc, ...parents, "-o", "/data/x", "--staging-size", "1GB"],
+    ],
+    [/launch sweep without -o, wanted a folder that all pods share/, [...image, ...pvc, ...sweep()]],
+    [/its volume is mounted read-only/, [...image, ...pvc, ...sweep("-o", "/old/x", ...parents)]],
+    [/the parent "v3" in ".*mini-v3": no volume is mounted/, [...image, ...pvc, ...sweep("-o", "/data/x")]],
+    [
+      /questions of "q.jsonl": no volume/,
+      [...image, ...pvc, ...sweep("-o", "/data/x", ...parents, "--tasks", "q.jsonl")],
+    ],
+    [
+      /launch sweep with --part after --: the launch says it/,
+      [...image, ...pvc, ...sweep("-o", "/data/x", ...parents, "--part", "0/2")],
+    ],
+    [/it has no option --nope/, [...image, ...pvc, ...sweep("-o", "/data/x", ...parents, "--nope")]],
+    [/mine.yaml": it is no recipe of this machine/, [...image, ...pvc, "--", "sweep", mine, "-o", "/data/x"]],
+    [
+      /models\/mini-v3": it is no recipe/,
+      [...image, ...pvc, "--", "eval", "models/mini-v3", "-o", "/data/x"],
+    ],
+    [
+      /Cannot use --parent with sweep/,
+      [...image, ...pvc, "--parent", "v3=/data/v3", ...sweep("-o", "/data/x")],
+    ],
+  ];
+  for (const [message, args] of cases) {
+    const { status, stdout, stderr } = runMain("launch", "kubernetes", "--dry-run", ...args);
+    assert.deepEqual([status, stdout, message.test(stderr)], [2, "", true], stderr);
+  }
 });
 
 test("chimera serve --print gives the commands of other engines", () => {

@@ -1,9 +1,10 @@
 /** Sweeps, searches and ablations that are killed go on with the same command and end as if they had not been. */
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { readdirSync, readFileSync, statSync } from "node:fs";
+import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
+import { studyContents } from "../study/study-contents.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 import { MAIN_ARGS } from "./run-main.ts";
 
@@ -40,26 +41,6 @@ function run(
   });
 }
 
-/** Every file of a study by its path, without what is time, place or speed. */
-function contents(folder: string): Map<string, string> {
-  const files = new Map<string, string>();
-  for (const name of readdirSync(folder, { recursive: true, encoding: "utf8" }).sort()) {
-    const path = join(folder, name);
-    if (!statSync(path).isFile() || name.endsWith("timings.ndjson")) continue;
-    const text = readFileSync(path, "utf8");
-    files.set(
-      name,
-      name.endsWith("records.ndjson")
-        ? text
-        : text
-            .replaceAll(/"(seconds|tokensPerSecond|sessions)": [\d.e-]+/g, '"$1": 0')
-            .replaceAll(/"startedAt": "[^"]*"/g, '"startedAt": ""')
-            .replaceAll(/<dt>time of all runs<\/dt><dd>\d+ s/g, "<dt>time of all runs</dt><dd>0 s"),
-    );
-  }
-  return files;
-}
-
 const QUESTIONS = ["--n", "3", "--seed", "5", "--max-tokens", "12", "--batch", "1", "--threads", "1"];
 const STUDIES: Record<string, string[]> = {
   sweep: ["sweep", "recipes/mini/r1t.yaml", "--lambda", "r1=0,0.5"],
@@ -84,7 +65,7 @@ for (const [kind, command] of Object.entries(STUDIES))
     const last = await run(args(broken));
     assert.equal(last.status, 0, last.stderr);
 
-    const [wanted, found] = [contents(whole), contents(broken)];
+    const [wanted, found] = [studyContents(whole), studyContents(broken)];
     assert.deepEqual([...found.keys()], [...wanted.keys()]);
     assert.ok(wanted.size > 8);
     for (const [name, text] of wanted) assert.equal(found.get(name), text, name);

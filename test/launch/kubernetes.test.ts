@@ -1,35 +1,42 @@
 /**
- * Manifests, offline: the published schemas, our own rules, and the manifest played on this machine by a Job controller's
- * rules. No server has seen them.
+ * Manifests, offline: the published schemas, and our own rules. No server has seen them; kubernetes-played.test.ts plays them
+ * on this machine.
  */
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { join, resolve } from "node:path";
 import { describe, test } from "node:test";
 import { type IJob, Job as JobModel } from "kubernetes-models/batch/v1";
 import { ConfigMap as ConfigMapModel } from "kubernetes-models/v1";
 import { parseAllDocuments } from "yaml";
-import { build } from "../../src/build/build.ts";
-import { runIndexes } from "../../src/launch/index-runner.ts";
-import { type KubernetesWishes, kubernetesObjects } from "../../src/launch/kubernetes.ts";
+import { type ClusterWishes, kubernetesObjects } from "../../src/launch/kubernetes.ts";
 import type { Job, JobSpec, KubernetesObject } from "../../src/launch/kubernetes-objects.ts";
 import { manifestFaults } from "../../src/launch/kubernetes-rules.ts";
+import { type ClusterBuild, clusterBuild, clusterStudy } from "../../src/launch/kubernetes-tasks.ts";
 import { manifestText } from "../../src/launch/kubernetes-text.ts";
-import { planRecipe } from "../../src/plan/plan-recipe.ts";
-import { hashesOf } from "../build/support.ts";
-import { temporaryFolder } from "../support/temporary-folder.ts";
-import { isConfigMap, isJob, rulesOf, runPod } from "./play-manifest.ts";
-import { compiled, writeManyShards } from "./small-family.ts";
+import { isJob } from "./play-manifest.ts";
 
-const WISHES: KubernetesWishes = {
+type Wishes = ClusterBuild & ClusterWishes;
+
+const WISHES: Wishes = {
   source: { text: "version: 1\nparents: { a: /data/a, b: /data/b }\nbase: a\n", fileName: "recipe.yaml" },
   ...{ output: "/data/R1T", parents: { a: "/data/a", b: "/data/b" }, image: "registry.example/chimera:0.1" },
   ...{ tasks: 41, parallel: 8, workers: 2, memory: "2Gi", verify: true, waitSeconds: 86_400 },
+  shardBytes: 5e9,
   claims: [{ claim: "models", mountPath: "/data", readOnly: false }],
 };
 
-const objects = (changes: Partial<KubernetesWishes> = {}) => kubernetesObjects({ ...WISHES, ...changes });
+const objects = (changes: Partial<Wishes> = {}) => {
+  const wishes = { ...WISHES, ...changes };
+  return kubernetesObjects(clusterBuild(wishes), wishes);
+};
+
+const study = (words: string[], files: Record<string, string> = {}) => {
+  const kind = words[0] as "sweep" | "eval";
+  return kubernetesObjects(
+    clusterStudy({ kind, words, files, output: "/data/out", waitSeconds: 60 }),
+    WISHES,
+  );
+};
 
 /** Throws what the published schema says against an object. */
 function validate(object: KubernetesObject): void {
@@ -50,9 +57,13 @@ function assertWithin(expected: unknown, actual: unknown, path: string): void {
 }
 
 describe("kubernetesObjects()", () => {
-  const variants: Record<string, Partial<KubernetesWishes>> = {
+  const variants: Record<string, Partial<Wishes>> = {
     usual: {},
-    "to an object store": { output: "s3://bucket/child", secret: "keys" },
+    "to an object store": {
+      ...{ output: "s3://bucket/child", secret: "keys", claims: [], env: { AWS_REGION: "$(HOME)" } },
+      parents: { a: "hf:org/a", b: "s3://bucket/b" },
+    },
+    "to the Hub": { push: { repo: "org/child", discardLocal: true }, secret: "token" },
     "in a namespace, with a secret and another program": {
       ...{ namespace: "moe", secret: "keys", program: ["node", "chimera.mjs"], name: "my-child" },
     },
@@ -73,6 +84,32 @@ describe("kubernetesObjects()", () => {
       assert.deepEqual(manifestFaults(made), []);
       const read = parseAllDocuments(manifestText(made), { version: "1.1" }).map((each) => each.toJS());
       assert.deepEqual(read, made);
+    });
+
+  const studies: Record<string, KubernetesObject[]> = {
+    "a sweep of a recipe that goes along": study(["sweep", "/etc/chimera/r1t.yaml", "-o", "/data/out"], {
+      "r1t.yaml": WISHES.source.text,
+    }),
+    "an evaluation of what lies on a volume": study(["eval", "/data/a", "/data/b", "-o", "/data/out"]),
+  };
+  for (const [name, made] of Object.entries(studies))
+    test(`${name}: the published schemas and our rules take it`, () => {
+      for (const object of made) validate(object);
+      assert.deepEqual(manifestFaults(made), []);
+      const [job, finish] = made.filter(isJob) as [Job, Job];
+      assert.equal(
+        made.some(({ kind }) => kind === "ConfigMap"),
+        name.includes("goes along"),
+      );
+      const part = job.spec.template.spec.containers[0]!;
+      assert.deepEqual(part.args.slice(-2), ["--part", "$(JOB_COMPLETION_INDEX)/41"]);
+      const { containers, initContainers } = finish.spec.template.spec;
+      assert.deepEqual([containers.length, initContainers], [1, undefined]);
+      assert.deepEqual(containers[0]!.args, [...part.args.slice(0, -2), "--wait", "60"]);
+      // Whoever waits does not take the memory of a model.
+      assert.equal(containers[0]!.resources.limits.memory, "4Gi");
+      const ruled = job.spec.podFailurePolicy.rules.map(({ onExitCodes }) => onExitCodes?.containerName);
+      assert.deepEqual(ruled, [undefined, part.name]);
     });
 
   test("the schemas refuse what is wrong: they are not asleep", () => {
@@ -126,7 +163,7 @@ describe("kubernetesObjects()", () => {
   });
 
   test("the same wishes give the same names, others give others", () => {
-    const name = (changes: Partial<KubernetesWishes>) => objects(changes)[1]!.metadata.name;
+    const name = (changes: Partial<Wishes>) => objects(changes)[1]!.metadata.name;
     assert.equal(name({}), name({}));
     assert.match(name({}), /^chimera-r1t-[0-9a-f]{8}$/);
     assert.notEqual(name({}), name({ tasks: 40 }));
@@ -201,102 +238,8 @@ describe("manifestFaults()", () => {
   });
 });
 
-describe("a manifest, played", () => {
-  test("with pods killed, evicted and run twice, ends with the bytes of a local build", async (t) => {
-    const folder = temporaryFolder(t);
-    const recipe = writeManyShards(join(folder, "recipe.yaml"));
-    await build(await planRecipe(recipe), join(folder, "whole"));
-    const data = join(folder, "volume");
-    mkdirSync(data);
-    const gate = join(folder, "gate");
-    const parents = { v3: resolve("models/mini-v3"), r1: resolve("models/mini-r1") };
-    const made = kubernetesObjects({
-      ...WISHES,
-      source: { text: readFileSync(recipe, "utf8"), fileName: "recipe.yaml" },
-      ...{ parents, tasks: 5, parallel: 2, workers: 1, waitSeconds: 120 },
-    });
-    assert.deepEqual(manifestFaults(made), []);
-    const config = join(folder, "config");
-    mkdirSync(config);
-    for (const [name, text] of Object.entries(made.find(isConfigMap)!.data))
-      writeFileSync(join(config, name), text);
-    const cluster = {
-      program: [
-        "/usr/bin/env",
-        `GATE=${gate}`,
-        process.execPath,
-        "--import",
-        compiled("launch/gated"),
-        compiled("build/command"),
-      ],
-      paths: { "/etc/chimera": config, "/data/": `${data}/` },
-    };
-    const [job, finish] = made.filter(isJob) as [Job, Job];
-    const child = join(data, "R1T");
-    const holdsLock = () =>
-      existsSync(join(child, ".chimera")) &&
-      readdirSync(join(child, ".chimera")).some((name) => /^lock-000000-.*\.json$/.test(name));
-
-    // Both Jobs at once, as one apply makes them: the finishing one waits.
-    writeFileSync(gate, "");
-    const finished = runIndexes(rulesOf(finish), (index, attempt) =>
-      runPod(finish.spec.template.spec, index, { attempt, cluster }),
-    );
-    let evictions = 0;
-    const report = await runIndexes(rulesOf(job), async (index, attempt) => {
-      const ended = runPod(job.spec.template.spec, index, {
-        ...{ attempt, cluster },
-        onStart: (pod) => {
-          if (index !== 0 || attempt > 1) return;
-          const timer = setInterval(() => {
-            if (!holdsLock()) return;
-            clearInterval(timer);
-            // First for want of memory; then by a node that is drained.
-            pod.kill(attempt === 0 ? "SIGKILL" : "SIGTERM");
-            if (attempt === 1) rmSync(gate, { force: true });
-          }, 20);
-        },
-      });
-      const end = await ended;
-      const isDisrupted = index === 0 && attempt === 1;
-      if (isDisrupted) evictions++;
-      return { ...end, ...(isDisrupted ? { isDisrupted } : {}) };
-    });
-    assert.deepEqual([report.failed, report.succeeded.sort()], [[], [0, 1, 2, 3, 4]]);
-    assert.deepEqual([report.runs, evictions], [5 + 2, 1]);
-    const { succeeded } = await finished;
-    assert.deepEqual(succeeded, [0]);
-    assert.deepEqual(hashesOf(child), hashesOf(join(folder, "whole")));
-
-    // A duplicate after the end changes nothing.
-    assert.equal((await runPod(job.spec.template.spec, 2, { attempt: 0, cluster })).status, 0);
-    assert.deepEqual(hashesOf(child), hashesOf(join(folder, "whole")));
-  });
-
-  test("a parent that is not there fails every index at once, and the finishing Job in its time", async (t) => {
-    const folder = temporaryFolder(t);
-    const made = kubernetesObjects({ ...WISHES, tasks: 3, parallel: 3, waitSeconds: 1 });
-    writeFileSync(join(folder, "recipe.yaml"), WISHES.source.text);
-    const cluster = {
-      program: [process.execPath, compiled("build/command")],
-      paths: { "/etc/chimera": folder, "/data/": `${folder}/data/` },
-    };
-    const [job, finish] = made.filter(isJob) as [Job, Job];
-    for (const [each, most] of [
-      [job, 3],
-      [finish, 1],
-    ] as const) {
-      const report = await runIndexes(rulesOf(each), (index, attempt) =>
-        runPod(each.spec.template.spec, index, { attempt, cluster }),
-      );
-      assert.deepEqual([report.succeeded, report.runs <= most], [[], true]);
-      assert.ok(report.failed.every(({ end }) => end.status === 2 || end.status === 3));
-    }
-  });
-});
-
 test("a child that goes to an object store is put together on the node's disk, and keys come from a Secret", () => {
-  const all = objects({ output: "s3://bucket/child", secret: "keys" });
+  const all = objects({ output: "s3://bucket/child", secret: "keys", claims: [] });
   const jobs = all.filter(isJob);
   assert.equal(jobs.length, 2);
   for (const { spec } of jobs) {
@@ -307,9 +250,29 @@ test("a child that goes to an object store is put together on the node's disk, a
       assert.deepEqual(envFrom, [{ secretRef: { name: "keys" } }]);
     }
   }
-  const { args, resources } = jobs[0]!.spec.template.spec.containers[0]!;
+  const { containers, volumes } = jobs[0]!.spec.template.spec;
+  const { args, resources } = containers[0]!;
   assert.deepEqual(args.slice(args.indexOf("--staging")).slice(0, 2), ["--staging", "/staging"]);
-  assert.match(resources.requests["ephemeral-storage"]!, /^\d+Gi$/);
+  // Two workers, a shard of 5 GB each.
+  assert.equal(resources.requests["ephemeral-storage"], "10Gi");
+  assert.deepEqual(volumes.at(-1), { name: "staging", emptyDir: { sizeLimit: "10Gi" } });
   assert.deepEqual(manifestFaults(all), []);
   for (const object of all) validate(object);
+});
+
+test("what is pushed and leaves the folder is verified where it is, and waited for by the journal", () => {
+  const [, job, finish] = objects({ push: { repo: "org/child", discardLocal: true } }) as [object, Job, Job];
+  const pushing = ["--push", "org/child", "--discard-local"];
+  const argsOf = ({ spec }: Job) => spec.template.spec.containers[0]!.args;
+  const within = (args: string[]) => args.slice(args.indexOf("--push")).slice(0, 3);
+  assert.deepEqual(within(argsOf(job)), pushing);
+  assert.deepEqual(within(finish.spec.template.spec.initContainers![0]!.args), pushing);
+  assert.deepEqual(argsOf(finish), ["verify", "hf:org/child"]);
+});
+
+test("variables stand before what refers to them, and a dollar stays one", () => {
+  const [, job] = objects({ env: { A: "x$(HOME)$$y" }, output: "/data/$(A)" }) as [object, Job];
+  const { env, args } = job.spec.template.spec.containers[0]!;
+  assert.deepEqual(env[0], { name: "A", value: "x$$(HOME)$$$$y" });
+  assert.ok(args.includes("/data/$$(A)"));
 });

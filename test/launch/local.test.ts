@@ -1,6 +1,6 @@
 /** Parts on this machine: killed, failing, stopped; the child has the bytes of a build in one go. */
 import assert from "node:assert/strict";
-import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { build } from "../../src/build/build.ts";
@@ -14,7 +14,7 @@ import { planRecipe } from "../../src/plan/plan-recipe.ts";
 import { until } from "../build/processes.ts";
 import { hashesOf } from "../build/support.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
-import { compiled, writeManyShards } from "./small-family.ts";
+import { buildWhole, gatedProgram, lockOwners } from "./small-family.ts";
 
 describe("launchLocal()", () => {
   const ends: (() => void)[] = [];
@@ -28,36 +28,18 @@ describe("launchLocal()", () => {
   before(async () => {
     folder = temporaryFolder({ after: (end) => ends.push(end) });
     gate = join(folder, "gate");
-    plan = await planRecipe(writeManyShards(join(folder, "recipe.yaml")));
-    await build(plan, join(folder, "whole"));
-    whole = hashesOf(join(folder, "whole"));
+    ({ plan, hashes: whole } = await buildWhole(folder));
   });
 
-  const GATED = () => [
-    "/usr/bin/env",
-    `GATE=${gate}`,
-    process.execPath,
-    "--import",
-    compiled("launch/gated"),
-    compiled("build/command"),
-  ];
   const prepared = async (
     name: string,
     tasks: number,
-    program: string[] = GATED(),
+    program: string[] = gatedProgram({ GATE: gate }),
   ): Promise<PreparedLaunch> => {
     const launch = buildJob(plan, { output: join(folder, name), tasks, workers: 1, program, verify: true });
     await writePlanOnce(launch, plan);
     return launch;
   };
-  const owners = (child: string) => {
-    const state = join(child, ".chimera");
-    const names = existsSync(state) ? readdirSync(state).filter((name) => /^lock-.*\.json$/.test(name)) : [];
-    return names.map(
-      (name) => JSON.parse(readFileSync(join(state, name), "utf8")) as { pid: number; from: number },
-    );
-  };
-
   test("a part that is killed runs again, one that is locked out waits; finished and verified", async () => {
     const { job, folder: place } = await prepared("killed", 4);
     writeFileSync(gate, "");
@@ -68,13 +50,13 @@ describe("launchLocal()", () => {
       backoffMs: 50,
       onEvent: (e) => events.push(e),
     });
-    await until(() => owners(job.output).length === 2, "two parts at work");
+    await until(() => lockOwners(job.output).length === 2, "two parts at work");
     const seen = await buildStatus(openOutput(job.output), plan, { tasks: 4 });
     assert.deepEqual(
       seen.parts.map(({ state }) => state),
       ["running", "running", "open", "open"],
     );
-    process.kill(owners(job.output).find(({ from }) => from === 0)!.pid, "SIGKILL");
+    process.kill(lockOwners(job.output).find(({ from }) => from === 0)!.pid, "SIGKILL");
     rmSync(gate);
     const report = await done;
     assert.deepEqual([report.failed, report.steps, report.failedStep], [[], ["finish", "verify"], undefined]);
@@ -137,11 +119,11 @@ describe("launchLocal()", () => {
     const controller = new AbortController();
     const { signal } = controller;
     const done = launchLocal(job, { parallel: 2, logs: join(place, "logs"), signal });
-    await until(() => owners(job.output).length === 2, "two parts at work");
+    await until(() => lockOwners(job.output).length === 2, "two parts at work");
     controller.abort();
     rmSync(gate);
     await assert.rejects(done, { name: "Interrupted", message: /run the same command again/ });
-    assert.deepEqual(owners(job.output), []);
+    assert.deepEqual(lockOwners(job.output), []);
     assert.match(readFileSync(join(place, "logs/0.log"), "utf8"), /what is complete is kept/);
     const report = await launchLocal(job, { parallel: 2, logs: join(place, "logs") });
     assert.deepEqual([report.failed, report.steps], [[], ["finish", "verify"]]);

@@ -6,13 +6,11 @@ import assert from "node:assert/strict";
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
-import { build } from "../../src/build/build.ts";
-import { planRecipe } from "../../src/plan/plan-recipe.ts";
 import { run } from "../build/processes.ts";
 import { hashesOf } from "../build/support.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 import { type Cluster, noSlurm, startCluster } from "./slurm-cluster.ts";
-import { GATED, writeManyShards } from "./small-family.ts";
+import { buildWhole, GATED } from "./small-family.ts";
 
 describe("chimera launch slurm", { skip: noSlurm() }, () => {
   const ends: (() => void)[] = [];
@@ -28,9 +26,7 @@ describe("chimera launch slurm", { skip: noSlurm() }, () => {
     folder = join(temporaryFolder({ after: (end) => ends.push(end) }), 'it\'s a "shared" disk $HOME');
     mkdirSync(folder, { recursive: true });
     gate = join(folder, "gate");
-    recipe = writeManyShards(join(folder, "recipe.yaml"));
-    await build(await planRecipe(recipe), join(folder, "whole"));
-    whole = hashesOf(join(folder, "whole"));
+    ({ recipe, hashes: whole } = await buildWhole(folder));
     cluster = await startCluster({ after: (end) => ends.push(end) });
   });
 
@@ -184,7 +180,8 @@ describe("chimera launch slurm", { skip: noSlurm() }, () => {
       Object.entries(hashesOf(join(folder, name))).filter(([path]) => /records\.ndjson$|\.svg$/.test(path));
     assert.ok(records("sweep-whole").length >= 5);
     assert.deepEqual(records("sweep"), records("sweep-whole"));
-    assert.deepEqual((await status(join(folder, "sweep"))).runs, { done: 4, total: 4 });
+    const { finished, runs } = await status(join(folder, "sweep"));
+    assert.deepEqual([finished, runs.done, runs.open, runs.total], [true, 4, 0, 4]);
   });
 
   test("what the cluster or sbatch refuses is told, and nothing is launched", async () => {
