@@ -5,7 +5,7 @@
  * other hosts. HTTP/1.1, for its windows grow with the line (one of HTTP/2 in Node holds 3.5 MB/s at 75 ms). Proxies
  * are those of HTTPS_PROXY, HTTP_PROXY and NO_PROXY.
  */
-import { Agent, type Dispatcher, EnvHttpProxyAgent, request } from "undici";
+import type { Dispatcher } from "undici";
 import { CheckpointError, Interrupted } from "../../base/errors.ts";
 import { printable } from "../shown.ts";
 import { Pace, parseRetryAfter } from "./pace.ts";
@@ -88,24 +88,12 @@ export function remoteClient(): RemoteClient {
 }
 
 export class RemoteClient {
-  readonly #dispatcher: Dispatcher;
+  #dispatcher: Promise<Dispatcher> | undefined;
   readonly #pace = new Pace();
 
-  constructor() {
-    const options = {
-      connections: CONNECTIONS,
-      allowH2: false,
-      headersTimeout: IDLE_MS,
-      bodyTimeout: IDLE_MS,
-      connect: { timeout: CONNECT_MS },
-    };
-    const names = ["http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"];
-    const hasProxy = names.some((name) => process.env[name]);
-    this.#dispatcher = hasProxy ? throughProxy(options) : new Agent(options);
-  }
-
   /** For libraries that take a fetch(). */
-  get dispatcher(): Dispatcher {
+  get dispatcher(): Promise<Dispatcher> {
+    this.#dispatcher ??= openDispatcher();
     return this.#dispatcher;
   }
 
@@ -131,10 +119,11 @@ export class RemoteClient {
     { method = "GET", headers = {}, body, signal }: Ask,
   ): Promise<Omit<Reply, "firstHeaders">> {
     try {
+      const { request } = await import("undici");
       const answer = await request(url, {
         method,
         headers: { "user-agent": "chimera", "accept-encoding": "identity", ...headers },
-        dispatcher: this.#dispatcher,
+        dispatcher: await this.dispatcher,
         ...(body === undefined ? {} : { body }),
         ...(signal ? { signal } : {}),
       });
@@ -152,7 +141,18 @@ export class RemoteClient {
   }
 }
 
-function throughProxy(options: ConstructorParameters<typeof EnvHttpProxyAgent>[0]): Dispatcher {
+/** Loaded with the first request: most commands, and every worker of a build, make none. */
+async function openDispatcher(): Promise<Dispatcher> {
+  const { Agent, EnvHttpProxyAgent } = await import("undici");
+  const options = {
+    connections: CONNECTIONS,
+    allowH2: false,
+    headersTimeout: IDLE_MS,
+    bodyTimeout: IDLE_MS,
+    connect: { timeout: CONNECT_MS },
+  };
+  const names = ["http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"];
+  if (!names.some((name) => process.env[name])) return new Agent(options);
   try {
     return new EnvHttpProxyAgent(options);
   } catch {
