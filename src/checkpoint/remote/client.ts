@@ -17,6 +17,8 @@ export interface Ask {
   headers?: Record<string, string>;
   body?: Uint8Array | string;
   signal?: AbortSignal | undefined;
+  /** Tries behind the first where no answer comes at all; without it as many as where one does. */
+  silentRetries?: number | undefined;
 }
 
 export interface Reply {
@@ -250,7 +252,12 @@ export async function retrying<T>(
   {
     hasProgress = () => false,
     signal,
-  }: { hasProgress?: () => boolean; signal?: AbortSignal | undefined } = {},
+    silentRetries = MOST_RETRIES,
+  }: {
+    hasProgress?: () => boolean;
+    signal?: AbortSignal | undefined;
+    silentRetries?: number | undefined;
+  } = {},
 ): Promise<T> {
   for (let failed = 0; ; ) {
     try {
@@ -258,7 +265,8 @@ export async function retrying<T>(
     } catch (error) {
       if (!(error instanceof RemoteFault) || !error.isPassing) throw error;
       failed = hasProgress() ? 1 : failed + 1;
-      if (failed > error.retries) throw error;
+      if (failed > (error.status === undefined ? Math.min(error.retries, silentRetries) : error.retries))
+        throw error;
       const doubling =
         Math.min(LONGEST_PAUSE_MS, firstPause() * 2 ** (failed - 1)) * (0.5 + Math.random() / 2);
       await pause(error.retryAfterMs ?? doubling, signal);
