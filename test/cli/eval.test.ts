@@ -8,7 +8,7 @@ import { type LanguageModel, loadModel } from "../../src/library/language-model.
 import { type OpenAiServer, type ServerOptions, startServer } from "../support/openai-server.ts";
 import type { Served } from "../support/served-model.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
-import { type CliResult, runMain, startMain } from "./run-main.ts";
+import { type CliResult, callMain, runMain, startMain } from "./run-main.ts";
 
 const R1 = "models/mini-r1";
 const SMALL = [
@@ -30,7 +30,7 @@ async function serving<T>(options: ServerOptions, use: (server: OpenAiServer) =>
   return use(server).finally(() => server.close());
 }
 
-const run = (...args: string[]): Promise<CliResult> => startMain(["eval", ...args]).result;
+const run = (...args: string[]): Promise<CliResult> => callMain(["eval", ...args]);
 const bytesOf = (folder: string) => readFileSync(join(folder, "records.ndjson"), "utf8");
 const countOf = (folder: string) => {
   const path = join(folder, "records.ndjson");

@@ -53,10 +53,39 @@ export function runMain(...args: string[]): CliResult {
   worker.postMessage(call);
   Atomics.wait(answered, 0, 0, TIMEOUT_MS);
   const answer = receiveMessageOnPort(port)?.message as Answer | undefined;
-  if (answer) return answer;
-  thread = undefined; // it came to no end: another one for the next command
-  void worker.terminate();
+  return answer ?? giveUp(args);
+}
+
+/** It came to no end: another thread for the next command. */
+function giveUp(args: readonly string[]): CliResult {
+  void thread?.worker.terminate();
+  thread = undefined;
   return { status: null, stdout: "", stderr: `chimera ${args.join(" ")} took more than ${TIMEOUT_MS} ms` };
+}
+
+let queue: Promise<unknown> = Promise.resolve();
+
+/** As runMain(), for commands that talk to a server of the test's own process, which must not sleep meanwhile. */
+export function callMain(args: readonly string[], env: Record<string, string> = {}): Promise<CliResult> {
+  const result = queue.then(() => call(args, env));
+  queue = result;
+  return result;
+}
+
+function call(args: readonly string[], env: Record<string, string>): Promise<CliResult> {
+  thread ??= startThread();
+  const { worker, port } = thread;
+  const asked: Call = { args, env: { ...process.env, NO_COLOR: "1", ...env } };
+  worker.postMessage(asked);
+  return new Promise((resolve) => {
+    const timer = setTimeout(() => resolve(giveUp(args)), TIMEOUT_MS);
+    port.once("message", (answer: Answer) => {
+      clearTimeout(timer);
+      port.unref();
+      resolve(answer);
+    });
+    port.ref();
+  });
 }
 
 /** As runMain(), in a process of its own: where it matters that it ends, or what the system makes of it. */
