@@ -4,29 +4,29 @@ import { VERSION } from "../base/version.ts";
 import { report } from "./exit.ts";
 import { interruption } from "./interrupt.ts";
 
-/** Commands load their own modules when they run: `chimera --help` needs none of them. */
-const COMMANDS: (() => Promise<(program: Command) => void>)[] = [
-  async () => (await import("./inspect.ts")).addInspect,
-  async () => (await import("./compare.ts")).addCompare,
-  async () => (await import("./recipe.ts")).addRecipe,
-  async () => (await import("./plan.ts")).addPlan,
-  async () => (await import("./build.ts")).addBuild,
-  async () => (await import("./verify.ts")).addVerify,
-  async () => (await import("./pull.ts")).addPull,
-  async () => (await import("./launch.ts")).addLaunch,
-  async () => (await import("./push.ts")).addPush,
-  async () => (await import("./convert.ts")).addConvert,
-  async () => (await import("./generate.ts")).addGenerate,
-  async () => (await import("./chat.ts")).addChat,
-  async () => (await import("./logits.ts")).addLogits,
-  async () => (await import("./perplexity.ts")).addPerplexity,
-  async () => (await import("./eval.ts")).addEval,
-  async () => (await import("./sweep.ts")).addSweep,
-  async () => (await import("./search.ts")).addSearch,
-  async () => (await import("./ablate.ts")).addAblate,
-  async () => (await import("./serve.ts")).addServe,
-  async () => (await import("./demo.ts")).addDemo,
-];
+/** A command's module is loaded when it is named, all of them for help; what does the work loads when it runs. */
+const COMMANDS: Record<string, () => Promise<(program: Command) => void>> = {
+  inspect: async () => (await import("./inspect.ts")).addInspect,
+  compare: async () => (await import("./compare.ts")).addCompare,
+  recipe: async () => (await import("./recipe.ts")).addRecipe,
+  plan: async () => (await import("./plan.ts")).addPlan,
+  build: async () => (await import("./build.ts")).addBuild,
+  verify: async () => (await import("./verify.ts")).addVerify,
+  pull: async () => (await import("./pull.ts")).addPull,
+  launch: async () => (await import("./launch.ts")).addLaunch,
+  push: async () => (await import("./push.ts")).addPush,
+  convert: async () => (await import("./convert.ts")).addConvert,
+  generate: async () => (await import("./generate.ts")).addGenerate,
+  chat: async () => (await import("./chat.ts")).addChat,
+  logits: async () => (await import("./logits.ts")).addLogits,
+  perplexity: async () => (await import("./perplexity.ts")).addPerplexity,
+  eval: async () => (await import("./eval.ts")).addEval,
+  sweep: async () => (await import("./sweep.ts")).addSweep,
+  search: async () => (await import("./search.ts")).addSearch,
+  ablate: async () => (await import("./ablate.ts")).addAblate,
+  serve: async () => (await import("./serve.ts")).addServe,
+  demo: async () => (await import("./demo.ts")).addDemo,
+};
 
 const EXAMPLES = `
 Examples:
@@ -52,7 +52,9 @@ export async function main(argv: readonly string[]): Promise<number> {
     .addHelpText("after", EXAMPLES)
     .showSuggestionAfterError()
     .exitOverride();
-  for (const load of COMMANDS) (await load())(program);
+  const [named = ""] = argv;
+  const wanted = Object.hasOwn(COMMANDS, named) ? [COMMANDS[named]!] : Object.values(COMMANDS);
+  for (const add of await Promise.all(wanted.map((load) => load()))) add(program);
   for (const command of program.commands) command.exitOverride();
   // `help recipe init`: commander's own help goes one command deep.
   const args = argv[0] === "help" && argv.length > 2 ? [...argv.slice(1), "--help"] : [...argv];

@@ -97,8 +97,9 @@ const childSpec = fc.record({
   seed: fc.integer(),
   numParents: fc.integer({ min: 1, max: 4 }),
   base: fc.nat(),
-  tensors: fc.array(tensorSpec, { minLength: 1, maxLength: 7 }),
-  rules: fc.array(ruleSpec, { maxLength: 3 }),
+  // Many to a child: what takes time is the threads of a build, not its tensors.
+  tensors: fc.array(tensorSpec, { minLength: 1, maxLength: 16, size: "max" }),
+  rules: fc.array(ruleSpec, { maxLength: 5 }),
   dtype: fc.constantFrom("as-base", "as-base", "f8_e4m3", "bf16", "f16", "f32"),
   shardBytes: fc.option(fc.integer({ min: 500, max: 50_000 }), { nil: undefined }),
   block: fc.constantFrom([128, 128], [128, 128], [16, 32], [1, 128], [64, 300]),
@@ -333,5 +334,5 @@ function checkIndex(child: string, baseShards: readonly TestShard[], isResharded
 }
 
 test("build() equals the reference on random parents and recipes, exact", async () => {
-  await fc.assert(fc.asyncProperty(childSpec, checkChild), { seed: 7, numRuns: 120 });
+  await fc.assert(fc.asyncProperty(childSpec, checkChild), { seed: 7, numRuns: 75 });
 });

@@ -12,7 +12,7 @@ const PAIR = ["models/mini-v3", "models/mini-r1"];
 test("chimera compare shows roles, layers, the largest and the curve on stdout, what it read on stderr", () => {
   const { status, stdout, stderr } = runMain("compare", ...PAIR);
   assert.equal(status, 0);
-  assert.match(stderr, /^read 5.76 MB in [\d.]+ s \([\d.]+ GB\/s\)\n$/);
+  assert.match(stderr, /^(compare: .+\n)*read 5.76 MB in [\d.]+ s \([\d.]+ GB\/s\)\n$/);
   for (const part of [
     /^mini-v3 → mini-r1 {2}DeepSeek-V3$/m,
     /^269 tensors compared, 0 identical in bytes; rms/m,

@@ -15,14 +15,14 @@ import { after, describe, test } from "node:test";
 import type { Misbehaviour } from "../support/misbehaviour.ts";
 import { type ServerOptions, startServer } from "../support/openai-server.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
-import { type CliResult, startMain } from "./run-main.ts";
+import { type CliResult, callMain } from "./run-main.ts";
 
 const R1 = "models/mini-r1";
 const CAPITALS = ["--tasks", "tasks/mini/capitals.yaml"];
 const KEY = "sk-0123456789-geheim";
 
 function run(args: readonly string[], env: Record<string, string> = {}): Promise<CliResult> {
-  return startMain(["eval", ...args], env).result;
+  return callMain(["eval", ...args], env);
 }
 
 /** One error, and at most one note to it. */

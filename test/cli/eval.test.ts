@@ -8,7 +8,7 @@ import { type LanguageModel, loadModel } from "../../src/library/language-model.
 import { type OpenAiServer, type ServerOptions, startServer } from "../support/openai-server.ts";
 import type { Served } from "../support/served-model.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
-import { type CliResult, runMain, startMain } from "./run-main.ts";
+import { type CliResult, callMain, runMain, startMain } from "./run-main.ts";
 
 const R1 = "models/mini-r1";
 const SMALL = [
@@ -30,7 +30,7 @@ async function serving<T>(options: ServerOptions, use: (server: OpenAiServer) =>
   return use(server).finally(() => server.close());
 }
 
-const run = (...args: string[]): Promise<CliResult> => startMain(["eval", ...args]).result;
+const run = (...args: string[]): Promise<CliResult> => callMain(["eval", ...args]);
 const bytesOf = (folder: string) => readFileSync(join(folder, "records.ndjson"), "utf8");
 const countOf = (folder: string) => {
   const path = join(folder, "records.ndjson");
@@ -38,47 +38,46 @@ const countOf = (folder: string) => {
 };
 
 describe("chimera eval, ended in the middle", () => {
+  const args = [...SMALL, "--n", "14", "--seed", "3", "--temperature", "0.8"];
+  const whole = join(temporaryFolder({ after }), "whole");
+  before(async () => {
+    const { status, stderr } = await serving({}, ({ url }) => run(`${url}#mini`, ...args, "--out", whole));
+    assert.equal(status, 0, stderr);
+  });
+
   for (const [signal, status] of [
     ["SIGKILL", null],
     ["SIGINT", 130],
     ["SIGTERM", 143],
   ] as const) {
     test(`by ${signal}: the same command goes on, and ends with the same bytes`, async (t) => {
-      const [folder, whole] = [join(temporaryFolder(t), "run"), join(temporaryFolder(t), "whole")];
-      await serving({}, async ({ url }) => {
-        const args = [`${url}#mini`, ...SMALL, "--n", "14", "--seed", "3", "--temperature", "0.8"];
-        const before = await run(...args, "--out", whole);
-        assert.equal(before.status, 0, before.stderr);
-        // After four answers the server holds the connection.
-        const stuck = { kind: "silent" } as const;
-        const script: ServerOptions["script"] = [
-          ...Array(4).fill({ kind: "answer" }),
-          ...Array(9).fill(stuck),
-        ];
-        const server = await startServer({ model, memory, script });
-        const port = Number(new URL(server.url).port);
-        const mine = args.with(0, `${server.url}#mini`);
-        const { child, result } = startMain(["eval", ...mine, "--out", folder, "--concurrency", "2"]);
-        while (countOf(folder) < 4 && child.exitCode === null) await sleep(10);
-        child.kill(signal);
-        const ended = await result;
-        assert.equal(ended.status, status, ended.stderr);
-        if (status !== null) assert.match(ended.stderr, /stopped: 4 of 14 answers are kept\n$/);
-        assert.equal(countOf(folder), 4);
-        assert.ok(!existsSync(join(folder, "summary.json")));
-        appendFileSync(join(folder, "records.ndjson"), '{"task":"mini-capitals","id":"cap');
-        await server.close();
-        const again = await startServer({ model, memory, port });
-        try {
-          const resumed = await run(...mine, "--out", folder);
-          assert.equal(resumed.status, 0, resumed.stderr);
-          assert.equal(again.log.filter(({ method }) => method === "POST").length, 10, "none again");
-        } finally {
-          await again.close();
-        }
-        assert.equal(bytesOf(folder), bytesOf(whole));
-        assert.deepEqual(readdirSync(folder).sort(), readdirSync(whole).sort());
-      });
+      const folder = join(temporaryFolder(t), "run");
+      // After four answers the server holds the connection.
+      const stuck = { kind: "silent" } as const;
+      const script: ServerOptions["script"] = [...Array(4).fill({ kind: "answer" }), ...Array(9).fill(stuck)];
+      const server = await startServer({ model, memory, script });
+      const port = Number(new URL(server.url).port);
+      const mine = [`${server.url}#mini`, ...args];
+      const { child, result } = startMain(["eval", ...mine, "--out", folder, "--concurrency", "2"]);
+      while (countOf(folder) < 4 && child.exitCode === null) await sleep(10);
+      child.kill(signal);
+      const ended = await result;
+      assert.equal(ended.status, status, ended.stderr);
+      if (status !== null) assert.match(ended.stderr, /stopped: 4 of 14 answers are kept\n$/);
+      assert.equal(countOf(folder), 4);
+      assert.ok(!existsSync(join(folder, "summary.json")));
+      appendFileSync(join(folder, "records.ndjson"), '{"task":"mini-capitals","id":"cap');
+      await server.close();
+      const again = await startServer({ model, memory, port });
+      try {
+        const resumed = await run(...mine, "--out", folder);
+        assert.equal(resumed.status, 0, resumed.stderr);
+        assert.equal(again.log.filter(({ method }) => method === "POST").length, 10, "none again");
+      } finally {
+        await again.close();
+      }
+      assert.equal(bytesOf(folder), bytesOf(whole));
+      assert.deepEqual(readdirSync(folder).sort(), readdirSync(whole).sort());
     });
   }
 

@@ -26,6 +26,9 @@ test("chimera plan says what is read, written, needed and free, and accounts for
   }
 });
 
+/** Others write to the disk meanwhile. */
+const withoutFree = (text: string) => text.replace(/needed, [\d.]+ .?B free/, "needed");
+
 test("chimera plan --json is the plan and the disk, and can be built from", (t) => {
   const { status, stdout, stderr } = runMain("plan", HALF, "--json");
   assert.deepEqual([status, stderr], [0, ""]);
@@ -47,7 +50,8 @@ test("chimera plan --json is the plan and the disk, and can be built from", (t) 
     writeFileSync(join(folder, name), text);
     assert.equal(parsePlan(text, name).digest, plan.digest);
     const again = runMain("plan", join(folder, name));
-    assert.deepEqual([again.status, again.stdout], [0, runMain("plan", HALF).stdout], name);
+    const [found, wanted] = [again, runMain("plan", HALF)].map((run) => withoutFree(run.stdout));
+    assert.deepEqual([again.status, found], [0, wanted], name);
   }
 });
 

@@ -1,5 +1,10 @@
-/** Runs the compiled command line in a process of its own, as bin/chimera.mjs does. */
+/**
+ * Runs the compiled command line: in a thread that stays loaded, where only what a command says and does is looked
+ * at, or in a process of its own, as bin/chimera.mjs does.
+ */
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from "node:worker_threads";
+import type { Answer, Call } from "./main-thread.ts";
 
 export interface CliResult {
   status: number | null;
@@ -17,10 +22,77 @@ const CODE = `import(${JSON.stringify(MAIN)}).then(async ({ main }) => {
 /** Node's arguments before the command's own. */
 export const MAIN_ARGS: readonly string[] = ["-e", CODE, "--", "chimera"];
 
+const TIMEOUT_MS = 60_000;
+
+interface MainThread {
+  worker: Worker;
+  port: MessagePort;
+  answered: Int32Array<SharedArrayBuffer>;
+}
+
+let thread: MainThread | undefined;
+
+function startThread(): MainThread {
+  const { port1: port, port2 } = new MessageChannel();
+  const answered = new Int32Array(new SharedArrayBuffer(4));
+  const worker = new Worker(new URL("./main-thread.js", import.meta.url), {
+    workerData: { port: port2, answered },
+    transferList: [port2],
+  });
+  worker.unref();
+  port.unref();
+  return { worker, port, answered };
+}
+
+/** Runs a command to its end, one after another in one thread. Nothing comes by stdin. */
 export function runMain(...args: string[]): CliResult {
+  thread ??= startThread();
+  const { worker, port, answered } = thread;
+  Atomics.store(answered, 0, 0);
+  const call: Call = { args, env: { ...process.env, NO_COLOR: "1" } };
+  worker.postMessage(call);
+  Atomics.wait(answered, 0, 0, TIMEOUT_MS);
+  const answer = receiveMessageOnPort(port)?.message as Answer | undefined;
+  return answer ?? giveUp(args);
+}
+
+/** It came to no end: another thread for the next command. */
+function giveUp(args: readonly string[]): CliResult {
+  void thread?.worker.terminate();
+  thread = undefined;
+  return { status: null, stdout: "", stderr: `chimera ${args.join(" ")} took more than ${TIMEOUT_MS} ms` };
+}
+
+let queue: Promise<unknown> = Promise.resolve();
+
+/** As runMain(), for commands that talk to a server of the test's own process, which must not sleep meanwhile. */
+export function callMain(args: readonly string[], env: Record<string, string> = {}): Promise<CliResult> {
+  const result = queue.then(() => call(args, env));
+  queue = result;
+  return result;
+}
+
+function call(args: readonly string[], env: Record<string, string>): Promise<CliResult> {
+  thread ??= startThread();
+  const { worker, port } = thread;
+  const asked: Call = { args, env: { ...process.env, NO_COLOR: "1", ...env } };
+  worker.postMessage(asked);
+  return new Promise((resolve) => {
+    const timer = setTimeout(() => resolve(giveUp(args)), TIMEOUT_MS);
+    port.once("message", (answer: Answer) => {
+      clearTimeout(timer);
+      port.unref();
+      resolve(answer);
+    });
+    port.ref();
+  });
+}
+
+/** As runMain(), in a process of its own: where it matters that it ends, or what the system makes of it. */
+export function runMainAlone(...args: string[]): CliResult {
   const { status, stdout, stderr } = spawnSync(process.execPath, [...MAIN_ARGS, ...args], {
     encoding: "utf8",
-    timeout: 60_000,
+    timeout: TIMEOUT_MS,
     env: { ...process.env, NO_COLOR: "1" },
     maxBuffer: 100_000_000,
   });
@@ -39,7 +111,7 @@ export function startMain(args: readonly string[], env: Record<string, string> =
   const child = spawn(process.execPath, [...MAIN_ARGS, ...args], {
     env: { ...process.env, NO_COLOR: "1", ...env },
     stdio: ["ignore", "pipe", "pipe"],
-    timeout: 60_000,
+    timeout: TIMEOUT_MS,
   });
   const [out, err]: [Buffer[], Buffer[]] = [[], []];
   child.stdout.on("data", (chunk: Buffer) => out.push(chunk));

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { mkdirSync, symlinkSync, writeFileSync } from "node:fs";
+import { type AddressInfo, createServer } from "node:net";
 import { join } from "node:path";
 import { after, before, beforeEach, describe, test } from "node:test";
 import { openWholeCheckpoint } from "../../src/checkpoint/checkpoint.ts";
@@ -173,6 +174,26 @@ describe("the Hub refuses, or is none", () => {
   test("a server that never recovers is given up", async () => {
     hub.rules = [() => ({ kind: "status", status: 503 })];
     await assert.rejects(openStore("hf:chimera/open").list(), /the server says 503/);
+    assert.equal(hub.log.length, 7);
+  });
+
+  test("where no server answers, a name that may be a mistyped folder's is tried twice, others more often", async (t) => {
+    let calls = 0;
+    const dead = createServer((socket) => {
+      calls++;
+      socket.destroy();
+    });
+    await once(dead.listen(0, "127.0.0.1"), "listening");
+    t.after(() => dead.close());
+    process.env.HF_ENDPOINT = `http://127.0.0.1:${(dead.address() as AddressInfo).port}`;
+    const guess = /there is no such file or folder; and as a repository: Cannot reach/;
+    await assert.rejects(openStore("chimera/open").list(), guess);
+    assert.equal(calls, 2);
+    await assert.rejects(openStore("hf:chimera/open").list(), /^CheckpointError: Cannot reach/);
+    assert.equal(calls, 2 + 7);
+    process.env.HF_ENDPOINT = hub.url; // one that is busy is waited for in both cases
+    hub.rules = [() => ({ kind: "status", status: 503 })];
+    await assert.rejects(openStore("chimera/open").list(), /the server says 503/);
     assert.equal(hub.log.length, 7);
   });
 

@@ -9,14 +9,16 @@ import { type DivergenceReport, perplexity, windowsOf } from "../../src/runtime/
 import { attachText } from "../../src/runtime/talk.ts";
 import { CASES, expectedOf, loadGolden, logitsOf, promptsOf, range } from "./golden-forward.ts";
 
-const models: Model[] = [];
+const models = new Map<string, Promise<Model>>();
 after(async () => {
-  for (const model of models) await model.dispose();
+  for (const model of models.values()) await (await model).dispose();
 });
 
-async function loadInt8(name: string, options: ModelOptions = {}): Promise<Model> {
-  const model = await loadGolden(name, { weights: "int8", ...options });
-  models.push(model);
+/** Tests that want the same model share it. */
+function loadInt8(name: string, options: ModelOptions = {}): Promise<Model> {
+  const key = JSON.stringify([name, options]);
+  const model = models.get(key) ?? loadGolden(name, { weights: "int8", ...options });
+  models.set(key, model);
   return model;
 }
 
@@ -71,9 +73,9 @@ for (const name of CASES) {
 for (const name of ["mini-v3", "mini-r1", "mini-r1-1776"]) {
   test(`INT8 weights of ${name}, which is trained, predict a text as the stored ones do`, async (t) => {
     const reference = checkpointReference(`models/${name}`);
-    const load = async (weights: "stored" | "int8") => {
-      const model = await loadModel(reference, { threads: 1, weights });
-      models.push(model);
+    const load = (weights: "stored" | "int8") => {
+      const model = loadModel(reference, { threads: 1, weights });
+      models.set(`${name} ${weights}`, model);
       return model;
     };
     const [int8, stored] = [await load("int8"), await load("stored")];

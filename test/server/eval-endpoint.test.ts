@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
-import { startMain } from "../cli/run-main.ts";
+import { callMain } from "../cli/run-main.ts";
 import { startServed } from "../support/served.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 
@@ -43,8 +43,7 @@ for (const [place, id] of [
       ["there", `${run.url}/v1#${id}`],
     ] as const) {
       const options = ["-o", join(folder, name), "--progress", "none", "--threads", "1"];
-      const { result } = startMain(["eval", target, "--tasks", ...tasks, ...options]);
-      const { status, stderr } = await result;
+      const { status, stderr } = await callMain(["eval", target, "--tasks", ...tasks, ...options]);
       assert.equal(status, 0, stderr);
     }
     const [here, there] = ["here", "there"].map((name) =>

@@ -68,11 +68,13 @@ interface Violation {
 
 let axe: string | undefined;
 
-/** What axe finds wrong, a line each. */
-export async function axeFindings(page: Page): Promise<string[]> {
+/** What axe finds wrong, a line each; by the rules of one tag alone where it is given. */
+export async function axeFindings(page: Page, tag?: string): Promise<string[]> {
   axe ??= readFileSync(packageFile("node_modules/axe-core/axe.min.js"), "utf8");
   await page.evaluate(axe);
-  const { violations } = (await page.evaluate("axe.run(document)")) as { violations: Violation[] };
+  const { violations } = (await page.evaluate(
+    `axe.run(document, ${JSON.stringify(tag ? { runOnly: [tag] } : {})})`,
+  )) as { violations: Violation[] };
   return violations.map(
     ({ id, nodes }) => `${id}: ${nodes.map(({ target, html }) => `${target} ${html}`).join("; ")}`,
   );

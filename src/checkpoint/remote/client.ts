@@ -5,7 +5,7 @@
  * other hosts. HTTP/1.1, for its windows grow with the line (one of HTTP/2 in Node holds 3.5 MB/s at 75 ms). Proxies
  * are those of HTTPS_PROXY, HTTP_PROXY and NO_PROXY.
  */
-import { Agent, type Dispatcher, EnvHttpProxyAgent, request } from "undici";
+import type { Dispatcher } from "undici";
 import { CheckpointError, Interrupted } from "../../base/errors.ts";
 import { printable } from "../shown.ts";
 import { Pace, parseRetryAfter } from "./pace.ts";
@@ -17,6 +17,8 @@ export interface Ask {
   headers?: Record<string, string>;
   body?: Uint8Array | string;
   signal?: AbortSignal | undefined;
+  /** Tries behind the first where no answer comes at all; without it as many as where one does. */
+  silentRetries?: number | undefined;
 }
 
 export interface Reply {
@@ -88,24 +90,12 @@ export function remoteClient(): RemoteClient {
 }
 
 export class RemoteClient {
-  readonly #dispatcher: Dispatcher;
+  #dispatcher: Promise<Dispatcher> | undefined;
   readonly #pace = new Pace();
 
-  constructor() {
-    const options = {
-      connections: CONNECTIONS,
-      allowH2: false,
-      headersTimeout: IDLE_MS,
-      bodyTimeout: IDLE_MS,
-      connect: { timeout: CONNECT_MS },
-    };
-    const names = ["http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"];
-    const hasProxy = names.some((name) => process.env[name]);
-    this.#dispatcher = hasProxy ? throughProxy(options) : new Agent(options);
-  }
-
   /** For libraries that take a fetch(). */
-  get dispatcher(): Dispatcher {
+  get dispatcher(): Promise<Dispatcher> {
+    this.#dispatcher ??= openDispatcher();
     return this.#dispatcher;
   }
 
@@ -131,10 +121,11 @@ export class RemoteClient {
     { method = "GET", headers = {}, body, signal }: Ask,
   ): Promise<Omit<Reply, "firstHeaders">> {
     try {
+      const { request } = await import("undici");
       const answer = await request(url, {
         method,
         headers: { "user-agent": "chimera", "accept-encoding": "identity", ...headers },
-        dispatcher: this.#dispatcher,
+        dispatcher: await this.dispatcher,
         ...(body === undefined ? {} : { body }),
         ...(signal ? { signal } : {}),
       });
@@ -152,7 +143,18 @@ export class RemoteClient {
   }
 }
 
-function throughProxy(options: ConstructorParameters<typeof EnvHttpProxyAgent>[0]): Dispatcher {
+/** Loaded with the first request: most commands, and every worker of a build, make none. */
+async function openDispatcher(): Promise<Dispatcher> {
+  const { Agent, EnvHttpProxyAgent } = await import("undici");
+  const options = {
+    connections: CONNECTIONS,
+    allowH2: false,
+    headersTimeout: IDLE_MS,
+    bodyTimeout: IDLE_MS,
+    connect: { timeout: CONNECT_MS },
+  };
+  const names = ["http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"];
+  if (!names.some((name) => process.env[name])) return new Agent(options);
   try {
     return new EnvHttpProxyAgent(options);
   } catch {
@@ -250,7 +252,12 @@ export async function retrying<T>(
   {
     hasProgress = () => false,
     signal,
-  }: { hasProgress?: () => boolean; signal?: AbortSignal | undefined } = {},
+    silentRetries = MOST_RETRIES,
+  }: {
+    hasProgress?: () => boolean;
+    signal?: AbortSignal | undefined;
+    silentRetries?: number | undefined;
+  } = {},
 ): Promise<T> {
   for (let failed = 0; ; ) {
     try {
@@ -258,7 +265,8 @@ export async function retrying<T>(
     } catch (error) {
       if (!(error instanceof RemoteFault) || !error.isPassing) throw error;
       failed = hasProgress() ? 1 : failed + 1;
-      if (failed > error.retries) throw error;
+      if (failed > (error.status === undefined ? Math.min(error.retries, silentRetries) : error.retries))
+        throw error;
       const doubling =
         Math.min(LONGEST_PAUSE_MS, firstPause() * 2 ** (failed - 1)) * (0.5 + Math.random() / 2);
       await pause(error.retryAfterMs ?? doubling, signal);

@@ -4,7 +4,7 @@
  */
 import { CheckpointError } from "../../base/errors.ts";
 import { printable } from "../shown.ts";
-import { header, RemoteFault, type Reply, readWhole, shownUrl } from "./client.ts";
+import { type Ask, header, RemoteFault, type Reply, readWhole, shownUrl } from "./client.ts";
 import { hubEndpoint, hubHeaders } from "./hub-settings.ts";
 
 export interface HubFile {
@@ -21,10 +21,14 @@ const MOST_JSON = 64 << 20;
 /** Pages of a listing; each has a thousand entries or so. */
 const MOST_PAGES = 200;
 
-/** The commit that a branch, tag or commit names. Throws CheckpointError. */
-export async function resolveCommit(repo: string, revision: string): Promise<string> {
+/** The commit that a branch, tag or commit names. `silentRetries` as in Ask. Throws CheckpointError. */
+export async function resolveCommit(
+  repo: string,
+  revision: string,
+  { silentRetries }: Pick<Ask, "silentRetries"> = {},
+): Promise<string> {
   const url = `${hubEndpoint()}/api/models/${repo}/revision/${encodeURIComponent(revision)}`;
-  const { value } = await getJson(url, { repo, revision });
+  const { value } = await getJson(url, { repo, revision }, { silentRetries });
   const { sha } = (value ?? {}) as { sha?: unknown };
   if (typeof sha === "string" && /^[0-9a-f]{40}$/.test(sha)) return sha;
   throw notTheHub(url, "it names no commit");
@@ -72,12 +76,14 @@ function nextPage(link: string | undefined, from: string): string | undefined {
 async function getJson(
   url: string,
   about: { repo: string; revision: string },
+  { silentRetries }: Pick<Ask, "silentRetries"> = {},
 ): Promise<{ value: unknown; reply: Reply }> {
   let found: { bytes: Uint8Array; reply: Reply };
   try {
     found = await readWhole(url, {
       headers: { accept: "application/json", ...hubHeaders() },
       limitBytes: MOST_JSON,
+      silentRetries,
     });
   } catch (error) {
     throw explained(error, about);

@@ -1,5 +1,4 @@
 /** A fetch() for the Hub's library: our connections and proxies, and tries again where that may help. */
-import { fetch as undiciFetch } from "undici";
 import { header, MOST_RETRIES, pause, remoteClient } from "./client.ts";
 import { parseRetryAfter } from "./pace.ts";
 
@@ -8,12 +7,15 @@ const PASSING = new Set([408, 429, 500, 502, 503, 504]);
 const SAFE = new Set(["GET", "HEAD", "PUT"]);
 
 export const hubFetch: typeof fetch = async (input, init = {}) => {
+  const { fetch: undiciFetch } = await import("undici");
   const url = input instanceof Request ? input.url : String(input);
   const method = (init.method ?? "GET").toUpperCase();
   for (let tries = 0; ; tries++) {
     const isLast = tries >= MOST_RETRIES || !SAFE.has(method);
     try {
-      const options = { ...init, dispatcher: remoteClient().dispatcher } as Parameters<typeof undiciFetch>[1];
+      const options = { ...init, dispatcher: await remoteClient().dispatcher } as Parameters<
+        typeof undiciFetch
+      >[1];
       const answer = await undiciFetch(url, options);
       if (isLast || !PASSING.has(answer.status)) return answer as unknown as Response;
       await answer.body?.cancel();

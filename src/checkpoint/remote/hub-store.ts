@@ -130,7 +130,9 @@ export class HubStore implements Store {
   async #load(): Promise<Snapshot> {
     const { repo, revision } = this.#place;
     if (isHubOffline()) return this.#loadCached();
-    const commit = this.#commit ?? (await resolveCommit(repo, revision));
+    // Nobody is to wait half a minute for a line that is not there to hear that a folder's name is mistyped.
+    const patience = this.#isGuess ? { silentRetries: 1 } : {};
+    const commit = this.#commit ?? (await resolveCommit(repo, revision, patience));
     const files = new Map((await listCommit(repo, commit)).map((file) => [file.name, file]));
     this.#commit = commit;
     const isSame = ({ name, byteLength, etag }: ReturnType<typeof cachedFiles>[number]) => {
