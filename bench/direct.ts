@@ -18,21 +18,19 @@ import { diskPlace, dropCaches, removeFolder, sync } from "./places.ts";
 import { printTable } from "./table.ts";
 import { type Contestant, quickestOf } from "./timing.ts";
 
-const GB = Number(process.env.CHIMERA_BENCH_DIRECT ?? 2.7);
+const GB = Number(process.env.CHIMERA_BENCH_DIRECT ?? 2.1);
 /** Eight experts: they come in eight groups. */
 const STEP_GB = 8 * 0.04405;
-const ROUNDS = 3;
+const ROUNDS = 2;
 const MIB = 1 << 20;
 
 /** Bytes of a read and reads of a file under way; the first is what --direct takes by itself. */
 const SETTINGS: readonly DirectOptions[] = [
   {},
   { readBytes: 1 * MIB, depth: 4 },
-  { readBytes: 1 * MIB, depth: 16 },
   { readBytes: 4 * MIB, depth: 2 },
-  { readBytes: 4 * MIB, depth: 4 },
   { readBytes: 8 * MIB, depth: 1 },
-  { readBytes: 8 * MIB, depth: 8 },
+  { readBytes: 8 * MIB, depth: 16 },
   { readBytes: 32 * MIB, depth: 2 },
 ];
 

@@ -1,7 +1,7 @@
 /**
  * Benchmarks: what is checked first and timed then (docs/BENCHMARKS.md has the tables and what they mean).
  *
- * Usage: npm run bench -- [kernels] [inference] [hash] [copy] [direct] [merge] [scaling] [plan] [runtime] [experts] [mtp] [batch] [serve] [optimiser] [grammar] [peer]     none named: all of them
+ * Usage: npm run bench -- [kernels] [inference] [hash] [copy] [direct] [merge] [scaling] [plan] [reach] [runtime] [experts] [mtp] [batch] [serve] [optimiser] [grammar] [peer]     none named: all of them
  *
  * Figures are ratios where they can be: between runs of one session they move by ±10 %, between machines by
  * more. Folders: CHIMERA_BENCH_DISK (default: the system's temporary folder) and /dev/shm.
@@ -20,6 +20,7 @@ import { benchOptimiser } from "./optimiser.ts";
 import { benchPeer } from "./peer.ts";
 import { removeWorkspaces } from "./places.ts";
 import { benchPlan } from "./plan.ts";
+import { benchReach } from "./reach.ts";
 import { benchRuntime } from "./runtime.ts";
 import { benchScaling } from "./scaling.ts";
 import { benchServe } from "./serve.ts";
@@ -35,6 +36,7 @@ const SECTIONS: Record<string, () => string | Promise<string>> = {
   merge: benchMerge,
   scaling: benchScaling,
   plan: benchPlan,
+  reach: benchReach,
   runtime: benchRuntime,
   experts: benchExperts,
   mtp: benchMtp,

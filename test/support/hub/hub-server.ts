@@ -3,8 +3,10 @@
  * redirected to. It counts what it sends and misbehaves on demand.
  */
 import { createHash } from "node:crypto";
+import { createReadStream, statSync } from "node:fs";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
+import type { Readable } from "node:stream";
 import { type FaultRule, type LoggedRequest, loggedRequest, sendContent } from "./faults.ts";
 import { handleUpload, type Upload } from "./hub-uploads.ts";
 
@@ -28,27 +30,48 @@ export interface HubOptions {
   lfsBytes?: number;
   /** Entries of a page of a listing. */
   pageSize?: number;
+  /** Parts of an upload; a file of more comes in several. */
+  partBytes?: number;
+  /** Whether what is uploaded can be read again. Else its hash alone is kept. */
+  keepsUploads?: boolean;
 }
 
 export const sha256 = (bytes: Uint8Array | VirtualFile): string =>
+  (bytes instanceof VirtualFile ? bytes.sha256 : undefined) ??
   createHash("sha256")
     .update(bytes instanceof VirtualFile ? `${bytes.length}:${sha256(bytes.head)}` : bytes)
     .digest("hex");
 
-/** A file of any size that is zeros behind its head. Its hash is none of its content. */
+/** A file of any size that is zeros behind its head. Where its hash is not told it is none of its content. */
 export class VirtualFile {
   readonly head: Uint8Array;
   readonly length: number;
+  readonly sha256: string | undefined;
 
-  constructor(head: Uint8Array, length: number) {
+  constructor(head: Uint8Array, length: number, hash?: string) {
     this.head = head;
     this.length = length;
+    this.sha256 = hash;
   }
 
   subarray(from: number, to: number = this.length): Uint8Array {
     const bytes = new Uint8Array(to - from);
     if (from < this.head.length) bytes.set(this.head.subarray(from, to));
     return bytes;
+  }
+}
+
+/** A file that lies on the disk, perhaps with holes; sent as it is read. */
+export class DiskFile extends VirtualFile {
+  readonly path: string;
+
+  constructor(path: string, { head, hash }: { head: Uint8Array; hash?: string | undefined }) {
+    super(head, statSync(path).size, hash);
+    this.path = path;
+  }
+
+  stream(from: number, to: number): Readable {
+    return createReadStream(this.path, { start: from, end: to - 1, highWaterMark: 1 << 20 });
   }
 }
 
@@ -69,8 +92,15 @@ export class TestHub {
   url = "";
   cdn = "";
 
-  constructor({ token = "hf_test", lfsBytes = 4096, pageSize = 1000 }: HubOptions = {}) {
-    this.options = { token, lfsBytes, pageSize };
+  constructor(options: HubOptions = {}) {
+    const usual = {
+      token: "hf_test",
+      lfsBytes: 4096,
+      pageSize: 1000,
+      partBytes: 1 << 20,
+      keepsUploads: true,
+    };
+    this.options = { ...usual, ...options };
   }
 
   async start(): Promise<this> {
