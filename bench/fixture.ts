@@ -6,6 +6,7 @@ import assert from "node:assert/strict";
 import { closeSync, openSync, readSync } from "node:fs";
 import { join } from "node:path";
 import { taskOf } from "../src/build/build.ts";
+import type { DirectOptions } from "../src/build/direct.ts";
 import { runPool } from "../src/build/pool.ts";
 import { openOutput } from "../src/checkpoint/stores.ts";
 import { scratchBytes } from "../src/kernels/kernels.ts";
@@ -56,20 +57,22 @@ export function planFor({ v3, r1 }: Parents, share: number): Promise<BuildPlan> 
 export interface BuildSettings {
   hash: boolean;
   workers: number;
+  /** Past the system's cache. */
+  direct?: DirectOptions;
 }
 
 /** Builds all shards, and nothing else of the child: the work of build() that grows with the checkpoint. */
 export async function buildShards(
   plan: BuildPlan,
   folder: string,
-  { hash, workers }: BuildSettings,
+  { hash, workers, direct }: BuildSettings,
 ): Promise<void> {
   await openOutput(folder).prepare();
   const { parents, output, digest } = plan;
   await runPool(
     plan.shards.map((shard) => taskOf(plan, shard)),
     {
-      setup: { parents, output, planDigest: digest, location: folder, kernels: "wasm", hash },
+      setup: { parents, output, planDigest: digest, location: folder, kernels: "wasm", hash, direct },
       workers,
       onBytes: () => {},
       onRecord: () => {},

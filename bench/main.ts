@@ -1,13 +1,14 @@
 /**
  * Benchmarks: what is checked first and timed then (docs/BENCHMARKS.md has the tables and what they mean).
  *
- * Usage: npm run bench -- [kernels] [inference] [hash] [copy] [merge] [scaling] [plan] [runtime] [experts] [mtp] [batch] [serve] [optimiser] [grammar] [peer]     none named: all of them
+ * Usage: npm run bench -- [kernels] [inference] [hash] [copy] [direct] [merge] [scaling] [plan] [reach] [runtime] [experts] [mtp] [batch] [serve] [optimiser] [grammar] [peer]     none named: all of them
  *
  * Figures are ratios where they can be: between runs of one session they move by ±10 %, between machines by
  * more. Folders: CHIMERA_BENCH_DISK (default: the system's temporary folder) and /dev/shm.
  */
 import { benchBatch } from "./batch.ts";
 import { benchCopy } from "./copy.ts";
+import { benchDirect } from "./direct.ts";
 import { benchExperts } from "./experts.ts";
 import { benchGrammar } from "./grammar.ts";
 import { benchHash } from "./hash.ts";
@@ -19,6 +20,7 @@ import { benchOptimiser } from "./optimiser.ts";
 import { benchPeer } from "./peer.ts";
 import { removeWorkspaces } from "./places.ts";
 import { benchPlan } from "./plan.ts";
+import { benchReach } from "./reach.ts";
 import { benchRuntime } from "./runtime.ts";
 import { benchScaling } from "./scaling.ts";
 import { benchServe } from "./serve.ts";
@@ -30,9 +32,11 @@ const SECTIONS: Record<string, () => string | Promise<string>> = {
   inference: benchInference,
   hash: benchHash,
   copy: benchCopy,
+  direct: benchDirect,
   merge: benchMerge,
   scaling: benchScaling,
   plan: benchPlan,
+  reach: benchReach,
   runtime: benchRuntime,
   experts: benchExperts,
   mtp: benchMtp,

@@ -9,6 +9,7 @@ import { createHash } from "node:crypto";
 import type { Sink } from "../checkpoint/source.ts";
 
 const READ_BACK_BYTES = 4 << 20;
+const PAGE = 65536;
 
 export class StreamingHash {
   readonly #hash = createHash("sha256");
@@ -21,15 +22,32 @@ export class StreamingHash {
     this.#position += bytes.length;
   }
 
-  /** Hashes what is still missing of the written file and returns the digest in hex. */
+  /**
+   * Hashes what is still missing of the written file and returns the digest in hex. One piece is read while another is
+   * hashed; they begin and end where a disk that is read past the system's cache wants it.
+   */
   async finish(sink: Pick<Sink, "read">, byteLength: number, checkpoint?: () => void): Promise<string> {
-    const buffer = new Uint8Array(Math.min(READ_BACK_BYTES, byteLength - this.#position));
+    if (this.#position === byteLength) return this.#hash.digest("hex");
+    const memory = new WebAssembly.Memory({ initial: (2 * READ_BACK_BYTES) / PAGE });
+    let slot = 0;
+    const read = async (from: number): Promise<Uint8Array> => {
+      const to = Math.min(byteLength, (Math.floor(from / READ_BACK_BYTES) + 1) * READ_BACK_BYTES);
+      const piece = new Uint8Array(memory.buffer, slot * READ_BACK_BYTES, to - from);
+      slot = 1 - slot;
+      await sink.read(piece, from);
+      return piece;
+    };
+    let next = read(this.#position);
     while (this.#position < byteLength) {
+      const piece = await next;
+      const end = this.#position + piece.length;
       checkpoint?.();
-      const piece = buffer.subarray(0, Math.min(buffer.length, byteLength - this.#position));
-      await sink.read(piece, this.#position);
+      if (end < byteLength) {
+        next = read(end);
+        next.catch(() => {}); // heard of in its turn
+      }
       this.#hash.update(piece);
-      this.#position += piece.length;
+      this.#position = end;
     }
     return this.#hash.digest("hex");
   }

@@ -1,12 +1,12 @@
 /**
  * Writing past the system's cache: a file that is written in pieces of any size becomes whole blocks at multiples of the
- * disk's alignment, each written once. What ends up in no whole block goes the usual way.
+ * disk's alignment, each written once. What ends up in no whole block goes the usual way. So with reading it back.
  *
  * On network file systems with their own caches, and where a child of hundreds of GB would push everything else out of
  * memory, this is what keeps a machine usable.
  */
 import * as fs from "node:fs";
-import { isCode, writeFully } from "./node-files.ts";
+import { fillFrom, isCode, writeFully } from "./node-files.ts";
 
 /** What O_DIRECT asks of offsets, lengths and places in memory: no block of a disk in use is larger. */
 export const DIRECT_ALIGNMENT = 4096;
@@ -120,6 +120,19 @@ export class DirectWriter {
   async #writePieces({ index, buffer, pieces }: Block): Promise<void> {
     for (const [from, to] of pieces)
       await writeFully(this.#fd, buffer.subarray(from, to), index * BLOCK_BYTES + from);
+  }
+
+  /** As fillFrom(), for what was settled: whole blocks past the cache where their place in memory allows it. */
+  async read(into: Uint8Array, offset: number): Promise<number> {
+    const isFit = offset % DIRECT_ALIGNMENT === 0 && into.byteOffset % DIRECT_ALIGNMENT === 0;
+    const whole = isFit ? into.length - (into.length % DIRECT_ALIGNMENT) : 0;
+    let done = 0;
+    try {
+      if (whole > 0) done = await fillFrom(this.#direct, into.subarray(0, whole), offset);
+    } catch (error) {
+      if (!isCode(error, "EINVAL")) throw error;
+    }
+    return done + (await fillFrom(this.#fd, into.subarray(done), offset + done));
   }
 
   /** All that was taken is in the file. */

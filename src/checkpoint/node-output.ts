@@ -9,11 +9,11 @@ import { basename, dirname, join, resolve } from "node:path";
 import { BuildError, CheckpointError } from "../base/errors.ts";
 import { DirectWriter, openDirect } from "./node-direct.ts";
 import {
+  fillFrom,
   isCode,
   listFiles,
   pathWithin,
   placeFault,
-  readFully,
   rethrowPlace,
   rethrowWrite,
   statOrNone,
@@ -34,7 +34,8 @@ class FileSink implements Sink {
   directBytes = 0;
   readonly #target: string;
   readonly #temporary: string;
-  readonly #writes = new Set<Promise<void>>();
+  /** Reads and writes that are under way. */
+  readonly #pending = new Set<Promise<unknown>>();
   #fd: number | undefined;
   #direct: DirectWriter | undefined;
   #state: "open" | "flushed" | "published" | "discarded" = "open";
@@ -49,7 +50,7 @@ class FileSink implements Sink {
     try {
       this.#fd = fs.openSync(this.#temporary, "wx+");
       fs.ftruncateSync(this.#fd, byteLength);
-      const directFd = direct ? openDirect(this.#temporary, fs.constants.O_WRONLY) : undefined;
+      const directFd = direct ? openDirect(this.#temporary, fs.constants.O_RDWR) : undefined;
       if (directFd !== undefined) this.#direct = new DirectWriter(this.#fd, directFd);
     } catch (error) {
       this.#remove(this.#fd);
@@ -66,9 +67,7 @@ class FileSink implements Sink {
   async write(bytes: Uint8Array, offset: number): Promise<void> {
     const fd = this.#file();
     try {
-      const writing = this.#direct?.write(bytes, offset) ?? writeFully(fd, bytes, offset);
-      this.#writes.add(writing);
-      await writing.finally(() => this.#writes.delete(writing));
+      await this.#track(this.#direct?.write(bytes, offset) ?? writeFully(fd, bytes, offset));
     } catch (error) {
       rethrowWrite(error, this.#target);
     }
@@ -79,17 +78,26 @@ class FileSink implements Sink {
     let done = 0;
     try {
       await this.#direct?.settle();
-      done = readFully(fd, into, offset);
+      done = await this.#track(this.#direct?.read(into, offset) ?? fillFrom(fd, into, offset));
     } catch (error) {
       rethrowWrite(error, this.#target);
     }
     if (done < into.length) throw new Error(`internal: "${this.#temporary}" is shorter than it was made`);
   }
 
+  async #track<T>(action: Promise<T>): Promise<T> {
+    this.#pending.add(action);
+    try {
+      return await action;
+    } finally {
+      this.#pending.delete(action);
+    }
+  }
+
   async flush(): Promise<void> {
     const fd = this.#file();
     try {
-      await Promise.all(this.#writes);
+      await Promise.all(this.#pending);
       await this.#direct?.settle();
       this.#direct?.close();
       this.directBytes = this.#direct?.directBytes ?? 0;
@@ -120,8 +128,8 @@ class FileSink implements Sink {
     const fd = this.#fd;
     this.#fd = undefined;
     this.#state = "discarded";
-    // A number that is closed under a write may be another file's by the time the write begins.
-    await Promise.allSettled(this.#writes);
+    // A number that is closed under a read or write may be another file's by the time that begins.
+    await Promise.allSettled(this.#pending);
     await this.#direct?.settle().catch(() => {});
     this.#direct?.close();
     this.#direct = undefined;

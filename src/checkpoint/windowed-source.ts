@@ -34,7 +34,7 @@ export interface WindowedOptions {
 
 interface Fetched extends Window {
   bytes: Promise<Uint8Array>;
-  /** When it was last read from. */
+  /** When it was last wanted, or foreseen. */
   used: number;
 }
 
@@ -121,13 +121,16 @@ export class WindowedSource implements Source {
 
   async #load(index: number): Promise<Uint8Array> {
     for (const window of this.#windows.slice(index, index + 1 + this.#ahead)) this.#begin(window);
-    const fetched = this.#fetched.get(this.#windows[index]!)!;
-    fetched.used = ++this.#clock;
-    return fetched.bytes;
+    return this.#fetched.get(this.#windows[index]!)!.bytes;
   }
 
+  /** Begins to fetch a window, or keeps it from giving way to those that are begun next. */
   #begin(window: Window): void {
-    if (this.#fetched.has(window)) return;
+    const known = this.#fetched.get(window);
+    if (known) {
+      known.used = ++this.#clock;
+      return;
+    }
     const bytes = this.#fetch(window);
     bytes.catch(() => this.#fetched.delete(window)); // whoever reads it hears of it
     this.#fetched.set(window, { ...window, bytes, used: ++this.#clock });

@@ -109,7 +109,8 @@ function preOf(json: JsonObject): string {
     return isObject(pattern) ? [own(pattern, "Regex")] : [];
   });
   const known = Object.entries(PRE_TOKENIZERS).find(
-    ([, wanted]) => wanted.length === patterns.length && wanted.every((regex, i) => regex === patterns[i]),
+    ([, wanted]) =>
+      wanted.length === patterns.length && wanted.every((regex, i) => regex === spelt(patterns[i])),
   );
   if (known) return known[0];
   return refuse(
@@ -117,6 +118,11 @@ function preOf(json: JsonObject): string {
     `that of ${Object.keys(PRE_TOKENIZERS).join(", ")}`,
     "--pre NAME says what llama.cpp calls it",
   );
+}
+
+/** DeepSeek's own files have line ends in their expressions as they are, others as \r and \n: the same characters. */
+function spelt(regex: unknown): unknown {
+  return typeof regex === "string" ? regex.replaceAll("\r", "\\r").replaceAll("\n", "\\n") : regex;
 }
 
 /** A template lies in a file of its own, which wins, or in tokenizer_config.json; of several, the default one. */

@@ -214,7 +214,8 @@ function encodeQ8(values: Float32Array): Uint8Array {
     for (let i = from; i < from + elements; i++) largest = Math.max(largest, Math.abs(values[i]!));
     const scale = Math.fround(largest / 127);
     scales[block] = scale;
-    const inverse = scale === 0 ? 0 : Math.fround(1 / scale);
+    const exact = Math.fround(1 / scale);
+    const inverse = exact === Infinity ? 0 : exact; // what is stored of so small a scale is 0, too
     const to = block * blockBytes + 2;
     for (let i = 0; i < elements; i++) {
       const steps = Math.fround(values[from + i]! * inverse);

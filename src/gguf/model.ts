@@ -83,7 +83,8 @@ function checkSplit(files: readonly GgufFile[], numTensors: number): void {
     const check = (key: string, wanted: number, absent: number) => {
       const value = said(key) ?? absent;
       if (value === wanted) return;
-      const what = `Cannot read "${shown(name)}": ${key} is ${shown(JSON.stringify(value))}, wanted ${wanted}`;
+      const found = said(key) === undefined ? "not there" : shown(JSON.stringify(value));
+      const what = `Cannot read "${shown(name)}": ${key} is ${found}, wanted ${wanted}`;
       const note = files.length === 1 ? "It is a part of a split file under another name" : undefined;
       throw new CheckpointError("bad-split", what, note ? { note } : {});
     };

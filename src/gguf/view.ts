@@ -17,6 +17,8 @@ import { checkpointNameOf, expertsOf, keyValueName, keyValueOf } from "./names.t
 const MAX_EXPERTS = 1 << 16;
 const MAX_HEADS = 1 << 14;
 const MAX_TENSORS = 1 << 20;
+/** What tensors are put together of, two for each head of a layer: DeepSeek-V3's of 61,000. */
+const MAX_PARTS = 1 << 20;
 /** Elements of a head's keys, which are turned round in memory. DeepSeek's have 65,536. */
 const MAX_TURNED = 1 << 24;
 
@@ -42,7 +44,11 @@ export function viewOf(model: GgufModel): ViewTensor[] {
   const architecture = new MetadataReader(model).string("general.architecture");
   const isKnown = architecture === ARCHITECTURE;
   const view: ViewTensor[] = [];
+  let [numParts, counted] = [0, 0];
   for (const tensor of model.tensors.values()) {
+    for (; counted < view.length; counted++) numParts += view[counted]!.parts.length;
+    if (numParts > MAX_PARTS)
+      fail(model, tensor.name, `tensors are put together of more than ${MAX_PARTS} parts, wanted fewer`);
     if (view.length > MAX_TENSORS)
       fail(model, tensor.name, `single experts make more than ${MAX_TENSORS} tensors, wanted fewer`);
     const experts = isKnown ? expertsOf(tensor.name) : undefined;

@@ -1,9 +1,10 @@
 /**
- * From what is named on the command line to the models that are served: checkpoints, here or elsewhere, recipes, folders
- * of either.
+ * From what is named on the command line to the models that are served: checkpoints, here or elsewhere, GGUF files,
+ * recipes, folders of them.
  */
 import { basename, dirname, extname, join, resolve } from "node:path";
 import { CheckpointError } from "../base/errors.ts";
+import { namesGguf } from "../checkpoint/gguf-store.ts";
 import { fileStart, folderExists, listFolder } from "../checkpoint/node.ts";
 import { isHubPlace } from "../checkpoint/stores.ts";
 import { namesChild } from "../library/model-source.ts";
@@ -14,6 +15,9 @@ import type { ServedSource } from "./served-model.ts";
 const NAMED = /^([\w.@:-]{1,100})=(.+)$/;
 /** A recipe says what it is in its first lines; so does a plan. */
 const IS_CHILD = new RegExp(`^\\s*(parents|base|rules|method)\\s*:|"format":\\s*"${PLAN_FORMAT}"`, "m");
+/** llama.cpp's files name their architecture first; of a split one the first part stands for all. */
+const IS_RUNNABLE_GGUF = /^GGUF.*general\.architecture.{12}deepseek2/s;
+const IS_LATER_PART = /-(?!00001)\d{5}-of-\d{5}\.gguf$/i;
 
 /**
  * Sources in the order of their names. A folder without a config.json is searched, one level deep. Throws
@@ -84,23 +88,16 @@ function search(place: string): Found[] {
   if (!folderExists(place) || isCheckpoint(place)) return [single(place)];
   const found = listFolder(place)
     .map((name) => join(place, name))
-    .filter((path) =>
-      folderExists(path)
-        ? isCheckpoint(path)
-        : isGguf(path) || (namesChild(path) && IS_CHILD.test(fileStart(path, 4096))),
-    )
+    .filter((path) => {
+      if (folderExists(path)) return isCheckpoint(path);
+      if (namesGguf(path)) return IS_RUNNABLE_GGUF.test(fileStart(path, 4096)) && !IS_LATER_PART.test(path);
+      return namesChild(path) && IS_CHILD.test(fileStart(path, 4096));
+    })
     .map(single);
   if (found.length > 0) return found.sort((a, b) => (a.id < b.id ? -1 : 1));
   throw new CheckpointError(
     "empty",
     `Cannot serve "${place}": no checkpoint and no recipe is in it, wanted one`,
-  );
-}
-
-/** Of a file in parts, the first stands for all. */
-function isGguf(path: string): boolean {
-  return (
-    /\.gguf$/i.test(path) && !/-(?!00001)\d{5}-of-\d{5}\.gguf$/i.test(path) && fileStart(path, 4) === "GGUF"
   );
 }
 

@@ -38,6 +38,7 @@ describe("--direct", () => {
     [65536, 1],
     [100_000, 2],
     [1 << 20, 8],
+    [65536, 16], // more than are kept
   ];
   for (const [readBytes, depth] of sizes) {
     test(`reads of ${readBytes ?? "usual"} bytes, ${depth ?? "usual"} at a time: the same child`, async () => {

@@ -5,8 +5,10 @@ import { join } from "node:path";
 import { after, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { type ModelConfig, modelConfigOf } from "../../src/arch/model-config.ts";
+import { openStore } from "../../src/checkpoint/stores.ts";
 import { convertToGguf, type OutputType } from "../../src/convert/convert.ts";
 import { tensorsOf } from "../../src/convert/deepseek2.ts";
+import { tokenizerMetadata } from "../../src/convert/tokenizer-metadata.ts";
 import { encodeBlocks } from "../../src/gguf/blocks.ts";
 import { encodeGgufHeader, u32 } from "../../src/gguf/write.ts";
 import { checkpointReference } from "../../src/logical/checkpoint-weights.ts";
@@ -75,6 +77,9 @@ describe("encodeBlocks()", () => {
 
   test("Q8_0: a block of zeros has scale 0", () => {
     assert.deepEqual(encodeBlocks("Q8_0", new Float32Array(32)), new Uint8Array(34));
+    // Scales that have no inverse in float32, of either sign.
+    const tiny = Float32Array.from({ length: 32 }, (_, i) => ((i % 3) - 1) * 1e-37);
+    assert.deepEqual(encodeBlocks("Q8_0", tiny), new Uint8Array(34));
     assert.throws(() => encodeBlocks("Q8_0", new Float32Array(33)), /Cannot encode 33 elements as Q8_0/);
   });
 
@@ -184,6 +189,33 @@ describe("convertToGguf() of a trained model", () => {
       [...file.tensors.keys()].some((name) => name.startsWith("blk.4.")),
       false,
       "an MTP layer",
+    );
+  });
+});
+
+describe("tokenizerMetadata()", () => {
+  const preOf = async (change: (json: string) => string) => {
+    const store = openStore(MINI);
+    const readSmall = async (name: string, limit?: number) => {
+      const bytes = await store.readSmall(name, limit);
+      if (name !== "tokenizer.json" || !bytes) return bytes;
+      return Buffer.from(change(Buffer.from(bytes).toString()));
+    };
+    const metadata = await tokenizerMetadata({ readSmall }, { numTokens: 640 });
+    return Buffer.from(metadata.get("tokenizer.ggml.pre")!).toString("latin1").slice(12);
+  };
+
+  test("knows DeepSeek-V3's way of splitting, its line ends spelt or as they are, as in DeepSeek's own file", async () => {
+    assert.equal(await preOf((json) => json), "deepseek-v3");
+    const asTheyAre = (json: string) => json.replaceAll("\\\\r", "\\r").replaceAll("\\\\n", "\\n");
+    assert.notEqual(asTheyAre("\\\\r"), "\\\\r");
+    assert.equal(await preOf(asTheyAre), "deepseek-v3");
+  });
+
+  test("refuses a way that it knows no name for", async () => {
+    await assert.rejects(
+      preOf((json) => json.replace("{1,3}", "{1,2}")),
+      { code: "tokenizer", message: /splits text in a way that has no known name/ },
     );
   });
 });

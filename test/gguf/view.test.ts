@@ -290,6 +290,18 @@ describe("claims of a head that would cost memory are refused", () => {
     });
   });
 
+  test("many layers of many heads of one element", async () => {
+    const [heads, layers] = [1 << 14, 33];
+    const entries = Array.from({ length: 2 * layers }, (_, i) => {
+      const name = `blk.${i >> 1}.attn_${i % 2 ? "v" : "k"}_b.weight`;
+      return entry(name, { dims: [1, 1, heads], type: 1, offset: i * 2 * heads });
+    });
+    await assert.rejects(claim("parts.gguf", entries, entries.length * 2 * heads), {
+      code,
+      message: /"blk.32.attn_v_b.weight".* more than 1048576 parts, wanted fewer/,
+    });
+  });
+
   test("2^40 heads of nothing", async () => {
     const dims = [0, 0, 2 ** 40];
     const entries = ["k", "v"].map((part) =>

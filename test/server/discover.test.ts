@@ -1,10 +1,11 @@
 /** What is served, from what is named on the command line. */
 import assert from "node:assert/strict";
-import { mkdirSync, symlinkSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { test } from "node:test";
 import { CheckpointError } from "../../src/base/errors.ts";
 import { discover } from "../../src/server/discover.ts";
+import { writeRandomGguf } from "../gguf/random-gguf.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 
 const brief = (...places: string[]) => discover(places, 7).map(({ id, kind, source }) => [id, kind, source]);
@@ -69,15 +70,19 @@ test("discover() takes checkpoints that lie elsewhere, under the last part of th
   );
 });
 
-test("discover() finds GGUF files in a folder, one for all parts of a split one", (t) => {
+test("discover() finds the GGUF files of a folder that can run, split ones once", async (t) => {
   const folder = temporaryFolder(t);
-  for (const name of ["a.gguf", "b-00001-of-00002.gguf", "b-00002-of-00002.gguf"])
-    writeFileSync(join(folder, name), "GGUF");
-  writeFileSync(join(folder, "c.gguf"), "none");
-  assert.deepEqual(
-    brief(folder).map(([id]) => id),
-    ["a.gguf", "b-00001-of-00002.gguf"],
-  );
+  const typeOf = () => "Q8_0" as const;
+  await writeRandomGguf(folder, "whole", { typeOf, seed: 1 });
+  await writeRandomGguf(folder, "split", { typeOf, seed: 2, parts: 3 });
+  const other = readFileSync(join(folder, "whole.gguf"));
+  other.write("llamatron", other.indexOf("deepseek2"), "latin1");
+  writeFileSync(join(folder, "other.gguf"), other);
+  writeFileSync(join(folder, "none.gguf"), "deepseek2");
+  assert.deepEqual(brief(folder), [
+    ["split-00001-of-00003.gguf", "checkpoint", join(folder, "split-00001-of-00003.gguf")],
+    ["whole.gguf", "checkpoint", join(folder, "whole.gguf")],
+  ]);
 });
 
 test("discover() refuses what is not there, and two of one name", () => {

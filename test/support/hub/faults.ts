@@ -1,5 +1,7 @@
 /** What a server does wrong on demand: each rule looks at a request and says what becomes of its answer. */
 import type { IncomingMessage, ServerResponse } from "node:http";
+import type { Readable } from "node:stream";
+import { pipeline } from "node:stream/promises";
 
 export type Fault =
   | { kind: "status"; status: number; headers?: Record<string, string>; body?: string }
@@ -48,6 +50,13 @@ export function firstTimes(
   };
 }
 
+export interface Content {
+  length: number;
+  subarray(from: number, to: number): Uint8Array;
+  /** Instead, where nothing is wrong with it. */
+  stream?(from: number, to: number): Readable;
+}
+
 /** Sends a file or a range of it, with what is wrong. */
 export async function sendContent(
   request: IncomingMessage,
@@ -58,7 +67,7 @@ export async function sendContent(
     fault,
     logged,
   }: {
-    content: { length: number; subarray(from: number, to: number): Uint8Array };
+    content: Content;
     etag: string;
     fault: Fault | undefined;
     logged: LoggedRequest;
@@ -71,6 +80,20 @@ export async function sendContent(
   const end = range?.[2] ? Math.min(Number(range[2]) + 1, content.length) : content.length;
   if (range && start >= content.length) {
     response.writeHead(416, { "content-range": `bytes */${content.length}` }).end();
+    return;
+  }
+  if (content.stream && !fault && request.method !== "HEAD") {
+    response.writeHead(range ? 206 : 200, {
+      "accept-ranges": "bytes",
+      "content-length": end - start,
+      etag: `"${etag}"`,
+      ...(range ? { "content-range": `bytes ${start}-${end - 1}/${content.length}` } : {}),
+    });
+    const stream = content.stream(start, end);
+    stream.on("data", (some: Buffer) => {
+      logged.bytes += some.length;
+    });
+    await pipeline(stream, response).catch(() => {}); // whoever asked has gone
     return;
   }
   let body = Buffer.from(content.subarray(start, end));

@@ -3,8 +3,10 @@
  * redirected to. It counts what it sends and misbehaves on demand.
  */
 import { createHash } from "node:crypto";
+import { createReadStream, statSync } from "node:fs";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
+import type { Readable } from "node:stream";
 import { type FaultRule, type LoggedRequest, loggedRequest, sendContent } from "./faults.ts";
 import { handleUpload, type Upload } from "./hub-uploads.ts";
 
@@ -28,29 +30,40 @@ export interface HubOptions {
   lfsBytes?: number;
   /** Entries of a page of a listing. */
   pageSize?: number;
+  /** Parts of an upload; a file of more comes in several. */
+  partBytes?: number;
+  /** Whether what is uploaded can be read again. Else its hash alone is kept. */
+  keepsUploads?: boolean;
 }
 
 export const sha256 = (bytes: Uint8Array | VirtualFile): string =>
+  (bytes instanceof VirtualFile ? bytes.sha256 : undefined) ??
   createHash("sha256")
     .update(bytes instanceof VirtualFile ? `${bytes.length}:${sha256(bytes.head)}:${bytes.name}` : bytes)
     .digest("hex");
 
-/** A file of any size: behind its head, a block again and again. Its hash is none of its content. */
+/** A file of any size: behind its head, a block again and again. Where its hash is not told it is none of its content. */
 export class VirtualFile {
   readonly head: Uint8Array;
   readonly length: number;
   /** What makes its hash another one than that of a file with the same head. */
   readonly name: string;
+  readonly sha256: string | undefined;
   readonly #block: Uint8Array;
 
   constructor(
     head: Uint8Array,
     length: number,
-    { name = "", block = new Uint8Array(1 << 20) }: { name?: string; block?: Uint8Array } = {},
+    {
+      name = "",
+      block = new Uint8Array(1 << 20),
+      sha256: hash,
+    }: { name?: string; block?: Uint8Array; sha256?: string } = {},
   ) {
     this.head = head;
     this.length = length;
     this.name = name;
+    this.sha256 = hash;
     this.#block = block;
   }
 
@@ -65,6 +78,20 @@ export class VirtualFile {
       at += run.length;
     }
     return bytes;
+  }
+}
+
+/** A file that lies on the disk, perhaps with holes; sent as it is read. */
+export class DiskFile extends VirtualFile {
+  readonly path: string;
+
+  constructor(path: string, { head, hash }: { head: Uint8Array; hash?: string | undefined }) {
+    super(head, statSync(path).size, hash === undefined ? { name: path } : { sha256: hash });
+    this.path = path;
+  }
+
+  stream(from: number, to: number): Readable {
+    return createReadStream(this.path, { start: from, end: to - 1, highWaterMark: 1 << 20 });
   }
 }
 
@@ -85,8 +112,15 @@ export class TestHub {
   url = "";
   cdn = "";
 
-  constructor({ token = "hf_test", lfsBytes = 4096, pageSize = 1000 }: HubOptions = {}) {
-    this.options = { token, lfsBytes, pageSize };
+  constructor(options: HubOptions = {}) {
+    const usual = {
+      token: "hf_test",
+      lfsBytes: 4096,
+      pageSize: 1000,
+      partBytes: 1 << 20,
+      keepsUploads: true,
+    };
+    this.options = { ...usual, ...options };
   }
 
   async start(): Promise<this> {

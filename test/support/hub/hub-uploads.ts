@@ -1,12 +1,15 @@
 /** What the tests' Hub is asked when something is pushed: new repositories, LFS uploads, commits. */
+import { createHash, type Hash } from "node:crypto";
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { json, refuse, sha256, type TestHub, type VirtualFile } from "./hub-server.ts";
+import { json, refuse, sha256, type TestHub, VirtualFile } from "./hub-server.ts";
 
 export interface Upload {
   oid: string;
   size: number;
-  /** Parts that have come, where it comes in several. */
+  /** Parts that have come, where it comes in several; of what is not kept, those that wait to be hashed. */
   parts: Map<number, Uint8Array>;
+  /** Of what is not kept. */
+  hashed: { hash: Hash; parts: number; bytes: number } | undefined;
 }
 
 async function bodyOf(request: IncomingMessage): Promise<Buffer> {
@@ -14,9 +17,6 @@ async function bodyOf(request: IncomingMessage): Promise<Buffer> {
   for await (const part of request) parts.push(part as Buffer);
   return Buffer.concat(parts);
 }
-
-/** Parts of an upload; a file of more comes in several. */
-const PART_BYTES = 1 << 20;
 
 export async function handleUpload(
   hub: TestHub,
@@ -30,6 +30,7 @@ export async function handleUpload(
     const upload = hub.uploads.get(part[1]!);
     if (searchParams.get("X-Signature") !== "secret" || !upload) return refuse(response, 403, "");
     upload.parts.set(Number(part[2] ?? 1), body);
+    hashParts(upload);
     if (part[2] === undefined) finish(hub, upload);
     response.writeHead(200, { etag: `"${sha256(body).slice(0, 32)}"` }).end();
     return;
@@ -74,7 +75,22 @@ export async function handleUpload(
   refuse(response, 404, "");
 }
 
-function finish(hub: TestHub, { oid, parts }: Upload): void {
+/** Parts come in any order; those whose turn it is are hashed and let go. */
+function hashParts({ parts, hashed }: Upload): void {
+  if (!hashed) return;
+  for (let next = parts.get(hashed.parts + 1); next; next = parts.get(hashed.parts + 1)) {
+    hashed.hash.update(next);
+    hashed.bytes += next.length;
+    parts.delete(++hashed.parts);
+  }
+}
+
+function finish(hub: TestHub, { oid, parts, hashed }: Upload): void {
+  if (hashed) {
+    const found = hashed.hash.digest("hex");
+    if (found === oid) hub.blobs.set(oid, new VirtualFile(new Uint8Array(), hashed.bytes, { sha256: found }));
+    return;
+  }
   const content = Buffer.concat([...parts].sort(([a], [b]) => a - b).map(([, bytes]) => bytes));
   if (sha256(content) === oid) hub.blobs.set(oid, content);
 }
@@ -82,11 +98,13 @@ function finish(hub: TestHub, { oid, parts }: Upload): void {
 function actionFor(hub: TestHub): (object: { oid: string; size: number }) => unknown {
   return ({ oid, size }) => {
     if (hub.blobs.has(oid)) return { oid, size };
-    hub.uploads.set(oid, { oid, size, parts: new Map() });
+    const { partBytes, keepsUploads } = hub.options;
+    const hashed = keepsUploads ? undefined : { hash: createHash("sha256"), parts: 0, bytes: 0 };
+    hub.uploads.set(oid, { oid, size, parts: new Map(), hashed });
     const url = `${hub.cdn}/upload/${oid}`;
-    if (size <= PART_BYTES) return { oid, size, actions: { upload: { href: `${url}?X-Signature=secret` } } };
-    const parts = Math.ceil(size / PART_BYTES);
-    const header: Record<string, string> = { chunk_size: String(PART_BYTES) };
+    if (size <= partBytes) return { oid, size, actions: { upload: { href: `${url}?X-Signature=secret` } } };
+    const parts = Math.ceil(size / partBytes);
+    const header: Record<string, string> = { chunk_size: String(partBytes) };
     for (let i = 1; i <= parts; i++) header[String(i).padStart(5, "0")] = `${url}/${i}?X-Signature=secret`;
     return { oid, size, actions: { upload: { href: `${hub.url}/upload/${oid}/complete`, header } } };
   };
