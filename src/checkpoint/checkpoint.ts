@@ -26,6 +26,8 @@ export interface Shard {
   header: ShardHeader | undefined;
   /** The source's identity when the header was read. */
   identity: string | undefined;
+  /** Its store tells no version. */
+  isUnversioned?: boolean;
 }
 
 /** A tensor with the shard that holds it. */
@@ -107,7 +109,12 @@ async function openShard(store: Store, name: string): Promise<Shard> {
   const source = await store.open(name);
   try {
     const header = await readHeader(source, `${store.label}/${name}`);
-    return { name, header, identity: source.identity };
+    return {
+      name,
+      header,
+      identity: source.identity,
+      ...(source.isUnversioned ? { isUnversioned: true } : {}),
+    };
   } finally {
     await source.close();
   }
@@ -217,6 +224,16 @@ function oddities(folder: {
     const message = `Found total_size ${said} in the index of "${label}": ${values}, wanted one of these`;
     problems.push({ code: "total-size", message });
   }
+  const unversioned = shards.filter(({ isUnversioned }) => isUnversioned);
+  if (unversioned.length > 0) {
+    const what = `the server tells neither ETag nor Last-Modified of "${shown(unversioned[0]!.name)}"`;
+    const others = unversioned.length > 1 ? ` and ${unversioned.length - 1} more` : "";
+    problems.push({
+      code: "no-version",
+      message: `Cannot tell whether "${label}" changes while it is read: ${what}${others}`,
+      note: "Only a change of length is noticed: see that nobody writes to it, or pull it first",
+    });
+  }
   if (only) return problems;
   if (!index && shards.length > 1) {
     const message = `Found ${shards.length} shards in "${label}" and no ${INDEX_NAME}, wanted an index`;
@@ -233,7 +250,7 @@ function oddities(folder: {
 }
 
 /** Problems that leave a checkpoint readable: for reports, never a reason to refuse. */
-const HARMLESS = new Set(["no-index", "stray-shard", "total-size"]);
+const HARMLESS = new Set(["no-index", "no-version", "stray-shard", "total-size"]);
 
 /** Faults that one error tells of. */
 const MOST_SHOWN = 8;
