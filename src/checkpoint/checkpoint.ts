@@ -10,7 +10,7 @@ import { mapLimited } from "../base/map-limited.ts";
 import { type Dtype, numElements } from "../tensor/dtype.ts";
 import { readHeader, type ShardHeader, type TensorInfo } from "./header.ts";
 import { INDEX_NAME, MAX_INDEX_BYTES, parseShardIndex, type ShardIndex } from "./shard-index.ts";
-import { printable, shown } from "./shown.ts";
+import { printable, publicLocation, shown } from "./shown.ts";
 import type { Store, StoreEntry } from "./source.ts";
 import { scanJson } from "./strict-json.ts";
 
@@ -75,7 +75,7 @@ export async function openCheckpoint(store: Store, { only }: OpenOptions = {}): 
   const present = new Set(entries.map(({ name }) => name));
   const shardNames = index ? [...new Set(index.weightMap.values())] : only ? [only] : looseShards(entries);
   if (shardNames.length === 0) {
-    const what = `Cannot open "${printable(store.location)}": it holds no .safetensors file`;
+    const what = `Cannot open "${printable(publicLocation(store.location))}": it holds no .safetensors file`;
     const gguf = entries.find(({ name }) => name.endsWith(".gguf"));
     const note = gguf
       ? `It holds "${shown(gguf.name)}": a GGUF is opened by the name of its file`

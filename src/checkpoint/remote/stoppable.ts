@@ -3,6 +3,9 @@ import { setMaxListeners } from "node:events";
 import { Interrupted } from "../../base/errors.ts";
 import { workSignal } from "../stopping.ts";
 
+/** Node warns of more than ten; with "any number" fetch() fails on Node 20. */
+const MOST_LISTENERS = 10_000;
+
 export interface LinkedSignal {
   signal: AbortSignal | undefined;
   /** Signals live long, requests do not: they must not be kept by them. */
@@ -12,10 +15,10 @@ export interface LinkedSignal {
 /** Fires when one of them does, or that of the work. */
 export function linkedSignal(...some: (AbortSignal | undefined)[]): LinkedSignal {
   const sources = [...new Set([...some, workSignal()])].filter((signal) => signal !== undefined);
-  if (sources.length > 0) setMaxListeners(0, ...sources); // Node warns of more than ten
+  if (sources.length > 0) setMaxListeners(MOST_LISTENERS, ...sources);
   if (sources.length <= 1) return { signal: sources[0], release: () => {} };
   const linked = new AbortController();
-  setMaxListeners(0, linked.signal);
+  setMaxListeners(MOST_LISTENERS, linked.signal);
   const stop = () => linked.abort();
   for (const source of sources) {
     if (source.aborted) stop();

@@ -173,6 +173,7 @@ export class TestHub {
   async #handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const logged = this.note(request);
     const fault = this.faultOf(logged);
+    if (fault?.kind === "silent") return;
     if (fault?.kind === "status") {
       response.writeHead(fault.status, fault.headers ?? {}).end(fault.body ?? "");
       return;
@@ -290,6 +291,7 @@ export class TestHub {
   async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const logged = this.note(request);
     const fault = this.faultOf(logged);
+    if (fault?.kind === "silent") return;
     if (fault?.kind === "status") {
       response.writeHead(fault.status, fault.headers ?? {}).end(fault.body ?? "");
       return;
