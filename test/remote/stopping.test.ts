@@ -78,13 +78,14 @@ describe("a server that never answers", () => {
 
   const inWork: [string, string, () => string[]][] = [
     ["build, in its workers", "d", () => ["build", plan, "-o", join(folder, "d"), "--workers", "2"]],
+    ["compare, in its workers", "none", () => ["compare", "models/mini-v3", "hf:chimera/mini-r1"]],
     ["pull, at its shards", "e", () => ["pull", "hf:chimera/mini-r1", "-o", join(folder, "e")]],
   ];
   for (const [what, to, args] of inWork) {
     test(`${what}: SIGINT ends it, and nothing half is left`, async () => {
       let large = 0;
-      // pull reads the headers of two shards first, twice each
-      const passes = what.startsWith("pull") ? 4 : 0;
+      // The headers of two shards are read first, in two steps each.
+      const passes = what.startsWith("build") ? 0 : 4;
       hub.rules = [(request) => (isLargeFile(request) && large++ >= passes ? { kind: "silent" } : undefined)];
       const { status, stderr, seconds } = await interrupted(args(), () => large > passes);
       assert.equal(status, 130, stderr);
