@@ -62,7 +62,6 @@ describe("a server that never answers", () => {
   const commands: [string, () => string[]][] = [
     ["inspect", () => ["inspect", "hf:chimera/mini-r1"]],
     ["plan", () => ["plan", recipe]],
-    ["build, planning", () => ["build", recipe, "-o", join(folder, "a")]],
     ["build, checking its parents", () => ["build", plan, "-o", join(folder, "b")]],
     ["pull", () => ["pull", "hf:chimera/mini-r1", "-o", join(folder, "c")]],
     ["push", () => ["push", "models/mini-v3", "chimera/new"]],

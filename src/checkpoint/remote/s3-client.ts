@@ -210,7 +210,8 @@ function s3Fault(error: unknown, { verb, location, signal }: S3Work): Error {
         note: "AWS_ENDPOINT_URL says where the store is; a proxy or a login page may stand between",
       },
     );
-  if (name === "TimeoutError" && !/connection/i.test(message))
+  // The client calls broken connections so, too.
+  if (name === "TimeoutError" && /inactivity|no activity/.test(message))
     return fail("unreachable", `it has said nothing for ${silenceMs() / 1000} s`, {
       ...{ isPassing: true, note: later, retries: 1 },
     });
