@@ -10,6 +10,7 @@ import { availableParallelism } from "node:os";
 import { BuildError, CheckpointError, Interrupted } from "../base/errors.ts";
 import { acquireLock } from "../checkpoint/lock.ts";
 import type { OutputStore } from "../checkpoint/source.ts";
+import { tidying, underSignal } from "../checkpoint/stopping.ts";
 import { openOutput, openStore } from "../checkpoint/stores.ts";
 import type { BuildPlan } from "../plan/plan.ts";
 import type { ShardTask } from "./assemble-shard.ts";
@@ -42,7 +43,10 @@ import {
 } from "./target-folder.ts";
 
 export interface BuildOptions {
-  /** Worker threads, of 40 MiB of buffers each. Default: one per core, at most one per shard. */
+  /**
+   * Worker threads, of 40 MiB of buffers each, and of parents that lie elsewhere up to 128 MiB of what was fetched.
+   * Default: one per core, at most one per shard.
+   */
   workers?: number;
   /** Build only part `index` (from 0) of `count`; finishing is then another call, with `finish: true`. Not with `force`. */
   part?: { index: number; count: number };
@@ -101,7 +105,10 @@ export async function build(
   options: BuildOptions = {},
 ): Promise<BuildReport> {
   try {
-    return await runBuild(plan, location, options);
+    return await underSignal(options.signal, () => runBuild(plan, location, options));
+  } catch (error) {
+    // Of a request that was under way.
+    throw error instanceof Interrupted ? stoppedBuild() : error;
   } finally {
     await options.outlet?.stop();
   }
@@ -168,20 +175,19 @@ async function runBuild(plan: BuildPlan, location: string, options: BuildOptions
     }
     const written = await buildShards(plan, missing, { target, options, emit, done, wanted, direct }).catch(
       async (error) => {
-        await removeLeftovers(
-          target,
-          wanted.map(({ name }) => name),
-        ); // of a worker that died
-        // Of parents that cannot be used and no whole shard nothing is left. Other parts may be at work.
-        const isBarren = !options.part && (await completeShards(target, plan, outlet)).size === 0;
-        if (isBarren && isOfParents(error)) await target.removeState();
+        await tidying(async () => {
+          await removeLeftovers(
+            target,
+            wanted.map(({ name }) => name),
+          ); // of a worker that died
+          // Of parents that cannot be used and no whole shard nothing is left. Other parts may be at work.
+          const isBarren = !options.part && (await completeShards(target, plan, outlet)).size === 0;
+          if (isBarren && isOfParents(error)) await target.removeState();
+        });
         throw error;
       },
     );
-    if (options.signal?.aborted)
-      throw new Interrupted(
-        "The build was stopped; what is complete is kept: run the same command again to go on",
-      );
+    if (options.signal?.aborted) throw stoppedBuild();
     await outlet?.drain();
     if (options.part) return report({ finished: false, resumed: wanted.length - missing.length, written });
     const records = await completeShards(target, plan, outlet);
@@ -212,6 +218,12 @@ async function runBuild(plan: BuildPlan, location: string, options: BuildOptions
       ...(direct ? { direct } : {}),
     };
   }
+}
+
+function stoppedBuild(): Interrupted {
+  return new Interrupted(
+    "The build was stopped; what is complete is kept: run the same command again to go on",
+  );
 }
 
 function refuseContradictions({ part, finish, force }: BuildOptions): void {

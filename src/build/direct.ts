@@ -4,6 +4,7 @@
  */
 import { AlignedBuffers, AlignedReader } from "../checkpoint/aligned-reader.ts";
 import type { Source, Store } from "../checkpoint/source.ts";
+import { WindowBudget } from "../checkpoint/window-budget.ts";
 import { WindowedSource } from "../checkpoint/windowed-source.ts";
 
 export interface DirectOptions {
@@ -28,12 +29,14 @@ const FILES = 2;
 
 export class DirectReading {
   readonly #options: Required<DirectOptions>;
+  readonly #budget: WindowBudget;
   #buffers: AlignedBuffers | undefined;
   readBytes = 0;
   directReadBytes = 0;
 
   constructor({ readBytes = READ_BYTES, depth = DEPTH }: DirectOptions = {}) {
     this.#options = { readBytes, depth };
+    this.#budget = new WindowBudget(readBytes * FILES * (depth + 2)); // in use and ahead, and scales
   }
 
   get counts(): Pick<DirectReport, "readBytes" | "directReadBytes"> {
@@ -50,7 +53,7 @@ export class DirectReading {
     const reader = new AlignedReader(source, this.#buffers);
     return new WindowedSource({
       ...{ name: source.name, byteLength: source.byteLength, identity: source.identity },
-      ...{ windowBytes: readBytes, ahead: depth - 1 },
+      ...{ windowBytes: readBytes, ahead: depth - 1, budget: this.#budget },
       reader: {
         read: async (into, offset) => {
           await reader.read(into, offset);

@@ -9,15 +9,15 @@ import { BuildError, CheckpointError, Interrupted } from "../base/errors.ts";
 import type { ShardTask } from "./assemble-shard.ts";
 import type { DirectReport } from "./direct.ts";
 import type { ShardRecord } from "./state.ts";
-import type { SentError, WorkerAnswer, WorkerSetup } from "./worker.ts";
+import type { SentError, WorkerAnswer, WorkerOrder, WorkerSetup } from "./worker.ts";
 
 /** Workers inherit the options of Node, but --input-type is for code without a file and would end them. */
 const WORKER_OPTIONS = process.execArgv.some((option) => option.startsWith("--input-type"))
   ? { execArgv: [] }
   : {};
 
-/** Of the flag that stops all. */
-const PATIENCE_MS = 2000;
+/** With a worker that was told to stop. */
+const PATIENCE_MS = 1500;
 
 export interface PoolOptions {
   setup: Omit<WorkerSetup, "stop">;
@@ -38,7 +38,8 @@ export async function runPool(tasks: readonly ShardTask[], options: PoolOptions)
   let ending: NodeJS.Timeout | undefined;
   const halt = () => {
     Atomics.store(new Int32Array(stop), 0, 1);
-    // One that waits for a server that says nothing does not look at the flag.
+    // One that waits for a server does not look at the flag: its requests end.
+    for (const worker of running) worker.postMessage("stop" satisfies WorkerOrder);
     ending ??= setTimeout(() => {
       for (const worker of running) void worker.terminate();
     }, PATIENCE_MS);
@@ -61,13 +62,19 @@ export async function runPool(tasks: readonly ShardTask[], options: PoolOptions)
       running.add(worker);
       let startedAt = 0;
       let isBusy = false;
+      /** It has no more to do: that it ends is no failure. */
+      let isEnding = false;
+      const end = () => {
+        isEnding = true;
+        void worker.terminate();
+      };
       const mayGo = () => next < tasks.length && !failure && !signal?.aborted;
       const give = () => {
-        const task = mayGo() ? tasks[next++] : undefined;
+        const task = mayGo() && running.has(worker) ? tasks[next++] : undefined;
         isBusy = task !== undefined;
-        if (!isBusy) return void worker.terminate();
+        if (!task) return end();
         startedAt = performance.now();
-        worker.postMessage(task);
+        worker.postMessage(task satisfies WorkerOrder);
       };
       const giveWhenRoom = async () => {
         isBusy = false;
@@ -84,7 +91,7 @@ export async function runPool(tasks: readonly ShardTask[], options: PoolOptions)
         } else {
           isBusy = false;
           fail(revive(answer.error));
-          void worker.terminate();
+          end();
         }
       };
       worker.on("message", (answer: WorkerAnswer) => {
@@ -98,7 +105,9 @@ export async function runPool(tasks: readonly ShardTask[], options: PoolOptions)
       worker.on("error", (error) => fail(died(error)));
       worker.on("exit", (code) => {
         running.delete(worker);
-        if (isBusy) fail(ending ? new Interrupted("stopped") : died(new Error(`exit status ${code}`)));
+        // Also one that waits for room: what would have been its task is nobody's.
+        if (isBusy || !isEnding)
+          fail(ending ? new Interrupted("stopped") : died(new Error(`exit status ${code}`)));
         resolve();
       });
       void giveWhenRoom();

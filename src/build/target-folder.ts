@@ -124,7 +124,7 @@ function requireSameParents(target: OutputStore, plan: BuildPlan, { parents }: C
     if (was === undefined || realLocation(was) === realLocation(publicLocation(location))) continue;
     throw new BuildError(
       "other-parents",
-      `Cannot build in "${target.location}": it holds a finished child of this plan whose parent "${name}" lay in "${was}", wanted "${location}"`,
+      `Cannot build in "${target.location}": it holds a finished child of this plan whose parent "${name}" lay in "${was}", wanted "${publicLocation(location)}"`,
       { note: `If it was only moved, verify --parent ${name}=… says so; --force builds the child again` },
     );
   }

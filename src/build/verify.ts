@@ -6,8 +6,10 @@
  * the computed tensors (or all) computed again; index, config and tokenizer against what the parents give. A shard whose hash is off is gone through
  * tensor by tensor, so that the finding names what differs and where.
  */
+
 import { createHash } from "node:crypto";
 import { CheckpointError, Interrupted } from "../base/errors.ts";
+import { publicLocation } from "../checkpoint/shown.ts";
 import type { Source, Store } from "../checkpoint/source.ts";
 import { openStore } from "../checkpoint/stores.ts";
 import type { Kernels } from "../kernels/kernels.ts";
@@ -149,7 +151,7 @@ export async function verify(location: string, options: VerifyOptions = {}): Pro
   const seconds = (performance.now() - startedAt) / 1000;
   const ok = findings.length === 0;
   emit({ kind: "finished", ok, shards: checked.shards, bytes: checked.bytes, seconds });
-  return { location: store.location, ok, findings, checked, seconds };
+  return { location: publicLocation(store.location), ok, findings, checked, seconds };
 }
 
 async function requireRecord(store: Store): Promise<ChildRecord> {
@@ -160,7 +162,7 @@ async function requireRecord(store: Store): Promise<ChildRecord> {
   const what = unfinished ? "it holds an unfinished build" : `it holds no ${CHILD_NAME}`;
   throw new CheckpointError(
     "not-a-child",
-    `Cannot verify "${store.location}": ${what}, wanted a finished child`,
+    `Cannot verify "${publicLocation(store.location)}": ${what}, wanted a finished child`,
     {
       note: unfinished
         ? "Run the build again to finish it"
@@ -194,7 +196,7 @@ function planMismatch(record: ChildRecord, plan: BuildPlan): string {
   }
   const lines = changed.map(({ name, digest, location }) => {
     const was = record.parents.find((parent) => parent.name === name)?.digest ?? "none";
-    return `Cannot verify: headers of parent "${name}" (${location}) have digest ${digest.slice(0, 12)}…, wanted ${was.slice(0, 12)}…`;
+    return `Cannot verify: headers of parent "${name}" (${publicLocation(location)}) have digest ${digest.slice(0, 12)}…, wanted ${was.slice(0, 12)}…`;
   });
   return lines.join("\n");
 }

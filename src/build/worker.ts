@@ -1,6 +1,7 @@
 /** One worker thread: builds one shard at a time, as the pool asks. */
 import { parentPort, workerData } from "node:worker_threads";
 import { Interrupted } from "../base/errors.ts";
+import { setThreadSignal } from "../checkpoint/stopping.ts";
 import { openOutput } from "../checkpoint/stores.ts";
 import { createKernels } from "../kernels/probe.ts";
 import { HEAP_BYTES, Heap } from "../logical/heap.ts";
@@ -26,6 +27,9 @@ export interface WorkerSetup {
   stop: SharedArrayBuffer;
 }
 
+/** A shard to build, or to end what is asked of servers. */
+export type WorkerOrder = ShardTask | "stop";
+
 export type WorkerAnswer =
   | { kind: "bytes"; bytes: number }
   | { kind: "direct"; report: DirectReport }
@@ -47,9 +51,13 @@ const stop = new Int32Array(setup.stop);
 const kernels = createKernels(HEAP_BYTES, setup.kernels);
 const target = openOutput(setup.location, { staging: setup.staging });
 
+const requests = new AbortController();
+setThreadSignal(requests.signal);
+
 const send = (answer: WorkerAnswer) => port.postMessage(answer);
 
-port.on("message", async (task: ShardTask) => {
+port.on("message", async (task: WorkerOrder) => {
+  if (task === "stop") return requests.abort();
   let unsent = 0;
   let sentAt = 0;
   let written = { writtenBytes: 0, directWrittenBytes: 0 };

@@ -10,7 +10,7 @@ import { mapLimited } from "../base/map-limited.ts";
 import { type Dtype, numElements } from "../tensor/dtype.ts";
 import { readHeader, type ShardHeader, type TensorInfo } from "./header.ts";
 import { INDEX_NAME, MAX_INDEX_BYTES, parseShardIndex, type ShardIndex } from "./shard-index.ts";
-import { printable, shown } from "./shown.ts";
+import { printable, publicLocation, shown } from "./shown.ts";
 import type { Store, StoreEntry } from "./source.ts";
 import { scanJson } from "./strict-json.ts";
 
@@ -26,6 +26,8 @@ export interface Shard {
   header: ShardHeader | undefined;
   /** The source's identity when the header was read. */
   identity: string | undefined;
+  /** Its store tells no version. */
+  isUnversioned?: boolean;
 }
 
 /** A tensor with the shard that holds it. */
@@ -73,7 +75,7 @@ export async function openCheckpoint(store: Store, { only }: OpenOptions = {}): 
   const present = new Set(entries.map(({ name }) => name));
   const shardNames = index ? [...new Set(index.weightMap.values())] : only ? [only] : looseShards(entries);
   if (shardNames.length === 0) {
-    const what = `Cannot open "${printable(store.location)}": it holds no .safetensors file`;
+    const what = `Cannot open "${printable(publicLocation(store.location))}": it holds no .safetensors file`;
     const gguf = entries.find(({ name }) => name.endsWith(".gguf"));
     const note = gguf
       ? `It holds "${shown(gguf.name)}": a GGUF is opened by the name of its file`
@@ -107,7 +109,12 @@ async function openShard(store: Store, name: string): Promise<Shard> {
   const source = await store.open(name);
   try {
     const header = await readHeader(source, `${store.label}/${name}`);
-    return { name, header, identity: source.identity };
+    return {
+      name,
+      header,
+      identity: source.identity,
+      ...(source.isUnversioned ? { isUnversioned: true } : {}),
+    };
   } finally {
     await source.close();
   }
@@ -217,6 +224,16 @@ function oddities(folder: {
     const message = `Found total_size ${said} in the index of "${label}": ${values}, wanted one of these`;
     problems.push({ code: "total-size", message });
   }
+  const unversioned = shards.filter(({ isUnversioned }) => isUnversioned);
+  if (unversioned.length > 0) {
+    const what = `the server tells neither ETag nor Last-Modified of "${shown(unversioned[0]!.name)}"`;
+    const others = unversioned.length > 1 ? ` and ${unversioned.length - 1} more` : "";
+    problems.push({
+      code: "no-version",
+      message: `Cannot tell whether "${label}" changes while it is read: ${what}${others}`,
+      note: "Only a change of length is noticed: see that nobody writes to it, or pull it first",
+    });
+  }
   if (only) return problems;
   if (!index && shards.length > 1) {
     const message = `Found ${shards.length} shards in "${label}" and no ${INDEX_NAME}, wanted an index`;
@@ -233,7 +250,7 @@ function oddities(folder: {
 }
 
 /** Problems that leave a checkpoint readable: for reports, never a reason to refuse. */
-const HARMLESS = new Set(["no-index", "stray-shard", "total-size"]);
+const HARMLESS = new Set(["no-index", "no-version", "stray-shard", "total-size"]);
 
 /** Faults that one error tells of. */
 const MOST_SHOWN = 8;

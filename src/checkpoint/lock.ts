@@ -12,6 +12,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { BuildError } from "../base/errors.ts";
 import { processStart } from "./node.ts";
 import { type OutputStore, STATE_FOLDER } from "./source.ts";
+import { tidying } from "./stopping.ts";
 
 export interface Lock {
   release(): Promise<void>;
@@ -76,9 +77,10 @@ export async function acquireLock(
     else if (attempt > 2) await target.remove(name); // cut off by a crash of the machine: nobody's
     if (attempt > 0) await sleep(WAIT_MS);
   }
-  const release = async () => {
-    if ((await readOwner(target, name))?.token === token) await target.remove(name);
-  };
+  const release = () =>
+    tidying(async () => {
+      if ((await readOwner(target, name))?.token === token) await target.remove(name);
+    });
   try {
     // Others may hold locks over overlapping ranges under other names.
     for (const entry of await target.listUnder(PREFIX)) {

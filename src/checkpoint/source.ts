@@ -13,6 +13,8 @@ export interface Source {
    * Compared as text.
    */
   readonly identity: string;
+  /** Its store tells no version: a change that keeps the length goes unseen. */
+  readonly isUnversioned?: boolean;
   /**
    * Reads must begin and end at multiples of this, in the source and in memory; 1: anywhere. A last read may
    * go on beyond the source's end: what is there is filled.

@@ -13,7 +13,7 @@ import { HttpStore } from "./remote/http-store.ts";
 import { HubStore, parseHubPlace } from "./remote/hub-store.ts";
 import { S3Output } from "./remote/s3-output.ts";
 import { S3Store } from "./remote/s3-store.ts";
-import { printable } from "./shown.ts";
+import { printable, publicLocation } from "./shown.ts";
 import type { OutputStore, Store } from "./source.ts";
 
 const SCHEME = /^([a-z][a-z0-9+.-]+):/i; // two letters at least: one is a drive
@@ -108,7 +108,7 @@ function openHub(location: string): Store {
 }
 
 function fault(code: string, location: string, what: string): CheckpointError {
-  return new CheckpointError(code, `Cannot open "${printable(location)}": ${what}`);
+  return new CheckpointError(code, `Cannot open "${printable(publicLocation(location))}": ${what}`);
 }
 
 /** A folder may be called so, too. */
@@ -132,7 +132,7 @@ export function openOutput(
   const what = scheme ? `"${scheme}:" cannot be written` : "it is empty";
   throw new BuildError(
     scheme ? "unknown-scheme" : "missing",
-    `Cannot build in "${printable(location)}": ${what}, wanted a folder or s3://`,
+    `Cannot build in "${printable(publicLocation(location))}": ${what}, wanted a folder or s3://`,
   );
 }
 

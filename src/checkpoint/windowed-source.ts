@@ -8,6 +8,7 @@ import { createHash } from "node:crypto";
 import { CheckpointError } from "../base/errors.ts";
 import { printable } from "./shown.ts";
 import type { Source } from "./source.ts";
+import { type Held, threadBudget, type WindowBudget } from "./window-budget.ts";
 import { type Extent, planWindows, WINDOW_BYTES, type Window } from "./windows.ts";
 
 /** Who brings bytes. Several reads may be under way. */
@@ -27,25 +28,23 @@ export interface WindowedOptions {
   windowBytes?: number;
   /** Reads that are under way beside the one that is waited for. */
   ahead?: number;
+  /** What it may hold, with others. Default: that of the thread. */
+  budget?: WindowBudget;
   /** Asks again; throws CheckpointError when the content is another. */
   checkUnchanged?: (() => Promise<void>) | undefined;
   close?: () => Promise<void>;
 }
 
-interface Fetched extends Window {
-  bytes: Promise<Uint8Array>;
-  /** When it was last wanted, or foreseen. */
-  used: number;
+interface Fetched extends Held {
+  content: Promise<Uint8Array>;
 }
 
 /** Windows that are on their way beside the one that is waited for. */
 const AHEAD = 3;
-/** Windows that are kept, for a tensor may be read twice. */
-const KEPT = 8;
 /** Of an ordinary shard; what of a larger file may pass for its header. */
 const LARGE_HEADER = 1 << 20;
-/** Bytes that wait for those before them to be hashed. */
-const MOST_EARLY = 128 << 20;
+/** Bytes of a thread that wait for those before them to be hashed. */
+const MOST_EARLY = 32 << 20;
 
 export class WindowedSource implements Source {
   readonly name: string;
@@ -60,7 +59,9 @@ export class WindowedSource implements Source {
   readonly #stop = new AbortController();
   #windows: Window[] = [];
   readonly #fetched = new Map<Window, Fetched>();
-  #clock = 0;
+  readonly #budget: WindowBudget;
+  /** Windows that gave way before they were read to their end: fetched again they would again. */
+  readonly #crowdedOut = new Set<Window>();
   #check: WholeCheck | undefined;
 
   constructor(options: WindowedOptions) {
@@ -72,6 +73,7 @@ export class WindowedSource implements Source {
     this.#options = options;
     this.#windowBytes = options.windowBytes ?? WINDOW_BYTES;
     this.#ahead = options.ahead ?? AHEAD;
+    this.#budget = options.budget ?? threadBudget();
   }
 
   expect(extents: readonly Extent[]): void {
@@ -81,13 +83,20 @@ export class WindowedSource implements Source {
     // All but the header is as good as all of it: its few bytes buy the check of the hash.
     const mostHeader = Math.min(this.#windowBytes, Math.max(LARGE_HEADER, this.byteLength / 64));
     const isWhole = first !== undefined && first.from <= mostHeader && first.from + end === this.byteLength;
+    this.#check?.end();
     this.#check = undefined;
     if (isWhole && this.sha256 !== undefined) {
       first.from = 0;
       this.#check = new WholeCheck(this.byteLength);
     }
     this.#windows = windows;
+    this.#forget();
+  }
+
+  #forget(): void {
+    for (const held of this.#fetched.values()) this.#budget.remove(held);
     this.#fetched.clear();
+    this.#crowdedOut.clear();
   }
 
   async read(into: Uint8Array, offset: number): Promise<void> {
@@ -95,10 +104,14 @@ export class WindowedSource implements Source {
       const position = offset + at;
       const index = this.#indexAt(position);
       const window = this.#windows[index];
-      if (window && position >= window.from) {
+      if (window && position >= window.from && !this.#crowdedOut.has(window)) {
         const end = Math.min(window.to, offset + into.length);
-        const bytes = await this.#load(index);
+        const bytes = await this.#load(index, end === window.to);
         into.set(bytes.subarray(position - window.from, end - window.from), at);
+        at = end - offset;
+      } else if (window && position >= window.from) {
+        const end = Math.min(window.to, offset + into.length);
+        await this.#reader.read(into.subarray(at, end - offset), position, this.#stop.signal);
         at = end - offset;
       } else {
         const end = Math.min(window?.from ?? Number.POSITIVE_INFINITY, offset + into.length);
@@ -119,35 +132,51 @@ export class WindowedSource implements Source {
     return low;
   }
 
-  async #load(index: number): Promise<Uint8Array> {
-    for (const window of this.#windows.slice(index, index + 1 + this.#ahead)) this.#begin(window);
-    return this.#fetched.get(this.#windows[index]!)!.bytes;
+  async #load(index: number, isEnd: boolean): Promise<Uint8Array> {
+    const window = this.#windows[index]!;
+    const fetched = this.#fetched.get(window) ?? this.#begin(window, { isWaitedFor: true });
+    this.#budget.touch(fetched);
+    for (const next of this.#windows.slice(index + 1, index + 1 + this.#ahead)) {
+      if (this.#fetched.has(next) || this.#crowdedOut.has(next)) continue;
+      if (!this.#budget.hasRoom(next.to - next.from)) break;
+      this.#begin(next, { isWaitedFor: false });
+    }
+    const bytes = await fetched.content;
+    fetched.isSpent ||= isEnd;
+    return bytes;
   }
 
-  /** Begins to fetch a window, or keeps it from giving way to those that are begun next. */
-  #begin(window: Window): void {
-    const known = this.#fetched.get(window);
-    if (known) {
-      known.used = ++this.#clock;
-      return;
-    }
-    const bytes = this.#fetch(window);
-    bytes.catch(() => this.#fetched.delete(window)); // whoever reads it hears of it
-    this.#fetched.set(window, { ...window, bytes, used: ++this.#clock });
-    let held = 0;
-    for (const { from, to } of this.#fetched.values()) held += to - from;
-    const oldest = [...this.#fetched].sort(([, a], [, b]) => a.used - b.used);
-    for (const [key, { from, to }] of oldest.slice(0, -1 - this.#ahead)) {
-      if (held <= KEPT * this.#windowBytes) break;
-      held -= to - from;
-      this.#fetched.delete(key);
-    }
+  #begin(window: Window, { isWaitedFor }: { isWaitedFor: boolean }): Fetched {
+    const bytes = window.to - window.from;
+    if (isWaitedFor) this.#budget.makeRoom(bytes);
+    const fetched: Fetched = {
+      ...{ bytes, isHere: false, isSpent: false, used: 0 },
+      content: this.#fetch(window),
+      drop: () => {
+        this.#fetched.delete(window);
+        if (!fetched.isSpent) this.#crowdedOut.add(window);
+      },
+    };
+    fetched.content.then(
+      () => {
+        fetched.isHere = true;
+      },
+      () => {
+        // Whoever reads it hears of it.
+        this.#budget.remove(fetched);
+        if (this.#fetched.get(window) === fetched) this.#fetched.delete(window);
+      },
+    );
+    this.#fetched.set(window, fetched);
+    this.#budget.add(fetched);
+    return fetched;
   }
 
   async #fetch({ from, to }: Window): Promise<Uint8Array> {
+    const check = this.#check;
     const bytes = new Uint8Array(to - from);
     await this.#reader.read(bytes, from, this.#stop.signal);
-    this.#check?.add(bytes, from);
+    check?.add(bytes, from);
     return bytes;
   }
 
@@ -172,7 +201,8 @@ export class WindowedSource implements Source {
 
   async close(): Promise<void> {
     this.#stop.abort();
-    this.#fetched.clear();
+    this.#forget();
+    this.#check?.end();
     await this.#options.close?.();
   }
 }
@@ -184,7 +214,9 @@ class WholeCheck {
   readonly #early = new Map<number, Uint8Array>();
   readonly #seen = new Set<number>();
   #seenBytes = 0;
-  #earlyBytes = 0;
+  /** Of all files of the thread. */
+  static #earlyBytes = 0;
+  #hasEnded = false;
   #digest: string | undefined;
   /** Up to here it is hashed. */
   position = 0;
@@ -204,16 +236,23 @@ class WholeCheck {
   add(bytes: Uint8Array, from: number): void {
     if (!this.#seen.has(from)) this.#seenBytes += bytes.length;
     this.#seen.add(from);
-    if (from < this.position || this.#early.has(from)) return; // fetched once more
-    if (from > this.position && this.#earlyBytes + bytes.length > MOST_EARLY) return;
+    if (this.#hasEnded || from < this.position || this.#early.has(from)) return; // fetched once more
+    if (from > this.position && WholeCheck.#earlyBytes + bytes.length > MOST_EARLY) return;
     this.#early.set(from, bytes);
-    this.#earlyBytes += bytes.length;
+    WholeCheck.#earlyBytes += bytes.length;
     for (let next = this.#early.get(this.position); next; next = this.#early.get(this.position)) {
       this.#early.delete(this.position);
-      this.#earlyBytes -= next.length;
+      WholeCheck.#earlyBytes -= next.length;
       this.#hash.update(next);
       this.position += next.length;
     }
+  }
+
+  /** It is no longer of use: what waited for its turn goes. */
+  end(): void {
+    this.#hasEnded = true;
+    for (const bytes of this.#early.values()) WholeCheck.#earlyBytes -= bytes.length;
+    this.#early.clear();
   }
 
   digest(): string {

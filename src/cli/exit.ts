@@ -17,6 +17,7 @@ import {
   StudyError,
   TaskError,
 } from "../base/errors.ts";
+import { publicLocation } from "../checkpoint/shown.ts";
 import { clean, note, paintError } from "./terminal.ts";
 
 /** A command's own wish to end with a status, after it has said everything. */
@@ -105,7 +106,7 @@ export function report(error: unknown, { signal }: { signal?: "SIGINT" | "SIGTER
     return CHECKPOINT_STATUS[error.code] ?? 3;
   }
   note(
-    `${paintError("red", "internal error:")} ${error instanceof Error ? (error.stack ?? error.message) : error}`,
+    `${paintError("red", "internal error:")} ${withoutSecrets(error instanceof Error ? (error.stack ?? error.message) : String(error))}`,
   );
   return 1;
 }
@@ -122,6 +123,13 @@ function sayAll(problems: readonly Problem[]): void {
 function say({ message, note: advice, file, line, column }: Omit<Problem, "code">): void {
   const place = file && line ? `${file}:${line}:${column} ` : line ? `line ${line}:${column} ` : "";
   // Several parents that cannot be opened are a line each.
-  for (const line of message.split("\n")) note(`${paintError("red", "error:")} ${clean(place + line)}`);
-  if (advice) note(`  ${paintError("cyan", "note:")} ${advice.split("\n").map(clean).join("\n")}`);
+  for (const line of message.split("\n"))
+    note(`${paintError("red", "error:")} ${clean(withoutSecrets(place + line))}`);
+  if (advice)
+    note(`  ${paintError("cyan", "note:")} ${withoutSecrets(advice).split("\n").map(clean).join("\n")}`);
+}
+
+/** What people paste elsewhere: whoever made the message, no password and no signed query of a URL stands in it. */
+function withoutSecrets(text: string): string {
+  return text.replace(/https?:[/\\]*[^\s"']*[@?][^\s"']*/gi, publicLocation);
 }

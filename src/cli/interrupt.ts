@@ -2,6 +2,7 @@
  * SIGINT and SIGTERM: the first asks the engine to stop between two pieces and save its state; a second
  * one ends the process at once, which a build survives as well.
  */
+import { setThreadSignal } from "../checkpoint/stopping.ts";
 import { note } from "./terminal.ts";
 
 /** Which signal came, if one did. */
@@ -20,9 +21,11 @@ export async function interruptible<T>(action: (signal: AbortSignal) => Promise<
     process.on(name, handler);
     return () => process.off(name, handler);
   });
+  setThreadSignal(controller.signal); // listings and small files are asked for where no signal gets to
   try {
     return await action(controller.signal);
   } finally {
+    setThreadSignal(undefined);
     for (const remove of handlers) remove();
   }
 }

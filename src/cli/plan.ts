@@ -1,6 +1,7 @@
 /** chimera plan: what a recipe would do, from headers alone. */
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { formatBytes, formatCount, formatInteger } from "../base/format.ts";
+import { publicLocation, publicText } from "../checkpoint/shown.ts";
 import type { BuildPlan } from "../plan/plan.ts";
 import { requirePlace, UsageError } from "./exit.ts";
 import { clean, note, paint, paintError, print, table } from "./terminal.ts";
@@ -45,7 +46,9 @@ async function runPlan(path: string, options: PlanCommandOptions): Promise<void>
     const disk = { location: store.location, neededBytes: plan.totals.writeBytes, freeBytes };
     const { networkReads } = await import("../transfer/network.ts");
     const network = await networkReads(plan);
-    process.stdout.write(`${JSON.stringify({ schemaVersion: 1, ...plan, disk, network })}\n`);
+    // People paste it. What is built from is the file that --output writes.
+    const parents = plan.parents.map((parent) => ({ ...parent, location: publicLocation(parent.location) }));
+    process.stdout.write(`${JSON.stringify({ schemaVersion: 1, ...plan, parents, disk, network })}\n`);
   } else {
     showPlan(plan);
     await showNetwork(plan);
@@ -123,7 +126,7 @@ export function showPlan(plan: BuildPlan): void {
 
 /** To stderr: once for each run, before a build or after what was asked for. */
 export function showWarnings({ warnings }: { warnings: readonly string[] }): void {
-  for (const warning of warnings) note(`${paintError("yellow", "warning:")} ${clean(warning)}`);
+  for (const warning of warnings) note(`${paintError("yellow", "warning:")} ${clean(publicText(warning))}`);
 }
 
 /** What parents that lie elsewhere will be asked for; nothing where all are here. */

@@ -133,7 +133,17 @@ async function wholeJobs(sources: readonly string[], options: PullCommandOptions
 /** Of several sources each has a folder of its own. */
 function inFolders(jobs: readonly Job[]): Job[] {
   if (jobs.length === 1) return [...jobs];
-  return jobs.map((job) => ({ ...job, folder: `${job.folder}/${job.parent ?? job.plan.store.label}` }));
+  const sources = new Map<string, string>();
+  return jobs.map((job) => {
+    const folder = `${job.folder}/${job.parent ?? job.plan.store.label}`;
+    const other = sources.get(folder.toLowerCase()); // some disks do not tell them apart
+    if (other !== undefined) {
+      const what = `Cannot pull ${other} and ${job.plan.source} into "${folder}", wanted a folder for each`;
+      throw new UsageError(what, "Pull them one by one, with folders of their own");
+    }
+    sources.set(folder.toLowerCase(), job.plan.source);
+    return { ...job, folder };
+  });
 }
 
 async function neededJobs(sources: readonly string[], options: PullCommandOptions): Promise<Job[]> {

@@ -7,8 +7,10 @@
  * refused. Metadata is the base's, the tokenizer's and the chat template's keys are those of the parents that the
  * recipe names.
  */
+
 import { CheckpointError, PlanError, type Problem } from "../base/errors.ts";
 import { ggufOf } from "../checkpoint/gguf-store.ts";
+import { publicLocation } from "../checkpoint/shown.ts";
 import type { Source } from "../checkpoint/source.ts";
 import { openStore } from "../checkpoint/stores.ts";
 import type { GgufModel, GgufTensor } from "../gguf/model.ts";
@@ -105,7 +107,10 @@ export async function stitchGguf(
 async function modelOf(location: string): Promise<GgufModel> {
   const gguf = ggufOf(openStore(location));
   if (gguf) return gguf.model();
-  throw new CheckpointError("not-gguf", `Cannot stitch "${location}": it is no GGUF file, wanted one`);
+  throw new CheckpointError(
+    "not-gguf",
+    `Cannot stitch "${publicLocation(location)}": it is no GGUF file, wanted one`,
+  );
 }
 
 /** The plan was made of these files, perhaps a while ago. */

@@ -96,6 +96,9 @@ function makePlan(recipe: Recipe, parents: readonly Parent[], donors: readonly P
   });
   const { shards, merges } = assemble(laid, decisions, base);
   warnings.push(...adviceOn(recipe, parents, selection.rules, base), ...strayTensors(recipe, parents, base));
+  for (const { name, checkpoint } of parents)
+    for (const { code, message, note } of checkpoint.problems)
+      if (code === "no-version") warnings.push(`parent "${name}": ${message}. ${note}`);
   const quantized = shards.some(({ tensors }) => tensors.some(({ dtype }) => isFloat8(dtype)));
   const plan: BuildPlan = {
     format: PLAN_FORMAT,

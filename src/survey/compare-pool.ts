@@ -21,7 +21,12 @@ export interface PoolOptions {
 export async function runPool(batches: readonly Batch[], options: PoolOptions): Promise<void> {
   const { setup, signal, onBytes, onMeasured } = options;
   const stop = new SharedArrayBuffer(4);
-  const halt = () => void Atomics.store(new Int32Array(stop), 0, 1);
+  const running = new Set<Worker>();
+  const halt = () => {
+    Atomics.store(new Int32Array(stop), 0, 1);
+    // They write nothing, and one that waits for a server does not look at the flag.
+    for (const worker of running) void worker.terminate();
+  };
   signal?.addEventListener("abort", halt);
   if (signal?.aborted) halt();
   let next = 0;
@@ -33,11 +38,11 @@ export async function runPool(batches: readonly Batch[], options: PoolOptions): 
         workerData: { ...setup, stop },
         execArgv: [], // whoever runs `node --input-type=module -e` would hand that down to a file
       });
+      running.add(worker);
       let finished = false;
       const fail = (error: Error) => {
         failure ??= error;
         halt();
-        void worker.terminate();
       };
       const give = () => {
         if (failure || signal?.aborted) return void worker.terminate();
@@ -56,6 +61,7 @@ export async function runPool(batches: readonly Batch[], options: PoolOptions): 
       });
       worker.on("error", fail);
       worker.on("exit", () => {
+        running.delete(worker);
         if (!finished && !failure && !signal?.aborted)
           fail(new Error("internal: a worker of the comparison ended early"));
         resolve();

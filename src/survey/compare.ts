@@ -3,9 +3,11 @@
  * how much a build would merge at which threshold. The distances are those that a build's threshold sees
  * (assembly.md section 1), to the last bit, with any number of workers.
  */
+
 import { availableParallelism } from "node:os";
 import { type ConfigDifference, compareConfigs } from "../arch/compare-configs.ts";
 import { CheckpointError, Interrupted } from "../base/errors.ts";
+import { publicLocation } from "../checkpoint/shown.ts";
 import type { Distance, Measure } from "../logical/measure.ts";
 import {
   type Aggregate,
@@ -188,7 +190,7 @@ function describe({
 }: Side): ComparedSide {
   return {
     label,
-    location: store.location,
+    location: publicLocation(store.location),
     architecture: { id, label: family, known },
     problems: problems.length,
   };

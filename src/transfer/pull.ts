@@ -21,6 +21,7 @@ import { openFolder, readPulled } from "../checkpoint/node-source.ts";
 import { PULLED_NAME, type PulledRecord } from "../checkpoint/pulled.ts";
 import { printable } from "../checkpoint/shown.ts";
 import type { Source, Store } from "../checkpoint/source.ts";
+import { underSignal } from "../checkpoint/stopping.ts";
 import { openOutput } from "../checkpoint/stores.ts";
 import { planWindows, type Window } from "../checkpoint/windows.ts";
 import { type PullFile, type PullPlan, sizeOf } from "./pull-plan.ts";
@@ -51,6 +52,10 @@ const HASHED_BYTES = 4 << 20;
 
 /** Throws CheckpointError, BuildError, Interrupted; what is complete is kept. */
 export async function pull(plan: PullPlan, folder: string, options: PullOptions = {}): Promise<PullReport> {
+  return underSignal(options.signal, () => pullInto(plan, folder, options));
+}
+
+async function pullInto(plan: PullPlan, folder: string, options: PullOptions): Promise<PullReport> {
   const target = openOutput(folder);
   await target.checkPlace();
   preparePull(target.location);

@@ -7,6 +7,7 @@ import { folderFingerprint } from "../checkpoint/fingerprint.ts";
 import { HubPush, type PushedCommit, type PushFile } from "../checkpoint/remote/hub-push.ts";
 import { parseHubPlace } from "../checkpoint/remote/hub-store.ts";
 import { printable } from "../checkpoint/shown.ts";
+import { underSignal } from "../checkpoint/stopping.ts";
 import { readRunHead } from "../eval/run-folder.ts";
 import { batchesOf, filesToPush, isShard, MARKERS, withCard } from "./push-plan.ts";
 import type { CardResult } from "./pushed-card.ts";
@@ -73,6 +74,10 @@ export async function push(
   repo: string,
   options: PushFolderOptions = {},
 ): Promise<PushReport> {
+  return underSignal(options.signal, () => pushFolder(folder, repo, options));
+}
+
+async function pushFolder(folder: string, repo: string, options: PushFolderOptions): Promise<PushReport> {
   const startedAt = performance.now();
   const { signal, onEvent = () => {}, dryRun = false } = options;
   const name = repoName(repo);

@@ -1,5 +1,6 @@
 /** Workers that die: the build fails in words and does not hang. */
 import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
@@ -45,6 +46,24 @@ describe("a worker that dies", () => {
       assert.deepEqual(hashesOf(child), whole);
     });
   }
+
+  test("while it waits for room fails the build too: its task is not lost in silence", async () => {
+    const [pool, dying] = ["../../src/build/pool.js", "./dying.js"].map(
+      (name) => new URL(name, import.meta.url).href,
+    );
+    const code = `const { runPool } = await import(${JSON.stringify(pool)});
+      const room = () => new Promise((resolve) => setTimeout(resolve, 1500));
+      const setup = { parents: [], output: {}, planDigest: "", location: ".", kernels: "auto", hash: true };
+      await runPool([{}, {}], { setup, workers: 1, room, onBytes() {}, onRecord() {} });`;
+    const args = ["--input-type=module", "-e", code];
+    const { status, stderr } = spawnSync(process.execPath, args, {
+      encoding: "utf8",
+      env: { ...process.env, DEATH_MS: "100", NODE_OPTIONS: `--import ${dying}` },
+      timeout: 60_000,
+    });
+    assert.equal(status, 1);
+    assert.match(stderr, /a worker thread died \(exit status 9\), wanted its shard/);
+  });
 
   test("for want of memory fails the build too", async () => {
     const child = join(folder, "hungry");

@@ -4,13 +4,17 @@ import { createHash } from "node:crypto";
 import { describe, test } from "node:test";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
+import { WindowBudget } from "../../src/checkpoint/window-budget.ts";
 import { WindowedSource } from "../../src/checkpoint/windowed-source.ts";
 
 const WINDOW = 64 << 10;
 const content = new Uint8Array(300 * WINDOW + 12_345).map((_, i) => (i * 31 + (i >> 9)) & 255);
 const sha256 = createHash("sha256").update(content).digest("hex");
 
-function sourceOf(bytes: Uint8Array, options: { sha256?: string; windowBytes?: number } = {}) {
+function sourceOf(
+  bytes: Uint8Array,
+  options: { sha256?: string; windowBytes?: number; budget?: WindowBudget } = {},
+) {
   const reads: [number, number][] = [];
   const source = new WindowedSource({
     ...{ name: "model.safetensors", byteLength: bytes.length, identity: "1", windowBytes: WINDOW, sha256 },
@@ -89,6 +93,32 @@ describe("windows of a source", () => {
       most = Math.max(most, process.memoryUsage().arrayBuffers - before);
     }
     await source.checkUnchanged();
-    assert.ok(most < 400 << 20, `${most >> 20} MiB`);
+    assert.ok(most < 160 << 20, `${most >> 20} MiB`);
+  });
+
+  test("files that are read side by side hold no more than their thread may, and little is fetched twice", async () => {
+    for (const [files, most] of [
+      [3, 8],
+      [6, 4],
+    ] as const) {
+      const budget = new WindowBudget(most * WINDOW);
+      let [fetched, read] = [0, 0];
+      const sources = Array.from({ length: files }, () => {
+        const { source, reads } = sourceOf(content, { budget });
+        source.expect([{ offset: 0, byteLength: 40 * WINDOW }]);
+        return { source, reads };
+      });
+      for (let from = 0; from < 40 * WINDOW; from += 10_000)
+        for (const { source } of sources) {
+          const some = new Uint8Array(Math.min(10_000, 40 * WINDOW - from));
+          await source.read(some, from);
+          assert.ok(Buffer.from(some).equals(content.subarray(from, from + some.length)));
+          read += some.length;
+        }
+      for (const { reads } of sources) fetched += reads.reduce((sum, [, length]) => sum + length, 0);
+      assert.ok(budget.peak <= most * WINDOW, `${budget.peak / WINDOW} windows were held`);
+      assert.ok(fetched <= 1.9 * read, `${fetched} bytes were fetched for ${read}`);
+      for (const { source } of sources) await source.close();
+    }
   });
 });

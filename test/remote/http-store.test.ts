@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { createServer, type IncomingMessage, request, type Server, type ServerResponse } from "node:http";
 import { type AddressInfo, connect } from "node:net";
 import { after, before, beforeEach, describe, test } from "node:test";
+import { Worker } from "node:worker_threads";
 import { openCheckpoint, openWholeCheckpoint } from "../../src/checkpoint/checkpoint.ts";
 import { Pace, parseRateLimit, parseRetryAfter } from "../../src/checkpoint/remote/pace.ts";
 import { openLocation, openStore } from "../../src/checkpoint/stores.ts";
@@ -247,12 +248,35 @@ describe("limits of servers", () => {
     assert.ok((await turn("c")) > 700);
   });
 
+  test("are kept by all threads: what one was told holds the others", async () => {
+    const pace = new Pace();
+    const told = async (code: string) => {
+      const module = new URL("../../src/checkpoint/remote/pace.js", import.meta.url).href;
+      const worker = new Worker(`import(${JSON.stringify(module)}).then(({ Pace }) => { ${code} })`, {
+        eval: true,
+      });
+      await new Promise((resolve) => worker.on("exit", resolve));
+    };
+    const turn = async (origin: string) => {
+      const begun = performance.now();
+      await pace.turn(origin);
+      return performance.now() - begun;
+    };
+    await told(`new Pace().heed("held", { "retry-after": "2" }, 429)`);
+    await told(`new Pace().heed("paced", { ratelimit: '"resolvers";r=1;t=3' })`);
+    const [held, ...paced] = await Promise.all(["held", "paced", "paced", "paced"].map(turn));
+    assert.ok(held! > 500, `${held} ms`);
+    paced.sort((a, b) => a - b);
+    assert.ok(paced[2]! > 1500, paced.join(", "));
+  });
+
   test("RateLimit and Retry-After", () => {
     assert.deepEqual(parseRateLimit('"resolvers";r=12;t=120'), { left: 12, seconds: 120 });
     assert.deepEqual(parseRateLimit('"api";r=400;t=30, "resolvers";r=3;t=60'), { left: 3, seconds: 60 });
     for (const text of [undefined, "", "r=x;t=1", "limit=100"]) assert.equal(parseRateLimit(text), undefined);
     assert.equal(parseRetryAfter("2", 0), 2000);
-    assert.equal(parseRetryAfter("86400", 0), 300_000);
+    assert.equal(parseRetryAfter("86400", 0), 86_400_000);
+    assert.equal(parseRetryAfter("-5", 0), undefined);
     assert.equal(parseRetryAfter("Thu, 01 Jan 1970 00:00:09 GMT", 1000), 8000);
     assert.equal(parseRetryAfter("soon", 0), undefined);
   });

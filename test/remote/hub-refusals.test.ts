@@ -171,6 +171,52 @@ describe("the Hub refuses, or is none", () => {
     await assert.rejects(openStore("hf:chimera/open").list(), /what is no JSON, wanted the Hub's API/);
   });
 
+  const pages: [string, string, boolean][] = [
+    ["the commit", "/revision/", false],
+    ["the listing", "/tree/", false],
+    ["a small file", "/config.json", false],
+    ["a shard", "/blobs/", false],
+    ["a Git blob, of the right length", "/config.json", true],
+  ];
+  for (const [what, path, isLong] of pages) {
+    test(`a page with status 200 instead of ${what}: status 3`, async () => {
+      const page = "<html>Sign in</html>";
+      const body = isLong ? page.padEnd(files.get("config.json")!.length) : page;
+      const headers = { "content-type": "text/html" };
+      hub.rules = [
+        (request) =>
+          request.path.includes(path) ? { kind: "status", status: 200, headers, body } : undefined,
+      ];
+      const { status, stderr } = await inspect("hf:chimera/open", { CHIMERA_RETRY_MS: "2" });
+      assert.equal(status, 3, stderr);
+      assert.match(stderr, /wanted the Hub's API|a login page|the whole file, wanted the range/);
+      assert.doesNotMatch(stderr, /internal|<html>/);
+    });
+  }
+
+  test("a listing without an end is an error, and is not cut short", async () => {
+    const next = (cursor: string, origin = hub.url) => ({
+      link: `<${origin}/api/models/chimera/open/tree/x?cursor=${cursor}>; rel="next"`,
+    });
+    const answer = (headers: Record<string, string>) => {
+      hub.rules = [
+        ({ path }) =>
+          path.includes("/tree/") ? { kind: "status", status: 200, headers, body: "[]" } : undefined,
+      ];
+      return openStore("hf:chimera/open").list();
+    };
+    await assert.rejects(answer(next("same")), /leads back to a page that was read/);
+    await assert.rejects(answer(next("2", "http://127.0.0.1:9")), /goes on at "http:\/\/127.0.0.1:9"/);
+    let page = 0;
+    hub.rules = [
+      ({ path }) =>
+        path.includes("/tree/")
+          ? { kind: "status", status: 200, headers: next(`${page++}`), body: "[]" }
+          : undefined,
+    ];
+    await assert.rejects(openStore("hf:chimera/open").list(), /goes on behind 0 files on 1000 pages/);
+  });
+
   test("a server that never recovers is given up", async () => {
     hub.rules = [() => ({ kind: "status", status: 503 })];
     await assert.rejects(openStore("hf:chimera/open").list(), /the server says 503/);
@@ -206,6 +252,10 @@ describe("the Hub refuses, or is none", () => {
       "/etc/passwd",
       "x.safetensors?y",
       "%2e%2e%2fx",
+      "..\\x.safetensors",
+      "//127.0.0.1/x.safetensors",
+      "x\0.safetensors",
+      `${"x".repeat(300)}.safetensors`,
     ]) {
       const index = JSON.stringify({ weight_map: { "model.norm.weight": name } });
       hub.add("chimera/trick", new Map([...files, ["model.safetensors.index.json", Buffer.from(index)]]));
@@ -222,7 +272,7 @@ describe("the Hub refuses, or is none", () => {
 
   test("headers that lie about their length take no memory", async () => {
     const huge = Buffer.alloc(4096 + 8);
-    huge.writeBigUInt64LE(2n ** 40n);
+    huge.writeBigUInt64LE(2n ** 60n);
     hub.add(
       "chimera/lies",
       new Map([

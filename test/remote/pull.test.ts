@@ -1,6 +1,8 @@
 /** chimera pull: whole checkpoints, and only what a recipe needs; stopped, resumed, damaged, and never a hole read. */
 import assert from "node:assert/strict";
 import { cpSync, existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { after, before, beforeEach, describe, test } from "node:test";
 import { build } from "../../src/build/build.ts";
@@ -9,9 +11,11 @@ import { planRecipe } from "../../src/plan/plan-recipe.ts";
 import { parseRecipe } from "../../src/recipe/parse.ts";
 import { pull } from "../../src/transfer/pull.ts";
 import { planNeeded, planWhole, sizeOf } from "../../src/transfer/pull-plan.ts";
+import { push } from "../../src/transfer/push.ts";
 import { startMain } from "../cli/run-main.ts";
-import { firstTimes } from "../support/hub/faults.ts";
+import { firstTimes, sendContent } from "../support/hub/faults.ts";
 import { TestHub } from "../support/hub/hub-server.ts";
+import { TestS3 } from "../support/s3/s3-server.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 import { filesOf, isLargeFile, useHub } from "./use-hub.ts";
 
@@ -78,6 +82,47 @@ describe("pull", () => {
       await hub.start();
       process.env.HF_ENDPOINT = hub.url;
     }
+  });
+
+  test("its holes are none for whoever reads it elsewhere, and it is not pushed", async () => {
+    const plan = await planRecipe(parseRecipe(RECIPE), {});
+    const to = join(folder, "shared");
+    await pull(await planNeeded(plan, 1), to);
+    hub.add("chimera/parts", filesOf(to));
+    const s3 = await new TestS3().start();
+    const server = createServer((request, response) => {
+      const path = join(to, decodeURIComponent(request.url!.slice(1)));
+      if (!existsSync(path)) return void response.writeHead(404).end();
+      const content = readFileSync(path);
+      const logged = { method: "GET", path, range: undefined, authorization: undefined, bytes: 0 };
+      void sendContent(request, response, { content, etag: "x", fault: undefined, logged });
+    });
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    const old = { ...process.env };
+    Object.assign(process.env, s3.env, { AWS_EC2_METADATA_DISABLED: "true" });
+    try {
+      for (const [name, bytes] of filesOf(to)) s3.put("models", `parts/${name}`, bytes);
+      const { port } = server.address() as AddressInfo;
+      for (const place of [`http://127.0.0.1:${port}`, "hf:chimera/parts", "s3://models/parts"]) {
+        const child = join(folder, `of-parts-${place.slice(0, 2)}`);
+        await build(await planRecipe(parseRecipe(RECIPE), { locations: { r1: place } }), child, {
+          workers: 1,
+        });
+        const other = await planRecipe(parseRecipe(RECIPE.replace("layers: 2", "layers: 1")), {
+          locations: { r1: place },
+        });
+        await assert.rejects(build(other, `${child}-holes`, { workers: 1 }), /were not pulled/, place);
+      }
+    } finally {
+      for (const name of Object.keys(s3.env)) {
+        if (old[name] === undefined) delete process.env[name];
+        else process.env[name] = old[name];
+      }
+      server.closeAllConnections();
+      server.close();
+      await s3.stop();
+    }
+    await assert.rejects(push(to, "chimera/other"), { code: "partial" });
   });
 
   test("another recipe's bytes are added to what is there", async () => {

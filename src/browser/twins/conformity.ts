@@ -5,6 +5,7 @@
 import type * as pool from "../../build/pool.ts";
 import type * as lock from "../../checkpoint/lock.ts";
 import type * as node from "../../checkpoint/node.ts";
+import type * as stopping from "../../checkpoint/stopping.ts";
 import type * as stores from "../../checkpoint/stores.ts";
 import type * as importWeights from "../../logical/import-weights.ts";
 import type { RankCrew } from "../../runtime/rank-crew.ts";
@@ -14,6 +15,7 @@ import type { TemplateThread } from "../../text/template-thread.ts";
 import type * as poolTwin from "./build/pool.ts";
 import type * as lockTwin from "./checkpoint/lock.ts";
 import type * as nodeTwin from "./checkpoint/node.ts";
+import type * as stoppingTwin from "./checkpoint/stopping.ts";
 import type * as storesTwin from "./checkpoint/stores.ts";
 import type * as importWeightsTwin from "./logical/import-weights.ts";
 import type { RankCrew as RankCrewTwin } from "./runtime/rank-crew.ts";
@@ -32,6 +34,7 @@ export type Conformity = [
   StandsIn<Part<typeof pool, typeof poolTwin>, typeof poolTwin>,
   StandsIn<Part<typeof lock, typeof lockTwin>, typeof lockTwin>,
   StandsIn<Part<typeof node, typeof nodeTwin>, typeof nodeTwin>,
+  StandsIn<Part<typeof stopping, typeof stoppingTwin>, typeof stoppingTwin>,
   StandsIn<typeof stores, typeof storesTwin>,
   StandsIn<typeof importWeights, typeof importWeightsTwin>,
   StandsIn<typeof relaxedSimd, typeof relaxedSimdTwin>,

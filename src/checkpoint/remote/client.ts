@@ -7,10 +7,12 @@
  */
 import type { Dispatcher } from "undici";
 import { CheckpointError, Interrupted } from "../../base/errors.ts";
-import { printable } from "../shown.ts";
-import { Pace, parseRetryAfter } from "./pace.ts";
-
-export type ReplyHeaders = Record<string, string | string[] | undefined>;
+import { formatDuration } from "../../base/format.ts";
+import { printable, publicLocation, publicText } from "../shown.ts";
+import { LONGEST_WAIT_MS, Pace, parseRetryAfter } from "./pace.ts";
+import { drop, flowing } from "./reply-body.ts";
+import { header, type ReplyHeaders } from "./reply-headers.ts";
+import { isStopped, linkedSignal, pause, stopped } from "./stoppable.ts";
 
 export interface Ask {
   method?: "GET" | "HEAD" | "POST" | "PUT" | "DELETE";
@@ -68,12 +70,20 @@ const MOST_REDIRECTS = 5;
 /** Connections to one origin. */
 const CONNECTIONS = 8;
 const CONNECT_MS = 10_000;
-/** From one byte to the next. */
-const IDLE_MS = 60_000;
+/** Statuses that lead elsewhere. */
+const REDIRECTS = new Set([301, 302, 303, 307, 308]);
 /** Tries behind the first that bring nothing new. */
 export const MOST_RETRIES = 6;
 const LONGEST_PAUSE_MS = 60_000;
+/** Behind one that a server was silent upon: each takes a minute. */
+const SILENT_RETRIES = 1;
 const PASSING = new Set([408, 425, 429, 500, 502, 503, 504]);
+
+/** A server that says nothing for so long has gone. */
+export function silenceMs(): number {
+  const said = Number(process.env.CHIMERA_TIMEOUT_MS ?? "");
+  return said > 0 ? said : 60_000;
+}
 
 /** Of the first pause between two tries; tests have no time. */
 function firstPause(): number {
@@ -91,7 +101,9 @@ export function remoteClient(): RemoteClient {
 
 export class RemoteClient {
   #dispatcher: Promise<Dispatcher> | undefined;
-  readonly #pace = new Pace();
+  readonly #silenceMs = silenceMs();
+  /** For libraries that ask by themselves. */
+  readonly pace: Pace = new Pace();
 
   /** For libraries that take a fetch(). */
   get dispatcher(): Promise<Dispatcher> {
@@ -103,13 +115,17 @@ export class RemoteClient {
   async send(url: string, ask: Ask = {}): Promise<Reply> {
     const { origin } = new URL(url);
     let firstHeaders: ReplyHeaders | undefined;
+    // Once elsewhere, credentials are gone for good, as with fetch(). curl sends them again when a redirect leads back to
+    // the first host; but then it is the other server that says what is asked there in our name.
+    let hasLeft = false;
     for (let at = url, hops = 0; ; hops++) {
       const { origin: here } = new URL(at);
-      await this.#pace.turn(here, ask.signal);
-      const reply = await this.#once(at, here === origin ? ask : withoutCredentials(ask));
-      this.#pace.heed(here, reply.headers);
+      hasLeft ||= here !== origin;
+      await this.pace.turn(here, ask.signal);
+      const reply = await this.#once(at, hasLeft ? withoutCredentials(ask) : ask);
+      this.pace.heed(here, reply.headers, reply.status);
       firstHeaders ??= reply.headers;
-      const to = reply.status >= 301 && reply.status <= 308 ? header(reply.headers, "location") : undefined;
+      const to = REDIRECTS.has(reply.status) ? header(reply.headers, "location") : undefined;
       if (to === undefined) return { ...reply, firstHeaders };
       reply.cancel();
       at = redirect(at, to, hops);
@@ -120,6 +136,7 @@ export class RemoteClient {
     url: string,
     { method = "GET", headers = {}, body, signal }: Ask,
   ): Promise<Omit<Reply, "firstHeaders">> {
+    const link = linkedSignal(signal);
     try {
       const { request } = await import("undici");
       const answer = await request(url, {
@@ -127,18 +144,21 @@ export class RemoteClient {
         headers: { "user-agent": "chimera", "accept-encoding": "identity", ...headers },
         dispatcher: await this.dispatcher,
         ...(body === undefined ? {} : { body }),
-        ...(signal ? { signal } : {}),
+        ...(link.signal ? { signal: link.signal } : {}),
       });
       answer.body.on("error", () => {}); // whoever reads it hears of it; a cancelled one has no reader
+      answer.body.once("close", link.release);
+      const length = Number(header(answer.headers, "content-length") ?? 0);
       return {
         url,
         status: answer.statusCode,
         headers: answer.headers,
-        body: answer.body,
-        cancel: () => answer.body.destroy(),
+        body: flowing(answer.body, { url, silenceMs: this.#silenceMs }),
+        cancel: () => drop(answer.body, method === "HEAD" ? 0 : length),
       };
     } catch (error) {
-      throw asFault(error, url, signal);
+      link.release();
+      throw asFault(error, url, link.signal);
     }
   }
 }
@@ -149,8 +169,8 @@ async function openDispatcher(): Promise<Dispatcher> {
   const options = {
     connections: CONNECTIONS,
     allowH2: false,
-    headersTimeout: IDLE_MS,
-    bodyTimeout: IDLE_MS,
+    headersTimeout: silenceMs(),
+    bodyTimeout: silenceMs(),
     connect: { timeout: CONNECT_MS },
   };
   const names = ["http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"];
@@ -192,12 +212,15 @@ function redirect(from: string, to: string, hops: number): string {
 /** Of an error of the connection. */
 export function asFault(error: unknown, url: string, signal?: AbortSignal): Error {
   if (error instanceof CheckpointError || error instanceof Interrupted) return error;
-  if (signal?.aborted) return new Interrupted("The request was stopped");
+  if (isStopped(signal)) return stopped();
   const { code, message } = (error ?? {}) as NodeJS.ErrnoException;
   const isUrl = code === "UND_ERR_INVALID_ARG" || code === "ERR_INVALID_URL";
-  const reason = printable(withoutQueries(message || code || String(error)));
+  const isSilent = code === "UND_ERR_HEADERS_TIMEOUT" || code === "UND_ERR_BODY_TIMEOUT";
+  const silence = `it has said nothing for ${silenceMs() / 1000} s`;
+  const reason = isSilent ? silence : printable(publicText(message || code || String(error)));
   return new RemoteFault(isUrl ? "bad-url" : "unreachable", `Cannot reach ${shownUrl(url)}: ${reason}`, {
     isPassing: !isUrl,
+    ...(isSilent ? { retries: SILENT_RETRIES } : {}),
     cause: error,
     note: "Run the same command again when the line is back: what is complete is kept",
   });
@@ -205,22 +228,8 @@ export function asFault(error: unknown, url: string, signal?: AbortSignal): Erro
 
 /** A URL without what may be secret in it: signatures stand in queries, passwords before hosts. */
 export function shownUrl(url: string): string {
-  try {
-    const { protocol, host, pathname } = new URL(url);
-    return printable(`${protocol}//${host}${pathname}`);
-  } catch {
-    return `"${printable(url)}"`;
-  }
-}
-
-/** Libraries name URLs in their messages, signed ones among them. */
-function withoutQueries(text: string): string {
-  return text.replace(/(https?:\/\/)(?:[^\s/@?#]*@)?([^\s?#]*)[?#]\S*/gi, "$1$2");
-}
-
-export function header(headers: ReplyHeaders, name: string): string | undefined {
-  const value = headers[name];
-  return Array.isArray(value) ? value[0] : value;
+  const shown = printable(publicLocation(url));
+  return URL.canParse(url) ? shown : `"${shown}"`;
 }
 
 /** The fault that a status tells of, whatever the answer was to be. */
@@ -228,6 +237,15 @@ export function faultOfStatus(reply: Pick<Reply, "status" | "headers" | "url">):
   const { status, headers, url } = reply;
   const what = `Cannot read ${shownUrl(url)}`;
   const retryAfterMs = parseRetryAfter(header(headers, "retry-after"), Date.now());
+  if (PASSING.has(status) && (retryAfterMs ?? 0) > LONGEST_WAIT_MS) {
+    const when = `and to come back in ${formatDuration(retryAfterMs! / 1000)}`;
+    const note = "Run the same command again then: what is complete is kept";
+    return new RemoteFault("unreachable", `${what}: the server says ${status} ${when}`, {
+      status,
+      reply,
+      note,
+    });
+  }
   if (PASSING.has(status)) {
     const message = `${what}: the server says ${status}${status === 429 ? " (too many requests)" : ""}`;
     const note = "Run the same command again later: what is complete is kept";
@@ -274,22 +292,7 @@ export async function retrying<T>(
   }
 }
 
-export async function pause(ms: number, signal?: AbortSignal): Promise<void> {
-  if (signal?.aborted) throw new Interrupted("The request was stopped");
-  await new Promise<void>((resolve, reject) => {
-    const stop = () => {
-      clearTimeout(timer);
-      reject(new Interrupted("The request was stopped"));
-    };
-    const timer = setTimeout(() => {
-      signal?.removeEventListener("abort", stop);
-      resolve();
-    }, ms);
-    signal?.addEventListener("abort", stop, { once: true });
-  });
-}
-
-/** A whole small answer. Throws RemoteFault for a status that is none of success, and above `limitBytes`. */
+/** A whole small answer. Throws RemoteFault for any status but 200, and above `limitBytes`. */
 export async function readWhole(
   url: string,
   { limitBytes, ...ask }: Ask & { limitBytes: number },
@@ -297,7 +300,9 @@ export async function readWhole(
   return retrying(async () => {
     const reply = await remoteClient().send(url, ask);
     try {
-      if (reply.status < 200 || reply.status > 299) throw faultOfStatus(reply);
+      if (reply.status !== 200) throw faultOfStatus(reply);
+      const encoding = header(reply.headers, "content-encoding") ?? "identity";
+      if (encoding !== "identity") throw encoded(url, encoding);
       const parts: Uint8Array[] = [];
       let length = 0;
       for await (const part of reply.body) {
@@ -317,6 +322,14 @@ export async function readWhole(
       reply.cancel();
     }
   }, ask);
+}
+
+/** Length and hash are those of the file as it is. */
+function encoded(url: string, encoding: string): RemoteFault {
+  const what = `it sends it as "${printable(encoding)}", wanted it as it is`;
+  return new RemoteFault("bad-answer", `Cannot read ${shownUrl(url)}: ${what}`, {
+    note: "A server or proxy on the way compresses it though it was asked not to",
+  });
 }
 
 export function cutOff(url: string, got: number, wanted: number): RemoteFault {

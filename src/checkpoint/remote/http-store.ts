@@ -4,12 +4,12 @@
  */
 import { CheckpointError } from "../../base/errors.ts";
 import { mapLimited } from "../../base/map-limited.ts";
+import { PULLED_NAME } from "../pulled.ts";
 import { INDEX_NAME, MAX_INDEX_BYTES, parseShardIndex } from "../shard-index.ts";
 import { publicLocation } from "../shown.ts";
 import type { Source, Store, StoreEntry } from "../source.ts";
 import {
   faultOfStatus,
-  header,
   RemoteFault,
   type Reply,
   readWhole,
@@ -17,9 +17,11 @@ import {
   retrying,
   shownUrl,
 } from "./client.ts";
+import { PulledList } from "./pulled-list.ts";
 import { bare } from "./range-reader.ts";
 import { remoteName } from "./remote-name.ts";
 import { RemoteSource } from "./remote-source.ts";
+import { header } from "./reply-headers.ts";
 
 /** Files beside the shards that a checkpoint may have. */
 const SIDE_FILES = [
@@ -36,6 +38,7 @@ const SIDE_FILES = [
   "configuration_deepseek.py",
   "modeling_deepseek.py",
   "chimera.json",
+  PULLED_NAME,
   "LICENSE",
   "README.md",
 ];
@@ -50,6 +53,7 @@ interface Known {
   /** ETag, or the time of change where there is none. */
   version: string;
   etag: string | undefined;
+  lastModified: string | undefined;
 }
 
 export class HttpStore implements Store {
@@ -60,6 +64,7 @@ export class HttpStore implements Store {
   readonly #only: string | undefined;
   readonly #headers: Record<string, string>;
   readonly #known = new Map<string, Promise<Known | undefined>>();
+  readonly #pulled: PulledList = new PulledList(this);
 
   /** `only`: the one file that there is. A query goes along with every name. Throws CheckpointError "bad-url". */
   constructor(text: string, { only }: { only?: string | undefined } = {}) {
@@ -72,7 +77,8 @@ export class HttpStore implements Store {
     );
     this.#headers = username === "" ? {} : { authorization: `Basic ${basic}` };
     this.location = text.split(/[?#]/)[0]!.replace(/\/+$/, "") + this.#query;
-    this.label = decodeURIComponent(url.pathname.split("/").findLast((part) => part !== "") ?? url.host);
+    const last = decodeURIComponent(url.pathname.split("/").findLast((part) => part !== "") ?? url.host);
+    this.label = last.replace(/[/\\\0]|^\.+$/g, "_"); // folders are called so
   }
 
   async list(): Promise<StoreEntry[]> {
@@ -112,13 +118,14 @@ export class HttpStore implements Store {
       const what = `Cannot open ${shownUrl(this.#urlOf(name))}: there is no such file`;
       throw new CheckpointError("missing", what);
     }
-    const { byteLength, version, etag } = known;
-    return new RemoteSource({
+    const { byteLength, version, etag, lastModified } = known;
+    const source = new RemoteSource({
       file: {
-        ...{ name, byteLength, url: this.#urlOf(name), etag },
+        ...{ name, byteLength, url: this.#urlOf(name), etag, lastModified },
         headers: ({ headers }) => ({ ...headers, ...this.#headers }),
       },
       identity: `${byteLength}:${version}`,
+      isUnversioned: version === "",
       checkUnchanged: async () => {
         this.#known.delete(name);
         const now = await this.#look(name);
@@ -129,6 +136,7 @@ export class HttpStore implements Store {
         throw new CheckpointError("changed", what, { note: "Plan again when it is complete" });
       },
     });
+    return this.#pulled.guard(source, shownUrl(this.location));
   }
 
   async readSmall(name: string, limitBytes = 50_000_000): Promise<Uint8Array | undefined> {
@@ -171,8 +179,9 @@ export class HttpStore implements Store {
       const length = status === 206 ? total : header(reply.headers, "content-length");
       if (length === undefined || !/^\d{1,15}$/.test(length)) throw withoutLength(reply);
       const etag = header(reply.headers, "etag");
-      const version = etag === undefined ? (header(reply.headers, "last-modified") ?? "") : bare(etag);
-      return { byteLength: Number(length), version, etag };
+      const lastModified = etag === undefined ? header(reply.headers, "last-modified") : undefined;
+      const version = etag === undefined ? (lastModified ?? "") : bare(etag);
+      return { byteLength: Number(length), version, etag, lastModified };
     });
   }
 }

@@ -4,8 +4,9 @@
  */
 import { CheckpointError } from "../../base/errors.ts";
 import { printable } from "../shown.ts";
-import { type Ask, header, RemoteFault, type Reply, readWhole, shownUrl } from "./client.ts";
+import { type Ask, RemoteFault, type Reply, readWhole, shownUrl } from "./client.ts";
 import { hubEndpoint, hubHeaders } from "./hub-settings.ts";
+import { header } from "./reply-headers.ts";
 
 export interface HubFile {
   name: string;
@@ -18,8 +19,9 @@ export interface HubFile {
 
 /** A tree of 100,000 entries is 30 MB. */
 const MOST_JSON = 64 << 20;
-/** Pages of a listing; each has a thousand entries or so. */
-const MOST_PAGES = 200;
+/** Pages of a listing; each has a thousand entries or so, and a repository at most 100,000 files. */
+const MOST_PAGES = 1000;
+const MOST_FILES = 200_000;
 
 /** The commit that a branch, tag or commit names. `silentRetries` as in Ask. Throws CheckpointError. */
 export async function resolveCommit(
@@ -34,18 +36,23 @@ export async function resolveCommit(
   throw notTheHub(url, "it names no commit");
 }
 
-/** The files at the top of a commit. Throws CheckpointError. */
+/** The files at the top of a commit. Throws CheckpointError, also where a listing has no end. */
 export async function listCommit(repo: string, commit: string): Promise<HubFile[]> {
   const files: HubFile[] = [];
   let url: string | undefined =
     `${hubEndpoint()}/api/models/${repo}/tree/${commit}?recursive=false&expand=false`;
-  for (let page = 0; url !== undefined && page < MOST_PAGES; page++) {
+  const seen = new Set<string>();
+  while (url !== undefined) {
+    if (seen.has(url)) throw notTheHub(url, "its listing leads back to a page that was read");
+    seen.add(url);
     const { value, reply }: { value: unknown; reply: Reply } = await getJson(url, { repo, revision: commit });
     if (!Array.isArray(value)) throw notTheHub(url, "its listing is no list");
     for (const entry of value) {
       const file = fileOf(entry);
       if (file) files.push(file);
     }
+    if (files.length > MOST_FILES || seen.size >= MOST_PAGES)
+      throw notTheHub(url, `its listing goes on behind ${files.length} files on ${seen.size} pages`);
     url = nextPage(header(reply.headers, "link"), url);
   }
   return files;
@@ -65,12 +72,13 @@ function fileOf(entry: unknown): HubFile | undefined {
   };
 }
 
-/** The listing goes on at the same server, or not at all: the token goes along. */
+/** The listing goes on at the same server: the token goes along. */
 function nextPage(link: string | undefined, from: string): string | undefined {
   const to = /<([^>]+)>\s*;\s*rel="?next"?/.exec(link ?? "")?.[1];
   if (to === undefined) return undefined;
-  const url = new URL(to, from);
-  return url.origin === new URL(from).origin ? url.href : undefined;
+  const url = URL.canParse(to, from) ? new URL(to, from) : undefined;
+  if (url?.origin === new URL(from).origin) return url.href;
+  throw notTheHub(from, `its listing goes on at "${printable(url?.origin ?? to)}"`);
 }
 
 async function getJson(

@@ -1,6 +1,8 @@
 /** A fetch() for the Hub's library: our connections and proxies, and tries again where that may help. */
-import { header, MOST_RETRIES, pause, remoteClient } from "./client.ts";
-import { parseRetryAfter } from "./pace.ts";
+import { MOST_RETRIES, remoteClient } from "./client.ts";
+import { LONGEST_WAIT_MS, parseRetryAfter } from "./pace.ts";
+import { header } from "./reply-headers.ts";
+import { isStopped, lastingSignal, pause } from "./stoppable.ts";
 
 const PASSING = new Set([408, 429, 500, 502, 503, 504]);
 /** What may be asked twice without being done twice. */
@@ -10,23 +12,34 @@ export const hubFetch: typeof fetch = async (input, init = {}) => {
   const { fetch: undiciFetch } = await import("undici");
   const url = input instanceof Request ? input.url : String(input);
   const method = (init.method ?? "GET").toUpperCase();
+  const { origin } = new URL(url);
+  const { dispatcher, pace } = remoteClient();
+  const signal = lastingSignal(init.signal ?? undefined);
   for (let tries = 0; ; tries++) {
     const isLast = tries >= MOST_RETRIES || !SAFE.has(method);
     try {
-      const options = { ...init, dispatcher: await remoteClient().dispatcher } as Parameters<
-        typeof undiciFetch
-      >[1];
-      const answer = await undiciFetch(url, options);
-      if (isLast || !PASSING.has(answer.status)) return answer as unknown as Response;
+      await pace.turn(origin, signal);
+      const options = { ...init, dispatcher: await dispatcher, ...(signal ? { signal } : {}) };
+      const answer = await undiciFetch(url, options as Parameters<typeof undiciFetch>[1]);
+      const headers = Object.fromEntries(answer.headers);
+      pace.heed(origin, headers, answer.status);
+      const wait = parseRetryAfter(header(headers, "retry-after"), Date.now());
+      if (isLast || !PASSING.has(answer.status) || (wait ?? 0) > LONGEST_WAIT_MS)
+        return answer as unknown as Response;
       await answer.body?.cancel();
-      const said = header(Object.fromEntries(answer.headers), "retry-after");
-      await pause(parseRetryAfter(said, Date.now()) ?? backOff(tries), init.signal ?? undefined);
+      await pause(wait ?? backOff(tries), signal);
     } catch (error) {
-      if (isLast || init.signal?.aborted) throw error;
-      await pause(backOff(tries), init.signal ?? undefined);
+      if (isLast || isStopped(signal) || isSilence(error)) throw error;
+      await pause(backOff(tries), signal);
     }
   }
 };
+
+/** It has been waited for long enough. */
+function isSilence(error: unknown): boolean {
+  const { code } = ((error as Error | undefined)?.cause ?? {}) as NodeJS.ErrnoException;
+  return code === "UND_ERR_HEADERS_TIMEOUT";
+}
 
 function backOff(tries: number): number {
   const said = Number(process.env.CHIMERA_RETRY_MS ?? "");

@@ -13,6 +13,7 @@ import type { Source, Store, StoreEntry } from "../source.ts";
 import { RemoteFault, readWhole } from "./client.ts";
 import { type HubFile, hubFault, listCommit, resolveCommit } from "./hub-api.ts";
 import { hubEndpoint, hubHeaders, isHubOffline, isXetDisabled } from "./hub-settings.ts";
+import { PulledList } from "./pulled-list.ts";
 import { remoteName } from "./remote-name.ts";
 import { RemoteSource } from "./remote-source.ts";
 import { XetReader } from "./xet-reader.ts";
@@ -48,6 +49,7 @@ export class HubStore implements Store {
   readonly label: string;
   readonly #place: HubPlace;
   readonly #isGuess: boolean;
+  readonly #pulled: PulledList = new PulledList(this);
   #snapshot: Promise<Snapshot> | undefined;
   #commit: string | undefined;
 
@@ -87,7 +89,8 @@ export class HubStore implements Store {
     };
     const isXet = file.xetHash !== undefined && !isXetDisabled();
     const reader = isXet ? new XetReader(this.#place.repo, { commit, name }) : undefined;
-    return new RemoteSource({ file: remote, identity, sha256, ...(reader ? { reader } : {}) });
+    const source = new RemoteSource({ file: remote, identity, sha256, ...(reader ? { reader } : {}) });
+    return this.#pulled.guard(source, this.location);
   }
 
   async readSmall(name: string, limitBytes = 50_000_000): Promise<Uint8Array | undefined> {

@@ -9,13 +9,13 @@ import {
   asFault,
   cutOff,
   faultOfStatus,
-  header,
   RemoteFault,
   type Reply,
   remoteClient,
   retrying,
   shownUrl,
 } from "./client.ts";
+import { header } from "./reply-headers.ts";
 
 export interface RemoteFile {
   name: string;
@@ -26,6 +26,8 @@ export interface RemoteFile {
   headers?: (ask: { url: string; method: string; headers: Record<string, string> }) => Record<string, string>;
   /** ETag of the content, where it is known; else the first answer's. */
   etag?: string | undefined;
+  /** Last-Modified, where there is no ETag. */
+  lastModified?: string | undefined;
   /** What the server that is asked says of the content (X-Linked-Etag), where redirects lead to others. */
   linkedEtag?: string | undefined;
   /** Explains a status better than its number does. */
@@ -36,7 +38,7 @@ export interface RemoteFile {
 const DIRECT_MS = 10 * 60_000;
 
 /** A try that brings less is no progress: a server may break off after each byte for ever. */
-const PROGRESS_BYTES = 1024;
+export const PROGRESS_BYTES = 1024;
 /** Of answers that are wrong and not merely cut off. */
 const BAD_RETRIES = 3;
 
@@ -133,9 +135,12 @@ export class RangeReader {
     }
     if (status !== 206) throw this.file.explain?.(reply) ?? faultOfStatus(reply);
     const said = header(headers, "content-range") ?? "";
+    const type = header(headers, "content-type") ?? "no range"; // several ranges at once say theirs in the body
     const [, from, to, total] = /^bytes (\d+)-(\d+)\/(\d+|\*)$/.exec(said) ?? [];
     if (from === undefined || Number(from) !== offset || Number(to) !== offset + length - 1) {
-      throw this.#bad(`it answers with "${said}", wanted bytes ${offset}-${offset + length - 1}`);
+      throw this.#bad(
+        `it answers with "${printable(said || type)}", wanted bytes ${offset}-${offset + length - 1}`,
+      );
     }
     if (total !== "*" && Number(total) !== this.file.byteLength) {
       throw this.#changed(`it has ${total} bytes now, and had ${this.file.byteLength}`);
@@ -149,8 +154,12 @@ export class RangeReader {
     }
     const linked = header(firstHeaders, "x-linked-etag");
     if (this.file.linkedEtag !== undefined && linked !== undefined && bare(linked) !== this.file.linkedEtag) {
-      throw this.#changed(`its content is ${bare(linked)} now, and was ${this.file.linkedEtag}`);
+      throw this.#changed(`its content is ${printable(bare(linked))} now, and was ${this.file.linkedEtag}`);
     }
+    const { lastModified } = this.file;
+    const modified = header(headers, "last-modified");
+    if (lastModified !== undefined && modified !== undefined && modified !== lastModified)
+      throw this.#changed(`it is of ${printable(modified)} now, and was of ${printable(lastModified)}`);
     const etag = header(headers, "etag");
     if (etag === undefined) {
       if (this.#etag !== undefined) throw this.#bad(`it tells no ETag, wanted ${this.#etag}`);
@@ -158,7 +167,7 @@ export class RangeReader {
     }
     this.#etag ??= etag;
     if (bare(etag) !== bare(this.#etag))
-      throw this.#changed(`its ETag is ${etag} now, and was ${this.#etag}`);
+      throw this.#changed(`its ETag is ${printable(etag)} now, and was ${printable(this.#etag)}`);
   }
 
   #bad(what: string): RemoteFault {

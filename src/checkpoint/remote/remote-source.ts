@@ -5,6 +5,8 @@ import { RangeReader, type RemoteFile } from "./range-reader.ts";
 export interface RemoteSourceOptions {
   file: RemoteFile;
   identity: string;
+  /** Its store tells no version. */
+  isUnversioned?: boolean;
   /** Of the whole content, in hex. */
   sha256?: string | undefined;
   /** Asks the server again; throws CheckpointError when the content is another. */
@@ -14,8 +16,11 @@ export interface RemoteSourceOptions {
 }
 
 export class RemoteSource extends WindowedSource {
-  constructor({ file, reader, ...options }: RemoteSourceOptions) {
+  readonly isUnversioned: boolean;
+
+  constructor({ file, reader, isUnversioned = false, ...options }: RemoteSourceOptions) {
     const { name, byteLength } = file;
     super({ ...options, name, byteLength, reader: reader ?? new RangeReader(file) });
+    this.isUnversioned = isUnversioned;
   }
 }

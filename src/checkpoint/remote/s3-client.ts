@@ -6,8 +6,9 @@
  */
 import type { S3Client } from "@aws-sdk/client-s3";
 import { CheckpointError, Interrupted } from "../../base/errors.ts";
-import { printable } from "../shown.ts";
-import { RemoteFault, retrying } from "./client.ts";
+import { printable, publicText } from "../shown.ts";
+import { RemoteFault, retrying, silenceMs } from "./client.ts";
+import { isStopped, linkedSignal, stopped } from "./stoppable.ts";
 
 export type S3Sdk = typeof import("@aws-sdk/client-s3");
 
@@ -20,7 +21,6 @@ export interface S3Place {
 const BUCKET = /^[A-Za-z0-9][\w.-]{1,254}$/;
 const CONNECTIONS = 16;
 const CONNECT_MS = 10_000;
-const IDLE_MS = 60_000;
 
 /** "s3://bucket/prefix". Throws CheckpointError "bad-url". */
 export function parseS3Place(location: string): S3Place {
@@ -81,7 +81,7 @@ async function load(): Promise<Loaded> {
     maxAttempts: 1,
     followRegionRedirects: true,
     requestHandler: {
-      ...{ connectionTimeout: CONNECT_MS, socketTimeout: IDLE_MS },
+      ...{ connectionTimeout: CONNECT_MS, socketTimeout: silenceMs() },
       ...{ httpAgent: { maxSockets: CONNECTIONS }, httpsAgent: { maxSockets: CONNECTIONS } },
     },
   });
@@ -100,21 +100,32 @@ export interface S3Work {
 
 /** Does something, again where that may help. `again`: tries before this one. Throws CheckpointError, Interrupted. */
 export async function s3Retrying<T>(
-  attempt: (loaded: Loaded, again: number) => Promise<T>,
+  attempt: (loaded: { sdk: S3Sdk; client: Pick<S3Client, "send"> }, again: number) => Promise<T>,
   { verb, location, signal, hasProgress }: S3Work,
 ): Promise<T> {
-  const client = await s3Client();
+  const { sdk, client } = await s3Client();
   let tries = 0;
   return retrying(
     async () => {
+      const link = linkedSignal(signal);
       try {
-        return await attempt(client, tries++);
+        return await attempt({ sdk, client: endingWith(client, link.signal) }, tries++);
       } catch (error) {
-        throw s3Fault(error, { verb, location, signal });
+        throw s3Fault(error, { verb, location, signal: link.signal });
+      } finally {
+        link.release();
       }
     },
     { signal, ...(hasProgress ? { hasProgress } : {}) },
   );
+}
+
+/** The client, whose requests end when the signal fires. */
+function endingWith(client: S3Client, signal: AbortSignal | undefined): Pick<S3Client, "send"> {
+  if (!signal) return client;
+  const send = (command: never, options: object = {}) =>
+    client.send(command, { abortSignal: signal, ...options });
+  return { send: send as S3Client["send"] };
 }
 
 const PASSING = new Set([408, 425, 429, 500, 502, 503, 504]);
@@ -147,17 +158,17 @@ export function statusOf(error: unknown): number | undefined {
 }
 
 function s3Fault(error: unknown, { verb, location, signal }: S3Work): Error {
-  if (signal?.aborted) return new Interrupted("The request was stopped");
+  if (isStopped(signal)) return stopped();
   if (error instanceof CheckpointError || error instanceof Interrupted) return error;
   const { name = "", code, message = "" } = (error ?? {}) as SdkError;
   const status = statusOf(error);
   const fail = (
     kind: string,
     what: string,
-    { note, isPassing = false }: { note?: string; isPassing?: boolean },
+    { note, isPassing = false, ...rest }: { note?: string; isPassing?: boolean; retries?: number },
   ) =>
     new RemoteFault(kind, `Cannot ${verb} "${printable(location)}": ${what}`, {
-      ...{ isPassing, cause: error },
+      ...{ isPassing, cause: error, ...rest },
       ...(status === undefined ? {} : { status }),
       ...(note === undefined ? {} : { note }),
     });
@@ -199,7 +210,15 @@ function s3Fault(error: unknown, { verb, location, signal }: S3Work): Error {
         note: "AWS_ENDPOINT_URL says where the store is; a proxy or a login page may stand between",
       },
     );
-  return fail("unreachable", printable(message || code || name), { isPassing: true, note: later });
+  // The client calls broken connections so, too.
+  if (name === "TimeoutError" && /inactivity|no activity/.test(message))
+    return fail("unreachable", `it has said nothing for ${silenceMs() / 1000} s`, {
+      ...{ isPassing: true, note: later, retries: 1 },
+    });
+  return fail("unreachable", printable(publicText(message || code || name)), {
+    isPassing: true,
+    note: later,
+  });
 }
 
 /** For answers that come well and say nothing that S3 says. */

@@ -5,10 +5,12 @@
 import { CheckpointError } from "../../base/errors.ts";
 import { printable } from "../shown.ts";
 import type { Source, Store, StoreEntry } from "../source.ts";
-import { RemoteFault } from "./client.ts";
-import { bare, type RangeReader } from "./range-reader.ts";
+import { RemoteFault, silenceMs } from "./client.ts";
+import { PulledList } from "./pulled-list.ts";
+import { bare, PROGRESS_BYTES, type RangeReader } from "./range-reader.ts";
 import { remoteName } from "./remote-name.ts";
 import { RemoteSource } from "./remote-source.ts";
+import { flowing } from "./reply-body.ts";
 import { keyOf, notS3, parseS3Place, type S3Place, s3Location, s3Retrying, statusOf } from "./s3-client.ts";
 
 interface Known {
@@ -24,6 +26,7 @@ export interface S3Listing {
 
 /** Pages of a listing; each has a thousand entries. */
 const MOST_PAGES = 1000;
+const MOST_NAMES = 1_000_000;
 const BAD_RETRIES = 3;
 
 /** Objects of a bucket whose keys begin with a text, up to the next slash. */
@@ -34,8 +37,8 @@ export async function listObjects(
 ): Promise<S3Listing> {
   const work = { verb: "list", location: `s3://${bucket}/${start}` };
   const [files, folders]: [S3Listing["files"], string[]] = [[], []];
-  let token: string | undefined;
-  for (let page = 0; page < MOST_PAGES; page++) {
+  const tokens = new Set<string>();
+  for (let token: string | undefined; ; ) {
     const answer = await s3Retrying(
       ({ sdk, client }) =>
         client.send(
@@ -57,9 +60,13 @@ export async function listObjects(
       if (Prefix !== undefined) folders.push(Prefix.slice(start.length, -1));
     }
     token = answer.IsTruncated ? answer.NextContinuationToken : undefined;
-    if (token === undefined) break;
+    if (token === undefined) return { files, folders };
+    const read = `${files.length + folders.length} names on ${tokens.size + 1} pages`;
+    if (tokens.has(token)) throw notS3(work, `it leads back to a page that was read, behind ${read}`);
+    tokens.add(token);
+    if (tokens.size >= MOST_PAGES || files.length + folders.length > MOST_NAMES)
+      throw notS3(work, `it goes on behind ${read}, wanted a folder of a checkpoint`);
   }
-  return { files, folders };
 }
 
 export class S3Store implements Store {
@@ -67,6 +74,7 @@ export class S3Store implements Store {
   readonly label: string;
   readonly place: S3Place;
   readonly #only: string | undefined;
+  readonly #pulled: PulledList = new PulledList(this);
   /** From the listing, so that opening asks nothing. */
   readonly #known = new Map<string, Known>();
 
@@ -93,7 +101,8 @@ export class S3Store implements Store {
     const location = this.#locationOf(name);
     const known = this.#known.get(name) ?? (await headObject(this.place, this.#keyOf(name)));
     if (!known) throw new CheckpointError("missing", `Cannot open "${printable(location)}": it is not there`);
-    return openObject({ place: this.place, key: this.#keyOf(name), name, known });
+    const source = openObject({ place: this.place, key: this.#keyOf(name), name, known });
+    return this.#pulled.guard(source, location);
   }
 
   async readSmall(name: string, limitBytes = 50_000_000): Promise<Uint8Array | undefined> {
@@ -138,18 +147,18 @@ export async function readObject(
     return await s3Retrying(async ({ sdk, client }) => {
       const answer = await client.send(new sdk.GetObjectCommand({ Bucket: bucket, Key: key }));
       const { ContentLength: length, ETag, Body } = answer;
-      const body = Body as (AsyncIterable<Uint8Array> & { destroy?: () => void }) | undefined;
+      const body = Body as ObjectBody | undefined;
       if (length === undefined || ETag === undefined || !body) {
-        body?.destroy?.();
+        body?.destroy();
         throw notS3(work, "it tells neither length nor ETag, wanted both");
       }
       if (length > limitBytes) {
-        body.destroy?.();
+        body.destroy();
         const what = `it holds ${length} bytes, wanted at most ${limitBytes}`;
         throw new CheckpointError("too-large", `Cannot read "${printable(work.location)}": ${what}`);
       }
       const bytes = new Uint8Array(length);
-      requireAll(await fill(bytes, 0, body), length, work.location);
+      requireAll(await fill(bytes, 0, flowOf(body, work.location)), length, work.location);
       return bytes;
     }, work);
   } catch (error) {
@@ -157,6 +166,12 @@ export async function readObject(
     if (isGone && !error.message.includes("bucket")) return undefined;
     throw error;
   }
+}
+
+type ObjectBody = AsyncIterable<Uint8Array> & { destroy(error?: Error): unknown };
+
+function flowOf(body: ObjectBody, location: string): AsyncIterable<Uint8Array> {
+  return flowing(body, { url: location, silenceMs: silenceMs() });
 }
 
 /** Bytes that a body brought, from `done` on. */
@@ -237,7 +252,7 @@ class ObjectReader implements Pick<RangeReader, "read"> {
     const work = {
       ...{ verb: "read", location, signal },
       hasProgress: () => {
-        const has = done > before;
+        const has = done - before >= PROGRESS_BYTES || (done > before && done === into.length);
         before = done;
         return has;
       },
@@ -252,7 +267,7 @@ class ObjectReader implements Pick<RangeReader, "read"> {
           if (statusOf(error) === 412) throw changed(location, "others", `${byteLength}:${etag}`);
           throw error;
         });
-      const body = answer.Body as (AsyncIterable<Uint8Array> & { destroy?: () => void }) | undefined;
+      const body = answer.Body as ObjectBody | undefined;
       try {
         if (answer.ContentRange !== `bytes ${from}-${to - 1}/${byteLength}` || !body) {
           const said = answer.ContentRange ?? "the whole object";
@@ -262,13 +277,13 @@ class ObjectReader implements Pick<RangeReader, "read"> {
             { isPassing: true, retries: BAD_RETRIES },
           );
         }
-        for await (const part of body) {
+        for await (const part of flowOf(body, location)) {
           if (done + part.length > into.length) break;
           into.set(part, done);
           done += part.length;
         }
       } finally {
-        body?.destroy?.();
+        body?.destroy();
       }
       requireAll(done, into.length, location);
     }, work);

@@ -1,6 +1,7 @@
 /** Uploads to an object store: in one request where that does, else in parts, which show only when all are there. */
 import { mapLimited } from "../../base/map-limited.ts";
 import type { Source } from "../source.ts";
+import { tidying } from "../stopping.ts";
 import { RemoteFault } from "./client.ts";
 import { type S3Place, s3Retrying } from "./s3-client.ts";
 import { headObject } from "./s3-store.ts";
@@ -63,7 +64,7 @@ async function uploadParts(
     checkpoint?.();
     await complete(place, key, { UploadId, parts, byteLength: source.byteLength });
   } catch (error) {
-    await abortUpload(place, key, UploadId).catch(() => {}); // the next build does it
+    await tidying(() => abortUpload(place, key, UploadId)).catch(() => {}); // the next build does it
     throw error;
   }
 }
@@ -104,22 +105,33 @@ export async function abortUpload(place: S3Place, key: string, UploadId: string)
   );
 }
 
+/** Pages of a listing of uploads; each has a thousand. What is behind is freed by a later build. */
+const MOST_PAGES = 100;
+
 /** Uploads under keys that begin so that were begun and not finished; none where that cannot be asked. */
 export async function pendingUploads(
   { bucket }: S3Place,
   start: string,
 ): Promise<{ key: string; id: string }[]> {
   const work = { verb: "list", location: `s3://${bucket}/${start}` };
+  const found: { key: string; id: string }[] = [];
+  const begin = { Bucket: bucket, Prefix: start };
   try {
-    const { Uploads = [] } = await s3Retrying(
-      ({ sdk, client }) =>
-        client.send(new sdk.ListMultipartUploadsCommand({ Bucket: bucket, Prefix: start })),
-      work,
-    );
-    return Uploads.flatMap(({ Key, UploadId }) => (Key && UploadId ? [{ key: Key, id: UploadId }] : []));
+    let from = {};
+    for (let page = 0; page < MOST_PAGES; page++) {
+      const answer = await s3Retrying(
+        ({ sdk, client }) => client.send(new sdk.ListMultipartUploadsCommand({ ...begin, ...from })),
+        work,
+      );
+      for (const { Key, UploadId } of answer.Uploads ?? [])
+        if (Key && UploadId) found.push({ key: Key, id: UploadId });
+      const { IsTruncated, NextKeyMarker: KeyMarker, NextUploadIdMarker: UploadIdMarker } = answer;
+      if (!IsTruncated || KeyMarker === undefined) break;
+      from = { KeyMarker, ...(UploadIdMarker === undefined ? {} : { UploadIdMarker }) };
+    }
   } catch (error) {
     // A right of its own, and a request that some stores do not know.
-    if (error instanceof RemoteFault && !error.isPassing) return [];
-    throw error;
+    if (!(error instanceof RemoteFault) || error.isPassing) throw error;
   }
+  return found;
 }

@@ -14,6 +14,8 @@ export type Fault =
   /** Fewer bytes than announced ranges need, well ended. */
   | { kind: "short"; by: number }
   | { kind: "etag"; etag: string }
+  /** No answer at all. */
+  | { kind: "silent" }
   /** A pause before the answer, in milliseconds. */
   | { kind: "slow"; ms: number }
   /** One bit of the body is another. */

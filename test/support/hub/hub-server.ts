@@ -223,6 +223,7 @@ export class TestHub {
   async #handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const logged = this.note(request);
     const fault = this.faultOf(logged);
+    if (fault?.kind === "silent") return;
     if (fault?.kind === "status") {
       response.writeHead(fault.status, fault.headers ?? {}).end(fault.body ?? "");
       return;
@@ -340,6 +341,7 @@ export class TestHub {
   async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const logged = this.note(request);
     const fault = this.faultOf(logged);
+    if (fault?.kind === "silent") return;
     if (fault?.kind === "status") {
       response.writeHead(fault.status, fault.headers ?? {}).end(fault.body ?? "");
       return;

@@ -86,6 +86,7 @@ export class TestS3 {
     const logged = loggedRequest(request);
     this.log.push(logged);
     const fault = this.#faultOf(logged);
+    if (fault?.kind === "silent") return;
     if (fault?.kind === "slow") await new Promise((resume) => setTimeout(resume, fault.ms));
     if (fault?.kind === "status") {
       response.writeHead(fault.status, fault.headers ?? {}).end(fault.body ?? "");
