@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { pinnedLocation } from "../../src/checkpoint/stores.ts";
-import { runMain, startMain } from "../cli/run-main.ts";
+import { callMain, runMain } from "../cli/run-main.ts";
 import { TestHub } from "../support/hub/hub-server.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 import { isLargeFile, useHub } from "./use-hub.ts";
@@ -30,10 +30,10 @@ describe("a GGUF on a server", () => {
       "hf:chimera/gguf/mini-r1.gguf",
       `${hub.url}/chimera/gguf/resolve/main/mini-r1.gguf`,
     ]) {
-      const far = await startMain(["generate", location, ...ask], { HF_ENDPOINT: hub.url }).result;
+      const far = await callMain(["generate", location, ...ask], { HF_ENDPOINT: hub.url });
       assert.equal(far.status, 0, far.stderr);
       assert.equal(far.stdout, near.stdout);
-      const seen = await startMain(["inspect", location], { HF_ENDPOINT: hub.url }).result;
+      const seen = await callMain(["inspect", location], { HF_ENDPOINT: hub.url });
       assert.equal(seen.status, 0, seen.stderr);
       assert.match(seen.stdout, /GGUF version 3/);
     }
@@ -42,7 +42,7 @@ describe("a GGUF on a server", () => {
   test("is evaluated as it is here, and read in few requests", async () => {
     const evalOf = async (location: string, out: string) => {
       const args = ["eval", location, "--tasks", "tasks/mini/sums.yaml", "--n", "3", "-o", join(folder, out)];
-      const { status, stderr } = await startMain(args, { HF_ENDPOINT: hub.url }).result;
+      const { status, stderr } = await callMain(args, { HF_ENDPOINT: hub.url });
       assert.equal(status, 0, stderr);
       const read = (name: string) => readFileSync(join(folder, out, name), "utf8");
       return [JSON.parse(read("config.json")).settings.target.digest, read("records.ndjson")];
@@ -56,7 +56,7 @@ describe("a GGUF on a server", () => {
 
   test("commands of llama.cpp name the file and its repository", async () => {
     const args = ["serve", "--print", "llama.cpp", "hf:chimera/gguf/mini-r1.gguf"];
-    const { stdout, stderr } = await startMain(args, { HF_ENDPOINT: hub.url }).result;
+    const { stdout, stderr } = await callMain(args, { HF_ENDPOINT: hub.url });
     assert.match(stdout, /^llama-server --hf-repo chimera\/gguf --hf-file mini-r1\.gguf /m, stderr);
     const vllm = runMain("serve", "--print", "vllm", file);
     assert.deepEqual([vllm.status, /which is for llama\.cpp/.test(vllm.stderr)], [2, true]);

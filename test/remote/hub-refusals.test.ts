@@ -8,7 +8,7 @@ import { after, before, beforeEach, describe, test } from "node:test";
 import { openWholeCheckpoint } from "../../src/checkpoint/checkpoint.ts";
 import { parseHubPlace } from "../../src/checkpoint/remote/hub-store.ts";
 import { openStore } from "../../src/checkpoint/stores.ts";
-import { startMain } from "../cli/run-main.ts";
+import { callMain, startMain } from "../cli/run-main.ts";
 import { gitHash, sha256, TestHub } from "../support/hub/hub-server.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 import { filesOf, isLargeFile, useHub } from "./use-hub.ts";
@@ -34,7 +34,7 @@ describe("the Hub refuses, or is none", () => {
   });
 
   const inspect = async (source: string, env: Record<string, string> = {}) =>
-    startMain(["inspect", source], { HF_ENDPOINT: hub.url, ...env }).result;
+    callMain(["inspect", source], { HF_ENDPOINT: hub.url, ...env });
 
   test("a listing of several pages is read to its end", async () => {
     const entries = await openStore("hf:chimera/open").list();
@@ -46,9 +46,9 @@ describe("the Hub refuses, or is none", () => {
     assert.equal(status, 0, stderr);
     assert.match(stdout, /deepseek/i);
     hub.forget();
-    const compared = await startMain(["compare", "models/mini-v3", "hf:chimera/open", "--json"]).result;
+    const compared = await callMain(["compare", "models/mini-v3", "hf:chimera/open", "--json"]);
     assert.equal(compared.status, 0, compared.stderr);
-    const near = await startMain(["compare", "models/mini-v3", "models/mini-r1", "--json"]).result;
+    const near = await callMain(["compare", "models/mini-v3", "models/mini-r1", "--json"]);
     assert.deepEqual(JSON.parse(compared.stdout).totals, JSON.parse(near.stdout).totals);
     const asked = hub.log.filter(isLargeFile).length;
     assert.ok(asked < 80, `${asked} requests for 501 tensors`);
@@ -63,8 +63,8 @@ describe("the Hub refuses, or is none", () => {
       "0",
     ];
     const [far, here] = [
-      await startMain(args).result,
-      await startMain(["generate", "models/mini-r1", ...args.slice(2)]).result,
+      await callMain(args),
+      await callMain(["generate", "models/mini-r1", ...args.slice(2)]),
     ];
     assert.equal(far.status, 0, far.stderr);
     assert.equal(far.stdout, here.stdout);
@@ -84,13 +84,13 @@ describe("the Hub refuses, or is none", () => {
     assert.equal(usage.completion_tokens, 2);
     child.kill("SIGTERM");
     assert.equal((await result).status, 0);
-    const none = await startMain(["serve", "hf:chimera/none", "--port", "0"]).result;
+    const none = await callMain(["serve", "hf:chimera/none", "--port", "0"]);
     assert.deepEqual([none.status, /no such repository/.test(none.stderr)], [3, true]);
   });
 
   test("commands of other engines name the repository, or bring it here first", async () => {
     const commandsFor = async (engine: string, place: string) => {
-      const { status, stdout, stderr } = await startMain(["serve", "--print", engine, place]).result;
+      const { status, stdout, stderr } = await callMain(["serve", "--print", engine, place]);
       assert.equal(status, 0, stderr);
       return stdout;
     };

@@ -1,7 +1,7 @@
 /** chimera push as a command: what it prints, how it ends, and what it says of each refusal. */
 import assert from "node:assert/strict";
 import { after, before, beforeEach, describe, test } from "node:test";
-import { startMain } from "../cli/run-main.ts";
+import { callMain } from "../cli/run-main.ts";
 import type { Fault, LoggedRequest } from "../support/hub/faults.ts";
 import { TestHub } from "../support/hub/hub-server.ts";
 import { filesOf, useHub } from "./use-hub.ts";
@@ -18,7 +18,7 @@ describe("chimera push", () => {
     hub.forget();
   });
   const run = (args: readonly string[], env: Record<string, string> = { HF_TOKEN: "hf_test" }) =>
-    startMain(["push", "models/mini-r1", ...args], env).result;
+    callMain(["push", "models/mini-r1", ...args], env);
 
   test("tells what it did, as JSON too", async () => {
     const told = await run(["chimera/told"]);
