@@ -143,9 +143,8 @@ async function buildPart(plan: BuildPlan, { folder, hub, index }: Context): Prom
     ],
   );
   const read = asked.reduce((sum, { bytes }) => sum + bytes, 0) - sumOf(planning.requests.filter(isForBytes));
-  printLine(
-    `read ${(read / neededBytes).toFixed(3)} × what is needed, beside headers; rates of builds: what is written, by the time after planning`,
-  );
+  const share = neededBytes > 0 ? `${(read / neededBytes).toFixed(3)} × what is needed` : formatBytes(read);
+  printLine(`read ${share}, beside headers; rates of builds: what is written, by the time after planning`);
 }
 
 const isForBytes = ({ method, path }: LoggedRequest): boolean =>
