@@ -28,7 +28,10 @@ const TEXTS = [
   "<think>\nÆsop’s e\u0301 😀\t--x</think><｜end▁of▁sentence｜>",
 ];
 const MAX_TOKENS = 96;
-/** llama.cpp rounds activations to the type of the weights it multiplies: where two tokens are so near, either may win. */
+/**
+ * llama.cpp rounds activations to the type of the weights it multiplies: where two tokens are so near, either may win. Of
+ * 42 answers 41 are equal to the last token; one in Q8_0 is not (on a CPU with AVX-512).
+ */
 const NEAR: Record<OutputType, number> = { f32: 0, f16: 0.02, bf16: 0.2, q8_0: 0.2 };
 
 const peer = await openPeer();
