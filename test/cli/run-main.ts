@@ -2,7 +2,7 @@
  * Runs the compiled command line: in a thread that stays loaded, where only what a command says and does is looked
  * at, or in a process of its own, as bin/chimera.mjs does.
  */
-import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from "node:worker_threads";
 import type { Answer, Call } from "./main-thread.ts";
 
@@ -86,17 +86,6 @@ function call(args: readonly string[], env: Record<string, string>): Promise<Cli
     });
     port.ref();
   });
-}
-
-/** As runMain(), in a process of its own: where it matters that it ends, or what the system makes of it. */
-export function runMainAlone(...args: string[]): CliResult {
-  const { status, stdout, stderr } = spawnSync(process.execPath, [...MAIN_ARGS, ...args], {
-    encoding: "utf8",
-    timeout: TIMEOUT_MS,
-    env: { ...process.env, NO_COLOR: "1" },
-    maxBuffer: 100_000_000,
-  });
-  return { status, stdout, stderr };
 }
 
 export interface StartedMain {
