@@ -29,6 +29,7 @@ export async function networkReads(plan: BuildPlan): Promise<NetworkReads[]> {
     const store = /^(hf|https?|s3):/i.test(location) ? openStore(location) : undefined;
     return store && ggufOf(store) ? undefined : store;
   });
+  if (stores.every((store) => store === undefined)) return [];
   const known = new Map<string, boolean>();
   for (const shard of plan.shards) {
     for (const { parent, shard: file, extents } of neededExtents({ shard, merges: plan.merges })) {
