@@ -5,7 +5,7 @@
  */
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { readFileSync, writeFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { layOutParent } from "../../bench/parents/layout.ts";
@@ -17,7 +17,6 @@ import { planRecipe } from "../../src/plan/plan-recipe.ts";
 import { parseRecipe } from "../../src/recipe/parse.ts";
 import { networkReads } from "../../src/transfer/network.ts";
 import { planNeeded, sizeOf } from "../../src/transfer/pull-plan.ts";
-import { startMain } from "../cli/run-main.ts";
 import { firstTimes } from "../support/hub/faults.ts";
 import { TestHub, VirtualFile } from "../support/hub/hub-server.ts";
 import { readShardTensors } from "../support/safetensors.ts";
@@ -127,25 +126,6 @@ describe("parents of the real size on a Hub", () => {
     const sent = hub.log.filter(isLargeFile).reduce((sum, { bytes }) => sum + bytes, 0);
     assert.ok(sent >= shard.byteLength - shard.dataStart, `${sent} bytes`);
     assert.ok(sent <= shard.byteLength * 1.0625, `${sent} bytes for a shard of ${shard.byteLength}`);
-  });
-
-  test("pull --dry-run says so", async (t) => {
-    const folder = temporaryFolder(t);
-    const file = join(folder, "recipe.yaml");
-    writeFileSync(file, RECIPE);
-    const args = [
-      "pull",
-      "v3=hf:test/DeepSeek-V3-0324",
-      "--only-needed-by",
-      file,
-      "-o",
-      join(folder, "v3"),
-      "--dry-run",
-    ];
-    const { status, stdout, stderr } = await startMain(args, { HF_ENDPOINT: hub.url }).result;
-    assert.equal(status, 0, stderr);
-    assert.match(stdout, /34\.\d GB|3[56]\.\d GB/);
-    assert.match(stdout, /of 689 GB: 5\.\d %/);
   });
 });
 

@@ -12,7 +12,7 @@ import { parseRecipe } from "../../src/recipe/parse.ts";
 import { pull } from "../../src/transfer/pull.ts";
 import { planNeeded, planWhole, sizeOf } from "../../src/transfer/pull-plan.ts";
 import { push } from "../../src/transfer/push.ts";
-import { startMain } from "../cli/run-main.ts";
+import { callMain, startMain } from "../cli/run-main.ts";
 import { firstTimes, sendContent } from "../support/hub/faults.ts";
 import { TestHub } from "../support/hub/hub-server.ts";
 import { TestS3 } from "../support/s3/s3-server.ts";
@@ -123,6 +123,20 @@ describe("pull", () => {
       await s3.stop();
     }
     await assert.rejects(push(to, "chimera/other"), { code: "partial" });
+  });
+
+  test("--dry-run says bytes and requests, and fetches none of them", async () => {
+    const to = join(folder, "dry");
+    const { bytes, bytesOfAll, requests } = await planNeeded(await planRecipe(parseRecipe(RECIPE), {}), 1);
+    const args = ["pull", `r1=${R1}`, "--only-needed-by", recipeFile, "-o", to, "--dry-run"];
+    const { status, stdout, stderr } = await callMain(args);
+    assert.equal(status, 0, stderr);
+    const share = ((100 * bytes) / bytesOfAll).toFixed(1);
+    const [said, asked] = [bytes, requests].map((value) => value.toLocaleString("en-US"));
+    assert.ok(stdout.includes(`(${said} bytes)`) && stdout.includes(`: ${share} %`), stdout);
+    assert.match(stdout, new RegExp(`^ {2}${asked} requests$`, "m"));
+    const told = JSON.parse((await callMain([...args, "--json"])).stdout).pulls[0];
+    assert.deepEqual([told.bytes, told.requests, existsSync(to)], [bytes, requests, false]);
   });
 
   test("another recipe's bytes are added to what is there", async () => {

@@ -48,7 +48,7 @@ describe("pages of the studio", { skip: noBrowser }, () => {
   after(() => server?.close());
 
   for (const width of [1280, 390]) {
-    test(`every page at ${width} px, light and dark: axe finds nothing, nothing is cut off, nothing complains`, async () => {
+    test(`every page at ${width} px: axe finds nothing, nothing is cut off, nothing complains`, async () => {
       for (const { path, complete } of cases) {
         const { page, complaints } = await openStudioPage(browser, server.url + path, { width });
         const found =
@@ -58,8 +58,11 @@ describe("pages of the studio", { skip: noBrowser }, () => {
         await found.waitFor();
         assert.deepEqual(await axeFindings(page), [], path);
         assert.ok((await overflowOf(page)) <= 0, `${path} is wider than ${width} px`);
-        await page.emulateMedia({ colorScheme: "dark" });
-        assert.deepEqual(await axeFindings(page, "cat.color"), [], `${path}, dark`);
+        if (width === 1280) {
+          // Colours do not depend on the width.
+          await page.emulateMedia({ colorScheme: "dark" });
+          assert.deepEqual(await axeFindings(page, "cat.color"), [], `${path}, dark`);
+        }
         assert.deepEqual(complaints, [], path);
         await page.context().close();
       }

@@ -75,7 +75,7 @@ export async function sendContent(
     logged: LoggedRequest;
   },
 ): Promise<void> {
-  if (fault?.kind === "slow") await new Promise((resume) => setTimeout(resume, fault.ms));
+  if (fault?.kind === "slow" && !(await waitsFor(response, fault.ms))) return;
   const range =
     fault?.kind === "ignore-range" ? undefined : /^bytes=(\d+)-(\d*)$/.exec(request.headers.range ?? "");
   const start = range ? Number(range[1]) : 0;
@@ -119,4 +119,19 @@ export async function sendContent(
   }
   logged.bytes += body.length;
   response.end(body);
+}
+
+/** Whether whoever asked is still there after so long; a timer for nobody would keep the test's process. */
+function waitsFor(response: ServerResponse, ms: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const gone = () => {
+      clearTimeout(timer);
+      resolve(false);
+    };
+    const timer = setTimeout(() => {
+      response.off("close", gone);
+      resolve(true);
+    }, ms);
+    response.once("close", gone);
+  });
 }
