@@ -12,7 +12,7 @@ import { startMain } from "../cli/run-main.ts";
 import { type Fault, firstTimes } from "../support/hub/faults.ts";
 import { TestHub } from "../support/hub/hub-server.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
-import { filesOf, isLargeFile, useHub } from "./use-hub.ts";
+import { filesOf, isLargeFile, silentAt, useHub } from "./use-hub.ts";
 
 const RECIPE = `version: 1
 parents:
@@ -61,13 +61,7 @@ describe("a build from the Hub", () => {
   test("stopped while the server is silent, it ends soon", async () => {
     const plan = await planOf();
     const stop = new AbortController();
-    hub.rules = [
-      (request) => {
-        if (!isLargeFile(request)) return undefined;
-        setTimeout(() => stop.abort(), 10);
-        return { kind: "slow", ms: 30_000 };
-      },
-    ];
+    hub.rules = [silentAt(isLargeFile, () => stop.abort())];
     const begun = performance.now();
     const stopped = build(plan, join(folder, "silent"), { workers: 2, signal: stop.signal });
     await assert.rejects(stopped, { name: "Interrupted" });

@@ -17,7 +17,7 @@ import { firstTimes, sendContent } from "../support/hub/faults.ts";
 import { TestHub } from "../support/hub/hub-server.ts";
 import { TestS3 } from "../support/s3/s3-server.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
-import { filesOf, isLargeFile, useHub } from "./use-hub.ts";
+import { filesOf, isLargeFile, silentAt, useHub } from "./use-hub.ts";
 
 const RECIPE = `version: 1
 parents:
@@ -195,13 +195,7 @@ describe("pull", () => {
     const to = join(folder, "silent");
     const plan = await planWhole(R1);
     const stop = new AbortController();
-    hub.rules = [
-      (request) => {
-        if (!isLargeFile(request)) return undefined;
-        setTimeout(() => stop.abort(), 10);
-        return { kind: "slow", ms: 30_000 };
-      },
-    ];
+    hub.rules = [silentAt(isLargeFile, () => stop.abort())];
     const begun = performance.now();
     await assert.rejects(pull(plan, to, { signal: stop.signal }), { name: "Interrupted" });
     assert.ok(performance.now() - begun < 15_000);

@@ -3,7 +3,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, beforeEach } from "node:test";
-import type { LoggedRequest } from "../support/hub/faults.ts";
+import type { FaultRule, LoggedRequest } from "../support/hub/faults.ts";
 import type { TestHub } from "../support/hub/hub-server.ts";
 
 /** A blend of the small family in nine shards and more. Paths are absolute: it is written elsewhere. */
@@ -62,4 +62,13 @@ export function filesOf(folder: string): Map<string, Uint8Array> {
 /** Whether a request is one for bytes of what lies in LFS. */
 export function isLargeFile({ path, method }: LoggedRequest): boolean {
   return method === "GET" && path.startsWith("/blobs/");
+}
+
+/** No answer for half a minute to requests that match; `then` is called while they wait. */
+export function silentAt(matches: (request: LoggedRequest) => boolean, then: () => void): FaultRule {
+  return (request) => {
+    if (!matches(request)) return undefined;
+    setTimeout(then, 10);
+    return { kind: "slow", ms: 30_000 };
+  };
 }
