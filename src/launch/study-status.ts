@@ -41,17 +41,25 @@ export async function studyStatus(
 /** Runs lie in `runs/` of a sweep, in the folder itself of an evaluation of several targets, or it is one. */
 async function runStates(folder: string): Promise<RunState[]> {
   if (!folderExists(folder)) return [];
-  if (isRunFolder(folder)) return [await stateOf(folder)];
+  const ofFolder = await stateOf(folder);
+  if (ofFolder) return [ofFolder];
   const runs = join(folder, "runs");
   const within = folderExists(runs) ? runs : folder;
   const paths = listFolder(within).map((name) => join(within, name));
   const states: RunState[] = [];
-  for (const path of paths) if (folderExists(path) && isRunFolder(path)) states.push(await stateOf(path));
+  for (const path of paths) {
+    const state = folderExists(path) ? await stateOf(path) : undefined;
+    if (state) states.push(state);
+  }
   return states;
 }
 
-async function stateOf(folder: string): Promise<RunState> {
-  if ((await readRunHead(folder)).summary?.complete) return "done";
+/** Undefined where there is no run. */
+async function stateOf(folder: string): Promise<RunState | undefined> {
+  const isRun = isRunFolder(folder);
+  if (isRun && (await readRunHead(folder)).summary?.complete) return "done";
   const locks = await readLocks(openOutput(folder));
-  return locks.some(({ state }) => state !== "dead") ? "running" : "stopped";
+  // A run takes its lock before it writes what it is: whoever holds one is at work already.
+  if (locks.some(({ state }) => state !== "dead")) return "running";
+  return isRun ? "stopped" : undefined;
 }
