@@ -51,9 +51,9 @@ export function run(args: readonly string[], options: StartOptions = {}): Promis
 
 /** Waits until a condition holds; throws after ten seconds. */
 export async function until(condition: () => boolean, what: string): Promise<void> {
-  const deadline = performance.now() + 10_000;
+  const deadline = performance.now() + 60_000;
   while (!condition()) {
-    if (performance.now() > deadline) throw new Error(`waited ten seconds in vain for ${what}`);
+    if (performance.now() > deadline) throw new Error(`waited a minute in vain for ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
 }

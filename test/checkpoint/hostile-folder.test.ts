@@ -256,7 +256,7 @@ describe("openCheckpoint() refuses", () => {
         assert.match(error.message, says);
         return !/\p{Cc}/u.test(error.message);
       });
-      assert.ok(performance.now() - began < 1000);
+      assert.ok(performance.now() - began < 5000);
     });
   }
 

@@ -6,6 +6,8 @@ import { type MessagePort, parentPort, workerData } from "node:worker_threads";
 import { main } from "../../src/cli/main.ts";
 
 export interface Call {
+  /** From one on; what `answered` says when its answer lies there. */
+  number: number;
   args: readonly string[];
   env: Record<string, string | undefined>;
 }
@@ -17,6 +19,8 @@ export interface Answer {
 }
 
 const { port, answered } = workerData as { port: MessagePort; answered: Int32Array };
+/** Of the call that is not answered yet. */
+let current: number | undefined;
 let texts = { stdout: "", stderr: "" };
 
 for (const name of ["stdout", "stderr"] as const) {
@@ -29,10 +33,12 @@ for (const name of ["stdout", "stderr"] as const) {
 }
 
 function answer(status: number): void {
+  if (current === undefined) return; // a command that failed may come to an end still
   const said: Answer = { status, ...texts };
   port.postMessage(said);
-  Atomics.store(answered, 0, 1);
+  Atomics.store(answered, 0, current);
   Atomics.notify(answered, 0);
+  current = undefined;
 }
 
 // As Node itself has it.
@@ -41,7 +47,8 @@ process.on("uncaughtException", (error) => {
   answer(1);
 });
 
-parentPort!.on("message", async ({ args, env }: Call) => {
+parentPort!.on("message", async ({ number, args, env }: Call) => {
+  current = number;
   texts = { stdout: "", stderr: "" };
   for (const name of Object.keys(process.env)) if (!(name in env)) delete process.env[name];
   Object.assign(process.env, env);

@@ -27,7 +27,9 @@ const TIMEOUT_MS = 60_000;
 interface MainThread {
   worker: Worker;
   port: MessagePort;
+  /** The number of the last call whose answer lies there. */
   answered: Int32Array<SharedArrayBuffer>;
+  calls: number;
 }
 
 let thread: MainThread | undefined;
@@ -41,19 +43,22 @@ function startThread(): MainThread {
   });
   worker.unref();
   port.unref();
-  return { worker, port, answered };
+  return { worker, port, answered, calls: 0 };
 }
 
 /** Runs a command to its end, one after another in one thread. Nothing comes by stdin. */
 export function runMain(...args: string[]): CliResult {
   thread ??= startThread();
   const { worker, port, answered } = thread;
-  Atomics.store(answered, 0, 0);
-  const call: Call = { args, env: { ...process.env, NO_COLOR: "1" } };
+  const call: Call = { number: ++thread.calls, args, env: { ...process.env, NO_COLOR: "1" } };
   worker.postMessage(call);
-  Atomics.wait(answered, 0, 0, TIMEOUT_MS);
-  const answer = receiveMessageOnPort(port)?.message as Answer | undefined;
-  return answer ?? giveUp(args);
+  const deadline = performance.now() + TIMEOUT_MS;
+  for (let last = Atomics.load(answered, 0); last !== call.number; last = Atomics.load(answered, 0)) {
+    const left = deadline - performance.now();
+    if (left <= 0) return giveUp(args);
+    Atomics.wait(answered, 0, last, left);
+  }
+  return (receiveMessageOnPort(port)?.message as Answer | undefined) ?? giveUp(args);
 }
 
 /** It came to no end: another thread for the next command. */
@@ -75,7 +80,7 @@ export function callMain(args: readonly string[], env: Record<string, string> = 
 function call(args: readonly string[], env: Record<string, string>): Promise<CliResult> {
   thread ??= startThread();
   const { worker, port } = thread;
-  const asked: Call = { args, env: { ...process.env, NO_COLOR: "1", ...env } };
+  const asked: Call = { number: ++thread.calls, args, env: { ...process.env, NO_COLOR: "1", ...env } };
   worker.postMessage(asked);
   return new Promise((resolve) => {
     const timer = setTimeout(() => resolve(giveUp(args)), TIMEOUT_MS);

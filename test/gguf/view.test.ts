@@ -1,6 +1,6 @@
 /** A GGUF as a checkpoint: names, shapes and values of its tensors, its config and tokenizer, split files. */
 import assert from "node:assert/strict";
-import { copyFileSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { copyFileSync, readFileSync, renameSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
@@ -118,6 +118,20 @@ describe("the view of a file of many types", async () => {
       );
     }
     await assert.rejects(shard.read(new Uint8Array(2), all.length - 1), { code: "changed" });
+    await shard.close();
+  });
+
+  test("a file that is another one than its header was read from is not read by it", async () => {
+    const other = join(folder, "other.gguf");
+    copyFileSync(path, other);
+    const store = openStore(other);
+    const shard = await store.open("model.safetensors");
+    copyFileSync(path, other);
+    utimesSync(other, new Date(), new Date(Date.now() + 5000));
+    await assert.rejects(shard.read(new Uint8Array(8), shard.byteLength - 8), {
+      code: "changed",
+      message: /Cannot read "other\.gguf": .+ were .+ and are .+, wanted the file as it was/,
+    });
     await shard.close();
   });
 

@@ -3,14 +3,14 @@
  * Skipped where Slurm is not installed.
  */
 import assert from "node:assert/strict";
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { run } from "../build/processes.ts";
 import { hashesOf } from "../build/support.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 import { type Cluster, noSlurm, startCluster } from "./slurm-cluster.ts";
-import { buildWhole, GATED } from "./small-family.ts";
+import { buildWhole, GATED, lockOwners } from "./small-family.ts";
 
 describe("chimera launch slurm", { skip: noSlurm() }, () => {
   const ends: (() => void)[] = [];
@@ -48,16 +48,8 @@ describe("chimera launch slurm", { skip: noSlurm() }, () => {
     return existsSync(path) ? readFileSync(path, "utf8") : "";
   };
   /** The process that builds a part, by its lock. */
-  const lockOf = (child: string, task: string): { pid: number } | undefined => {
-    const state = join(child, ".chimera");
-    const names = existsSync(state) ? readdirSync(state).filter((name) => /^lock-.*\.json$/.test(name)) : [];
-    const texts = names.map((name) => {
-      const path = join(state, name);
-      return existsSync(path) ? readFileSync(path, "utf8") : "";
-    });
-    const found = texts.find((text) => text.includes(`"task":"slurm/test/${task}"`));
-    return found === undefined ? undefined : JSON.parse(found);
-  };
+  const lockOf = (child: string, task: string) =>
+    lockOwners(child).find((owner) => owner.task === `slurm/test/${task}`);
 
   test("an array with one task killed and one requeued ends with the bytes of a local build", async () => {
     const child = join(folder, "child");

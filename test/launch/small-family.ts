@@ -53,8 +53,15 @@ export function gatedProgram(variables: Readonly<Record<string, string>>): strin
 }
 
 /** Who holds locks in a folder. */
-export function lockOwners(folder: string): { pid: number; from: number }[] {
+export function lockOwners(folder: string): { pid: number; from: number; task?: string }[] {
   const state = join(folder, ".chimera");
   const names = existsSync(state) ? readdirSync(state).filter((name) => /^lock-.*\.json$/.test(name)) : [];
-  return names.map((name) => JSON.parse(readFileSync(join(state, name), "utf8")));
+  return names.flatMap((name) => {
+    try {
+      return [JSON.parse(readFileSync(join(state, name), "utf8"))];
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === "ENOENT") return []; // let go meanwhile
+      throw error;
+    }
+  });
 }

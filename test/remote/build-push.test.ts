@@ -294,7 +294,7 @@ function weigh(folder: string): { names: string[]; bytes: number } {
 }
 
 async function until(condition: () => boolean): Promise<void> {
-  const deadline = performance.now() + 20_000;
+  const deadline = performance.now() + 60_000;
   while (!condition()) {
     if (performance.now() > deadline) throw new Error("waited in vain");
     await new Promise((resolve) => setTimeout(resolve, 2));

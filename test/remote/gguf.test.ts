@@ -1,13 +1,18 @@
 /** GGUF files that lie elsewhere are read like those that lie here. */
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
+import { build } from "../../src/build/build.ts";
 import { pinnedLocation } from "../../src/checkpoint/stores.ts";
+import { planRecipe } from "../../src/plan/plan-recipe.ts";
+import { networkReads } from "../../src/transfer/network.ts";
+import { hashesOf } from "../build/support.ts";
 import { callMain, runMain } from "../cli/run-main.ts";
+import type { LoggedRequest } from "../support/hub/faults.ts";
 import { TestHub } from "../support/hub/hub-server.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
-import { isLargeFile, useHub } from "./use-hub.ts";
+import { isLargeFile, MANY_SHARDS, useHub } from "./use-hub.ts";
 
 describe("a GGUF on a server", () => {
   const hub = new TestHub({ lfsBytes: 1 << 19 });
@@ -52,6 +57,36 @@ describe("a GGUF on a server", () => {
     const asked = hub.log.filter(isLargeFile).length;
     assert.ok(asked < 60, `${asked} requests for 70 tensors`);
     assert.deepEqual(far, await evalOf(file, "near"));
+  });
+
+  test("is a parent of a child as it is here, and what is read for it was told before", async () => {
+    const planOf = (name: string, location: string) => {
+      const path = join(folder, name);
+      writeFileSync(path, MANY_SHARDS.replace(/r1: .*mini-r1/, `r1: ${location}`));
+      return planRecipe(path);
+    };
+    await build(await planOf("near.yaml", file), join(folder, "near-child"));
+    const plan = await planOf("far.yaml", "hf:chimera/gguf/mini-r1.gguf");
+    const told = await networkReads(plan);
+    hub.forget();
+    await build(plan, join(folder, "far-child"), { workers: 1 });
+    const isOfHead = ({ range = "" }: LoggedRequest) => range.startsWith("bytes=0-");
+    const [heads, read] = [true, false].map((wanted) =>
+      hub.log.filter((one) => isLargeFile(one) && isOfHead(one) === wanted),
+    ) as [LoggedRequest[], LoggedRequest[]];
+    assert.ok(
+      heads.length <= 3,
+      `its head was read ${heads.length} times, wanted once a worker, before and behind`,
+    );
+    const bytes = read.reduce((sum, each) => sum + each.bytes, 0);
+    assert.deepEqual(
+      told.map(({ parent, bytes, requests }) => [parent, bytes, requests]),
+      [["r1", bytes, read.length]],
+    );
+    const [far, near] = ["far-child", "near-child"].map((name) => hashesOf(join(folder, name)));
+    const shards = Object.keys(near!).filter((name) => name.endsWith(".safetensors"));
+    assert.ok(shards.length >= 9);
+    for (const name of shards) assert.equal(far![name], near![name], name);
   });
 
   test("commands of llama.cpp name the file and its repository", async () => {

@@ -8,7 +8,7 @@ let run: RunningServer;
 before(async () => {
   run = await startServed({
     places: ["models/mini-r1"],
-    timeouts: { headersMs: 400, requestMs: 2500, keepAliveMs: 300 },
+    timeouts: { headersMs: 400, requestMs: 4000, keepAliveMs: 300 },
   });
 });
 after(() => run.close());
@@ -115,7 +115,7 @@ describe("connections", () => {
     assert.match(await over, /^(HTTP\/1.1 408 |$)/);
     clearInterval(drip);
     const ms = performance.now() - startedAt;
-    assert.ok(ms > 300 && ms < 2300, `${ms} ms`);
+    assert.ok(ms > 300 && ms < 3900, `${ms} ms`);
   });
 
   test("a body that comes byte by byte is given up", async () => {
@@ -126,7 +126,7 @@ describe("connections", () => {
     await over;
     clearInterval(drip);
     const ms = performance.now() - startedAt;
-    assert.ok(ms > 2000 && ms < 8000, `${ms} ms`);
+    assert.ok(ms > 3500 && ms < 15_000, `${ms} ms`);
   });
 
   test("a connection on which nothing is asked, or nothing further, is closed", async () => {
@@ -134,7 +134,7 @@ describe("connections", () => {
     const startedAt = performance.now();
     const answer = await whole(CHAT, "");
     assert.match(answer, /^HTTP\/1.1 200 /);
-    assert.ok(performance.now() - startedAt < 5000);
+    assert.ok(performance.now() - startedAt < 10_000);
   });
 
   test("a client that goes away in the middle of its body is no failure of the server", async () => {

@@ -86,9 +86,9 @@ export async function metric(url: string, line: string): Promise<number> {
 
 /** Waits for what comes soon. Rejects after 10 s. */
 export async function until(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {
-  const end = performance.now() + 10_000;
+  const end = performance.now() + 60_000;
   while (!(await holds())) {
-    if (performance.now() > end) throw new Error(`waited 10 s in vain until ${what}`);
+    if (performance.now() > end) throw new Error(`waited a minute in vain until ${what}`);
     await new Promise((resume) => setTimeout(resume, 20));
   }
 }
