@@ -1,8 +1,9 @@
 /** One worker thread: builds one shard at a time, as the pool asks. */
 import { parentPort, workerData } from "node:worker_threads";
 import { Interrupted } from "../base/errors.ts";
+import type { Store } from "../checkpoint/source.ts";
 import { setThreadSignal } from "../checkpoint/stopping.ts";
-import { openOutput } from "../checkpoint/stores.ts";
+import { openOutput, openStore } from "../checkpoint/stores.ts";
 import { createKernels } from "../kernels/probe.ts";
 import { HEAP_BYTES, Heap } from "../logical/heap.ts";
 import type { PlanOutput, PlanParent } from "../plan/plan.ts";
@@ -54,6 +55,9 @@ const target = openOutput(setup.location, { staging: setup.staging });
 const requests = new AbortController();
 setThreadSignal(requests.signal);
 
+/** For all shards: some know things, as the header of a GGUF, that cost time to learn. */
+let stores: Store[] | undefined;
+
 const send = (answer: WorkerAnswer) => port.postMessage(answer);
 
 port.on("message", async (task: WorkerOrder) => {
@@ -67,10 +71,11 @@ port.on("message", async (task: WorkerOrder) => {
   };
   const direct = setup.direct && new DirectReading(setup.direct);
   try {
+    stores ??= setup.parents.map(({ location }) => openStore(location));
     const record = await buildShard(task, {
       kernels,
       heap: new Heap(kernels.bytes.length),
-      sources: new ParentSources(setup.parents, undefined, direct),
+      sources: new ParentSources(setup.parents, stores, direct),
       output: setup.output,
       target,
       planDigest: setup.planDigest,

@@ -96,8 +96,19 @@ export class GgufStore implements Store {
     };
   }
 
+  /** What bytes of one of the shards are made from, by file of the folder. */
+  async storedExtents(name: string, extents: readonly Extent[]): Promise<Map<string, Extent[]>> {
+    const shard = (await this.#make()).shards.get(name);
+    return shard ? storedExtents(shard, extents) : new Map();
+  }
+
   #make(): Promise<Made> {
-    this.#made ??= openGguf(this.#folder, this.#file).then(make);
+    this.#made ??= openGguf(this.#folder, this.#file)
+      .then(make)
+      .catch((error) => {
+        this.#made = undefined; // a server may answer the next time
+        throw error;
+      });
     return this.#made;
   }
 }
@@ -157,6 +168,7 @@ class ViewSource implements Source {
   readonly identity: string;
   readonly alignment = 1;
   readonly #folder: Store;
+  readonly #model: GgufModel;
   readonly #shard: MadeShard;
   readonly #open = new Map<string, Promise<Source>>();
   readonly #reader = new ViewReader((file) => this.#file(file));
@@ -166,6 +178,7 @@ class ViewSource implements Source {
 
   constructor(folder: Store, model: GgufModel, shard: MadeShard) {
     this.#folder = folder;
+    this.#model = model;
     this.#shard = shard;
     this.name = shard.name;
     this.byteLength = shard.byteLength;
@@ -174,24 +187,7 @@ class ViewSource implements Source {
 
   /** Told to the files, as what these bytes are made from. */
   expect(extents: readonly Extent[]): void {
-    const { tensors } = this.#shard;
-    const expected = new Map<string, Extent[]>();
-    for (const { offset, byteLength } of extents) {
-      const end = offset + byteLength;
-      for (let i = firstEndingAfter(tensors, offset); i < tensors.length && tensors[i]!.offset < end; i++) {
-        const { tensor, offset: start } = tensors[i]!;
-        const range = {
-          from: Math.max(0, offset - start),
-          to: Math.min(tensors[i]!.byteLength, end - start),
-        };
-        for (const { file, ...extent } of storedRanges(tensor, range)) {
-          const known = expected.get(file) ?? [];
-          known.push(extent);
-          expected.set(file, known);
-        }
-      }
-    }
-    this.#expected = expected;
+    this.#expected = storedExtents(this.#shard, extents);
     for (const [file, source] of this.#open)
       void source.then((opened) => this.#tell(file, opened)).catch(() => {});
   }
@@ -233,10 +229,38 @@ class ViewSource implements Source {
   }
 
   #file(name: string): Promise<Source> {
-    const source = this.#open.get(name) ?? this.#folder.open(name).then((opened) => this.#tell(name, opened));
+    const source = this.#open.get(name) ?? this.#openFile(name);
     this.#open.set(name, source);
     return source;
   }
+
+  async #openFile(name: string): Promise<Source> {
+    const source = await this.#folder.open(name);
+    const known = this.#model.files.find((file) => file.name === name)?.identity;
+    if (source.identity === known) return this.#tell(name, source);
+    await source.close();
+    // The places of its tensors are those of the header that was read then.
+    const what = `size and time of change were ${known} and are ${source.identity}`;
+    throw new CheckpointError("changed", `Cannot read "${shown(name)}": ${what}, wanted the file as it was`);
+  }
+}
+
+/** What extents of a shard are made from, by file. */
+function storedExtents({ tensors }: MadeShard, extents: readonly Extent[]): Map<string, Extent[]> {
+  const stored = new Map<string, Extent[]>();
+  for (const { offset, byteLength } of extents) {
+    const end = offset + byteLength;
+    for (let i = firstEndingAfter(tensors, offset); i < tensors.length && tensors[i]!.offset < end; i++) {
+      const { tensor, offset: start, byteLength: size } = tensors[i]!;
+      const range = { from: Math.max(0, offset - start), to: Math.min(size, end - start) };
+      for (const { file, ...extent } of storedRanges(tensor, range)) {
+        const known = stored.get(file) ?? [];
+        known.push(extent);
+        stored.set(file, known);
+      }
+    }
+  }
+  return stored;
 }
 
 /** Index of the first tensor that ends behind a position. */

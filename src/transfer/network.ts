@@ -18,30 +18,34 @@ export interface NetworkReads {
 }
 
 /**
- * Parents on this machine are left out, files that lie in the Hub's cache, and GGUF files, which are decoded as they are
- * read. Headers, which planning has read, are not counted.
+ * Parents on this machine are left out, and files that lie in the Hub's cache. Headers, which planning has read, are not
+ * counted.
  */
 export async function networkReads(plan: BuildPlan): Promise<NetworkReads[]> {
   const reads = plan.parents.map(({ name, location }) => {
     return { parent: name, location: publicLocation(location), bytes: 0, requests: 0 };
   });
-  const stores = plan.parents.map(({ location }) => {
-    const store = /^(hf|https?|s3):/i.test(location) ? openStore(location) : undefined;
-    return store && ggufOf(store) ? undefined : store;
-  });
+  const stores = plan.parents.map(({ location }) =>
+    /^(hf|https?|s3):/i.test(location) ? openStore(location) : undefined,
+  );
   if (stores.every((store) => store === undefined)) return [];
   const known = new Map<string, boolean>();
   for (const shard of plan.shards) {
-    for (const { parent, shard: file, extents } of neededExtents({ shard, merges: plan.merges })) {
+    for (const { parent, shard: name, extents } of neededExtents({ shard, merges: plan.merges })) {
       const store = stores[parent];
       if (!store) continue;
-      const key = `${parent}/${file}`;
-      const isFar = known.get(key) ?? (await isRemote(store, file));
-      known.set(key, isFar);
-      if (!isFar) continue;
-      const windows = planWindows(extents);
-      reads[parent]!.bytes += sizeOf(windows);
-      reads[parent]!.requests += windows.length;
+      const gguf = ggufOf(store);
+      const folder = gguf ? (await gguf.stored()).store : store;
+      const files = gguf ? await gguf.storedExtents(name, extents) : new Map([[name, extents]]);
+      for (const [file, wanted] of files) {
+        const key = `${parent}/${file}`;
+        const isFar = known.get(key) ?? (await isRemote(folder, file));
+        known.set(key, isFar);
+        if (!isFar) continue;
+        const windows = planWindows(wanted);
+        reads[parent]!.bytes += sizeOf(windows);
+        reads[parent]!.requests += windows.length;
+      }
     }
   }
   return reads.filter(({ requests }) => requests > 0);
