@@ -150,6 +150,22 @@ describe("push", () => {
     });
   }
 
+  for (const [what, matches] of [
+    ["commits", isCommit],
+    ["uploads", isUpload],
+  ] as const)
+    test(`told at ${what} to come back in an hour, it says so at once`, async () => {
+      const later: Fault = { kind: "status", status: 429, headers: { "retry-after": "3600" } };
+      hub.rules = [firstTimes(1000, matches, later)];
+      await assert.rejects(push(child, `chimera/later-${what}`), {
+        code: "unreachable",
+        message: /^Cannot ask .+: the server says 429 and to come back in 1:00:00$/,
+        note: /Run the same command again then/,
+      });
+      const asked = hub.log.filter(matches).length;
+      assert.ok(asked <= 8, `asked ${asked} times, wanted no more than there are uploads at a time`);
+    });
+
   test("survives the commit of another between two of its own", async () => {
     let times = 0;
     hub.rules = [

@@ -237,15 +237,8 @@ export function faultOfStatus(reply: Pick<Reply, "status" | "headers" | "url">):
   const { status, headers, url } = reply;
   const what = `Cannot read ${shownUrl(url)}`;
   const retryAfterMs = parseRetryAfter(header(headers, "retry-after"), Date.now());
-  if (PASSING.has(status) && (retryAfterMs ?? 0) > LONGEST_WAIT_MS) {
-    const when = `and to come back in ${formatDuration(retryAfterMs! / 1000)}`;
-    const note = "Run the same command again then: what is complete is kept";
-    return new RemoteFault("unreachable", `${what}: the server says ${status} ${when}`, {
-      status,
-      reply,
-      note,
-    });
-  }
+  if (PASSING.has(status) && (retryAfterMs ?? 0) > LONGEST_WAIT_MS)
+    return comeBackLater(what, { status, retryAfterMs: retryAfterMs!, reply });
   if (PASSING.has(status)) {
     const message = `${what}: the server says ${status}${status === 429 ? " (too many requests)" : ""}`;
     const note = "Run the same command again later: what is complete is kept";
@@ -262,6 +255,17 @@ export function faultOfStatus(reply: Pick<Reply, "status" | "headers" | "url">):
     status,
     reply,
   });
+}
+
+/** A server that wants to be left alone for longer than a command waits. */
+export function comeBackLater(
+  what: string,
+  { status, retryAfterMs, reply }: { status: number; retryAfterMs: number; reply?: FaultOptions["reply"] },
+): RemoteFault {
+  const when = `and to come back in ${formatDuration(retryAfterMs / 1000)}`;
+  const note = "Run the same command again then: what is complete is kept";
+  const options = { status, note, ...(reply ? { reply } : {}) };
+  return new RemoteFault("unreachable", `${what}: the server says ${status} ${when}`, options);
 }
 
 /** Tries until it succeeds, or fails for good. `hasProgress`: the last try brought something, so that it counts as the first. */

@@ -1,5 +1,5 @@
 /** A fetch() for the Hub's library: our connections and proxies, and tries again where that may help. */
-import { MOST_RETRIES, remoteClient } from "./client.ts";
+import { comeBackLater, MOST_RETRIES, RemoteFault, remoteClient, shownUrl } from "./client.ts";
 import { LONGEST_WAIT_MS, parseRetryAfter } from "./pace.ts";
 import { header } from "./reply-headers.ts";
 import { isStopped, lastingSignal, pause } from "./stoppable.ts";
@@ -24,12 +24,15 @@ export const hubFetch: typeof fetch = async (input, init = {}) => {
       const headers = Object.fromEntries(answer.headers);
       pace.heed(origin, headers, answer.status);
       const wait = parseRetryAfter(header(headers, "retry-after"), Date.now());
-      if (isLast || !PASSING.has(answer.status) || (wait ?? 0) > LONGEST_WAIT_MS)
-        return answer as unknown as Response;
+      const isPassing = PASSING.has(answer.status);
+      const isTooLong = isPassing && (wait ?? 0) > LONGEST_WAIT_MS;
+      if (!isTooLong && (isLast || !isPassing)) return answer as unknown as Response;
       await answer.body?.cancel();
+      if (isTooLong)
+        throw comeBackLater(`Cannot ask ${shownUrl(url)}`, { status: answer.status, retryAfterMs: wait! });
       await pause(wait ?? backOff(tries), signal);
     } catch (error) {
-      if (isLast || isStopped(signal) || isSilence(error)) throw error;
+      if (isLast || error instanceof RemoteFault || isStopped(signal) || isSilence(error)) throw error;
       await pause(backOff(tries), signal);
     }
   }
