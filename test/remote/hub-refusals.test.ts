@@ -310,6 +310,12 @@ describe("the Hub refuses, or is none", () => {
         near.shards.map(({ identity }) => identity),
         far.shards.map(({ identity }) => identity),
       );
+      hub.rules = [() => ({ kind: "status", status: 503 })];
+      await assert.rejects(openStore("hf:chimera/open").list(), {
+        code: "unreachable",
+        note: `The Hub's cache holds files of its commit ${repo.commit.slice(0, 12)}: HF_HUB_OFFLINE=1 reads these`,
+      });
+      await assert.rejects(openStore("hf:chimera/closed").list(), { note: /^Run the same command again/ });
       process.env.HF_HUB_OFFLINE = "1";
       hub.forget();
       const offline = await openWholeCheckpoint(openStore("hf:chimera/open"));
@@ -321,6 +327,8 @@ describe("the Hub refuses, or is none", () => {
       );
     } finally {
       process.env.HF_HOME = old;
+      delete process.env.HF_HUB_OFFLINE;
+      hub.rules = [];
     }
   });
 

@@ -125,9 +125,20 @@ export class HubStore implements Store {
   #open(): Promise<Snapshot> {
     this.#snapshot ??= this.#load().catch((error) => {
       this.#snapshot = undefined;
-      throw this.#isGuess ? guessed(error, this.#place.repo) : error;
+      const told = this.#hinted(error);
+      throw this.#isGuess ? guessed(told, this.#place.repo) : told;
     });
     return this.#snapshot;
+  }
+
+  /** A branch may have moved since: what the cache holds is for the user to choose, not a stand-in for a Hub that is away. */
+  #hinted(error: unknown): unknown {
+    if (!(error instanceof RemoteFault) || error.code !== "unreachable") return error;
+    const { repo, revision } = this.#place;
+    const commit = this.#commit ?? cachedCommit(repo, revision);
+    if (commit === undefined || cachedFiles(repo, commit).length === 0) return error;
+    const note = `The Hub's cache holds files of its commit ${commit.slice(0, 12)}: HF_HUB_OFFLINE=1 reads these`;
+    return new CheckpointError(error.code, error.message, { note, cause: error });
   }
 
   async #load(): Promise<Snapshot> {
