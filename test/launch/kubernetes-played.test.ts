@@ -9,11 +9,12 @@ import { manifestFaults } from "../../src/launch/kubernetes-rules.ts";
 import { type ClusterBuild, clusterBuild } from "../../src/launch/kubernetes-tasks.ts";
 import { hashesOf } from "../build/support.ts";
 import { putFolder } from "../remote/use-s3.ts";
-import { sha256 } from "../support/hub/hub-server.ts";
+import { firstTimes } from "../support/hub/faults.ts";
+import { sha256, TestHub } from "../support/hub/hub-server.ts";
 import { TestS3 } from "../support/s3/s3-server.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 import { applied, type Cluster, playJob, runPod, when } from "./play-manifest.ts";
-import { buildWhole, gatedProgram, lockOwners, type WholeChild } from "./small-family.ts";
+import { buildWhole, gatedProgram, hashesOfRepo, lockOwners, type WholeChild } from "./small-family.ts";
 
 describe("a manifest of a build, played", () => {
   const folder = temporaryFolder({ after });
@@ -149,5 +150,40 @@ describe("a manifest of a build, played", () => {
     const left = readdirSync(scratch, { recursive: true, withFileTypes: true }).filter((one) => one.isFile());
     assert.ok(left.length <= 1, left.map(({ name }) => name).join());
     assert.ok(!existsSync(gate));
+  });
+
+  test("to the Hub, with the token of a secret: a pod killed between its uploads, and no shard stays", async (t) => {
+    const hub = new TestHub({ lfsBytes: 1 << 16 });
+    await hub.start();
+    t.after(() => hub.stop());
+    // So that the pod is not done before it dies.
+    hub.rules = [firstTimes(1000, ({ method }) => method === "PUT", { kind: "slow", ms: 50 })];
+    const { place, config, job, finish } = made("hub", {
+      push: { repo: "chimera/cluster", discardLocal: true, localShards: 2 },
+      ...{
+        tasks: 2,
+        secret: "token",
+        env: { HF_ENDPOINT: hub.url, HF_HOME: "/tmp/hf", CHIMERA_RETRY_MS: "5" },
+      },
+    });
+    const cluster: Cluster = {
+      program: gatedProgram({}),
+      paths: { "/etc/chimera": config, "/data/": `${place}/`, "/tmp/hf": join(place, "hf") },
+      secrets: { token: { HF_TOKEN: hub.options.token! } },
+    };
+    const shardsOfFirst = whole.plan.shards.slice(0, 5).map(({ name }) => name);
+    const isAtWork = () => shardsOfFirst.some((name) => hub.repos.get("chimera/cluster")?.files.has(name));
+    const finished = playJob(finish, cluster);
+    const report = await playJob(job, cluster, {
+      disturb: async ({ index, attempt, kill }) => {
+        if (index === 0 && attempt === 0) await when(isAtWork, () => kill("SIGKILL"));
+        return false;
+      },
+    });
+    assert.deepEqual([report.failed, report.runs], [[], 2 + 1]);
+    assert.deepEqual((await finished).succeeded, [0]);
+    assert.deepEqual(hashesOfRepo(hub, "chimera/cluster"), whole.hashes);
+    const left = readdirSync(join(place, "R1T")).filter((name) => name.endsWith(".safetensors"));
+    assert.deepEqual(left, []);
   });
 });

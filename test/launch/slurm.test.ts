@@ -3,14 +3,15 @@
  * Skipped where Slurm is not installed.
  */
 import assert from "node:assert/strict";
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { run } from "../build/processes.ts";
 import { hashesOf } from "../build/support.ts";
+import { TestHub } from "../support/hub/hub-server.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 import { type Cluster, noSlurm, startCluster } from "./slurm-cluster.ts";
-import { buildWhole, GATED, lockOwners } from "./small-family.ts";
+import { buildWhole, GATED, hashesOfRepo, lockOwners } from "./small-family.ts";
 
 describe("chimera launch slurm", { skip: noSlurm() }, () => {
   const ends: (() => void)[] = [];
@@ -174,6 +175,30 @@ describe("chimera launch slurm", { skip: noSlurm() }, () => {
     assert.deepEqual(records("sweep"), records("sweep-whole"));
     const { finished, runs } = await status(join(folder, "sweep"));
     assert.deepEqual([finished, runs.done, runs.open, runs.total], [true, 4, 0, 4]);
+  });
+
+  test("a child goes to the Hub: tasks push with the token of who launched, and it is verified there", async (t) => {
+    const hub = new TestHub({ lfsBytes: 1 << 16 });
+    await hub.start();
+    t.after(() => hub.stop());
+    const child = join(folder, "pushed");
+    const words = ["--tasks", "2", "--push", "chimera/slurm", "--discard-local", "--json"];
+    const args = ["launch", "slurm", recipe, "-o", child, "--workers", "1", ...words];
+    const env = {
+      ...{ HF_ENDPOINT: hub.url, HF_HOME: join(folder, "hub-home"), HF_TOKEN: hub.options.token! },
+      ...{ CHIMERA_RETRY_MS: "5", ...cluster.env },
+    };
+    const { status: exit, stdout, stderr } = await run(args, { env });
+    assert.equal(exit, 0, stderr);
+    const { jobs } = JSON.parse(stdout);
+    await cluster.until(() => /COMPLETED|CANCELLED|FAILED/.test(stateOf(jobs.verify)), "the last job", 90);
+    const logs = readdirSync(join(`${child}.launch`, "logs")).map((name) => log(child, name));
+    assert.equal(stateOf(jobs.verify), "COMPLETED", logs.join("\n--\n"));
+    assert.deepEqual(hashesOfRepo(hub, "chimera/slurm"), whole);
+    assert.deepEqual(
+      readdirSync(child).filter((name) => name.endsWith(".safetensors")),
+      [],
+    );
   });
 
   test("what the cluster or sbatch refuses is told, and nothing is launched", async () => {

@@ -6,6 +6,7 @@ import { build } from "../../src/build/build.ts";
 import type { BuildPlan } from "../../src/plan/plan.ts";
 import { planRecipe } from "../../src/plan/plan-recipe.ts";
 import { hashesOf } from "../build/support.ts";
+import { sha256, type TestHub } from "../support/hub/hub-server.ts";
 
 /** A recipe that merges, with shards of at most 300 kB. */
 export function writeManyShards(path: string): string {
@@ -30,6 +31,12 @@ export async function buildWhole(folder: string): Promise<WholeChild> {
   const plan = await planRecipe(recipe);
   await build(plan, join(folder, "whole"));
   return { recipe, plan, hashes: hashesOf(join(folder, "whole")) };
+}
+
+/** Of the files that a repository holds, as hashesOf() has those of a folder. */
+export function hashesOfRepo(hub: TestHub, name: string): Record<string, string> {
+  const files = [...hub.repos.get(name)!.files].filter(([file]) => file !== ".gitattributes");
+  return Object.fromEntries(files.map(([file, bytes]) => [file, sha256(bytes)]).sort());
 }
 
 /** A module of the compiled tests, by its path within them. */
