@@ -55,7 +55,7 @@ const target = openOutput(setup.location, { staging: setup.staging });
 const requests = new AbortController();
 setThreadSignal(requests.signal);
 
-/** For all shards: some know things, as the header of a GGUF, that cost time to learn. */
+/** For all shards, from the first on: some know things, as the head of a GGUF, that cost time to learn. */
 let stores: Store[] | undefined;
 
 const send = (answer: WorkerAnswer) => port.postMessage(answer);

@@ -6,6 +6,7 @@ import { basename, dirname, extname, join, resolve } from "node:path";
 import { CheckpointError } from "../base/errors.ts";
 import { namesGguf } from "../checkpoint/gguf-store.ts";
 import { fileStart, folderExists, listFolder } from "../checkpoint/node.ts";
+import { publicLocation } from "../checkpoint/shown.ts";
 import { isHubPlace } from "../checkpoint/stores.ts";
 import { namesChild } from "../library/model-source.ts";
 import { PLAN_FORMAT } from "../plan/plan.ts";
@@ -79,7 +80,7 @@ function single(path: string): Found {
 
 /** The last part of its name, without revision and query: what is secret stands there. */
 function remoteId(place: string): string {
-  const path = place.replace(/^(https?:\/\/)[^/@]*@/i, "$1").split(/[?#]/)[0]!;
+  const path = publicLocation(place).split(/[?#]/)[0]!;
   const parts = path.replace(/^[a-z0-9]+:\/{0,2}/i, "").split("/");
   return parts.findLast((part) => part !== "")!.replace(/@.*$/, "") || "model";
 }
