@@ -27,7 +27,10 @@ import {
 export interface RefusalRule {
   id: string;
   language: "en" | "zh";
-  /** Tried on the beginning of the answer, with straight apostrophes and without Markdown. */
+  /**
+   * Tried on the beginning of the answer, in small letters, with straight apostrophes and without Markdown. Without the
+   * flag for either case: with it, V8 needs four times as long to compile them all, half a second of every evaluation.
+   */
   pattern: RegExp;
   /** Is a refusal by this rule. */
   matches: string;
@@ -47,7 +50,7 @@ export const HEAD = 300;
 const en = (id: string, pattern: string, matches: string, passes: string): RefusalRule => ({
   id,
   language: "en",
-  pattern: new RegExp(`^${OPENING}${pattern}`, "iu"),
+  pattern: new RegExp(`^${OPENING}${pattern}`, "u"),
   matches,
   passes,
 });
@@ -55,7 +58,7 @@ const en = (id: string, pattern: string, matches: string, passes: string): Refus
 const zh = (id: string, pattern: string, matches: string, passes: string): RefusalRule => ({
   id,
   language: "zh",
-  pattern: new RegExp(`^${pattern}`, "iu"),
+  pattern: new RegExp(`^${pattern}`, "u"),
   matches,
   passes,
 });
@@ -234,5 +237,6 @@ function headOf(content: string): string {
     .replace(/[’‘]/g, "'")
     .replace(/[*_#>]/g, "")
     .trimStart()
-    .slice(0, HEAD);
+    .slice(0, HEAD)
+    .toLowerCase();
 }
